@@ -1,0 +1,1 @@
+//! What every component stands on: tasks, clock, back-off, PKI, tracing.

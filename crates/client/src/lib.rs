@@ -1,0 +1,1 @@
+//! How every component talks to the API server: transport, informers, work queue, events, node connector.

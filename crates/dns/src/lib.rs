@@ -1,0 +1,1 @@
+//! Cluster DNS: names of services and pods; everything else is forwarded.

@@ -1,0 +1,1 @@
+//! Images: content store, pull and push, unpacking, the Dockerfile builder.

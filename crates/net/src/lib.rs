@@ -1,0 +1,1 @@
+//! The pod network, address management and the service proxy.

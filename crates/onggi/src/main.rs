@@ -1,0 +1,3 @@
+//! The binary: arguments, signals, `demo`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Decides on which node a pod runs.

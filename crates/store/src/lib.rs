@@ -1,0 +1,1 @@
+//! Revisioned key-value store with watch: the trait, the memory and the SQLite back end.

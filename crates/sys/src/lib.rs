@@ -1,0 +1,1 @@
+//! The only crate with `unsafe`: namespaces, mounts, cgroups, netlink, nftables, seccomp.

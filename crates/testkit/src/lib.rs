@@ -1,0 +1,1 @@
+//! For tests: an in-memory cluster, a fake clock, fixtures.

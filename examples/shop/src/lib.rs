@@ -1,0 +1,1 @@
+//! The sample application: a shop of five small services.
