@@ -1,0 +1,225 @@
+//! What is wrong with a field, in the words of Kubernetes
+//! (`k8s.io/apimachinery/pkg/util/validation/field`).
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// The place of a field: `spec.containers[0].name`, `data[key]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FieldPath(String);
+
+impl FieldPath {
+    /// The object itself.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// From a path that is already written out.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self(path.into())
+    }
+
+    /// `self.name`.
+    pub fn child(&self, name: &str) -> Self {
+        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+    }
+
+    /// `self[index]`.
+    pub fn index(&self, index: usize) -> Self {
+        Self(format!("{}[{index}]", self.0))
+    }
+
+    /// `self[key]`, for maps whose keys are free.
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}[{key}]", self.0))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+    }
+}
+
+/// The kinds of field errors; `reason()` is what a `Status` cause carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldErrorKind {
+    /// A value that must be there is not.
+    Required,
+    /// The value is malformed.
+    Invalid,
+    /// Not one of the values known.
+    NotSupported,
+    /// It must be unique and is not.
+    Duplicate,
+    /// Well-formed, and not allowed here.
+    Forbidden,
+    /// A text that is too long.
+    TooLong,
+    /// A list that is too long.
+    TooMany,
+    /// It names something that is not there.
+    NotFound,
+    /// The JSON type is wrong.
+    TypeInvalid,
+    /// A fault of ours.
+    Internal,
+}
+
+impl FieldErrorKind {
+    /// The reason in `Status.details.causes`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Required => "FieldValueRequired",
+            Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::NotFound => "FieldValueNotFound",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::Internal => "InternalError",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Required => "Required value",
+            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Duplicate => "Duplicate value",
+            Self::Forbidden => "Forbidden",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::NotFound => "Not found",
+            Self::Internal => "Internal error",
+        }
+    }
+}
+
+/// One thing that is wrong with one field.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FieldError {
+    /// What kind of fault.
+    pub kind: FieldErrorKind,
+    /// Where.
+    pub path: FieldPath,
+    /// The value found, where showing it helps; absent for `Required`, `Forbidden`, `TooLong`.
+    pub value: Option<Value>,
+    /// What would be right.
+    pub detail: String,
+}
+
+impl FieldError {
+    fn new(
+        kind: FieldErrorKind,
+        path: &FieldPath,
+        value: Option<Value>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { kind, path: path.clone(), value, detail: detail.into() }
+    }
+
+    /// A value that must be there is not.
+    pub fn required(path: &FieldPath, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Required, path, None, detail)
+    }
+
+    /// The value is malformed.
+    pub fn invalid(path: &FieldPath, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Invalid, path, Some(value.into()), detail)
+    }
+
+    /// Not one of the values known, which are listed in the detail.
+    pub fn not_supported(path: &FieldPath, value: impl Into<Value>, known: &[&str]) -> Self {
+        let list = known.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", ");
+        let detail = format!("supported values: {list}");
+        Self::new(FieldErrorKind::NotSupported, path, Some(value.into()), detail)
+    }
+
+    /// It must be unique and is not.
+    pub fn duplicate(path: &FieldPath, value: impl Into<Value>) -> Self {
+        Self::new(FieldErrorKind::Duplicate, path, Some(value.into()), "")
+    }
+
+    /// Well-formed, and not allowed here.
+    pub fn forbidden(path: &FieldPath, detail: impl Into<String>) -> Self {
+        Self::new(FieldErrorKind::Forbidden, path, None, detail)
+    }
+
+    /// A text longer than `max` bytes.
+    pub fn too_long(path: &FieldPath, max: usize) -> Self {
+        let detail = format!("may not be more than {max} bytes");
+        Self::new(FieldErrorKind::TooLong, path, None, detail)
+    }
+
+    /// A list longer than `max` items.
+    pub fn too_many(path: &FieldPath, actual: usize, max: usize) -> Self {
+        let detail = format!("must have at most {max} items");
+        Self::new(FieldErrorKind::TooMany, path, Some(actual.into()), detail)
+    }
+
+    /// It names something that is not there.
+    pub fn not_found(path: &FieldPath, value: impl Into<Value>) -> Self {
+        Self::new(FieldErrorKind::NotFound, path, Some(value.into()), "")
+    }
+
+    /// The JSON type is wrong.
+    pub fn type_invalid(
+        path: &FieldPath,
+        value: impl Into<Value>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self::new(FieldErrorKind::TypeInvalid, path, Some(value.into()), detail)
+    }
+
+    /// The message without the path: what a `Status` cause carries.
+    pub fn message(&self) -> String {
+        let mut text = self.kind.text().to_owned();
+        if let Some(value) = &self.value {
+            text.push_str(": ");
+            text.push_str(&value.to_string());
+        }
+        if !self.detail.is_empty() {
+            text.push_str(": ");
+            text.push_str(&self.detail);
+        }
+        text
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_kubernetes() {
+        let path = FieldPath::root().child("spec").child("containers").index(0).child("name");
+        assert_eq!(
+            FieldError::required(&path, "").to_string(),
+            "spec.containers[0].name: Required value"
+        );
+        assert_eq!(
+            FieldError::not_supported(&FieldPath::new("type"), "x", &["A", "B"]).to_string(),
+            "type: Unsupported value: \"x\": supported values: \"A\", \"B\""
+        );
+        let data = FieldPath::new("data").key("k");
+        assert_eq!(
+            FieldError::invalid(&data, 3, "no").to_string(),
+            "data[k]: Invalid value: 3: no"
+        );
+    }
+}

@@ -1,0 +1,358 @@
+//! An object as the store, the watch cache and every informer hold it: canonical JSON bytes beside
+//! a small parsed head (DESIGN decision 5).
+//!
+//! Reads copy bytes; only a write parses to a [`Value`]. The resource version is known only when
+//! the store has committed, so stored bytes do not carry it: [`encode`] writes `apiVersion`,
+//! `kind` and `metadata` first, and [`Object::from_stored`] splices the version in behind
+//! `"metadata":{`.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A parsed head: what lists, selectors, indexes and garbage collection need.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Head {
+    /// `apiVersion`.
+    pub api_version: String,
+    /// `kind`.
+    pub kind: String,
+    /// `metadata.namespace`; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`; 0 when it was never stored.
+    pub resource_version: u64,
+    /// `metadata.generation`; 0 where the kind has none.
+    pub generation: i64,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.ownerReferences`.
+    pub owner_references: Vec<OwnerReference>,
+    /// `metadata.finalizers`.
+    pub finalizers: Vec<String>,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// Values of the fields that the kind's row names as selectable, in that order, as field
+    /// selectors compare them (absent = empty text).
+    pub fields: Vec<String>,
+}
+
+/// `metadata.ownerReferences[]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnerReference {
+    /// `apiVersion` of the owner.
+    #[serde(default)]
+    pub api_version: String,
+    /// Kind of the owner.
+    #[serde(default)]
+    pub kind: String,
+    /// Name of the owner.
+    #[serde(default)]
+    pub name: String,
+    /// Uid of the owner; a name alone does not own.
+    #[serde(default)]
+    pub uid: String,
+    /// Whether the owner manages this object; at most one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<bool>,
+    /// Whether a foreground deletion of the owner waits for this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_owner_deletion: Option<bool>,
+}
+
+/// An immutable object: bytes, head, and one typed view made on first use and shared by all.
+pub struct Object {
+    head: Head,
+    bytes: Bytes,
+    typed: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+/// The bytes are not the object that somebody took them for.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DecodeError {
+    /// Not JSON, or another shape than the type's.
+    #[error("{what}: {message}")]
+    Json {
+        /// What was decoded.
+        what: String,
+        /// What serde says, with line and column.
+        message: String,
+    },
+    /// No object: no `apiVersion`, `kind` or `metadata` in their places.
+    #[error("not an API object: {0}")]
+    Shape(&'static str),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    namespace: Option<String>,
+    name: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    labels: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
+    finalizers: Option<Vec<String>>,
+    deletion_timestamp: Option<String>,
+}
+
+const METADATA_OPEN: &[u8] = b"\"metadata\":{";
+
+/// Canonical bytes of an object for the store: `apiVersion`, `kind`, `metadata` first, then the
+/// other fields by name; without `metadata.resourceVersion`.
+pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
+    let object = value.as_object().ok_or(DecodeError::Shape("not a JSON object"))?;
+    let metadata = object
+        .get("metadata")
+        .and_then(Value::as_object)
+        .ok_or(DecodeError::Shape("metadata is missing"))?;
+    let mut out = Vec::with_capacity(1024);
+    let write = |out: &mut Vec<u8>, value: &Value| {
+        serde_json::to_writer(out, value).map_err(|e| json_error("object", &e))
+    };
+    out.extend_from_slice(b"{\"apiVersion\":");
+    write(&mut out, object.get("apiVersion").unwrap_or(&Value::Null))?;
+    out.extend_from_slice(b",\"kind\":");
+    write(&mut out, object.get("kind").unwrap_or(&Value::Null))?;
+    out.push(b',');
+    out.extend_from_slice(METADATA_OPEN);
+    let mut first = true;
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != "resourceVersion") {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        serde_json::to_writer(&mut out, key).map_err(|e| json_error("object", &e))?;
+        out.push(b':');
+        write(&mut out, value)?;
+    }
+    out.push(b'}');
+    for (key, value) in object {
+        if matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
+            continue;
+        }
+        out.push(b',');
+        serde_json::to_writer(&mut out, key).map_err(|e| json_error("object", &e))?;
+        out.push(b':');
+        write(&mut out, value)?;
+    }
+    out.push(b'}');
+    Ok(out.into())
+}
+
+/// Puts `resourceVersion` into bytes that [`encode`] wrote.
+pub fn splice_resource_version(stored: &[u8], revision: u64) -> Result<Bytes, DecodeError> {
+    // apiVersion and kind stand before metadata and hold no quote, so the first match is the key.
+    let at = stored
+        .windows(METADATA_OPEN.len())
+        .position(|w| w == METADATA_OPEN)
+        .ok_or(DecodeError::Shape("metadata is missing"))?
+        + METADATA_OPEN.len();
+    let (before, after) = stored.split_at(at);
+    let version = format!("\"resourceVersion\":\"{revision}\"");
+    let mut out = Vec::with_capacity(stored.len() + version.len() + 1);
+    out.extend_from_slice(before);
+    out.extend_from_slice(version.as_bytes());
+    if after.first() != Some(&b'}') {
+        out.push(b',');
+    }
+    out.extend_from_slice(after);
+    Ok(out.into())
+}
+
+fn json_error(what: &str, error: &serde_json::Error) -> DecodeError {
+    DecodeError::Json { what: what.to_owned(), message: error.to_string() }
+}
+
+/// The text that a field selector compares: a string as it is, a number or boolean written out,
+/// nothing for what is absent. `path` is dotted: `spec.nodeName`.
+pub fn field_text(value: &Value, path: &str) -> String {
+    let found = path.split('.').try_fold(value, |value, key| value.get(key));
+    match found {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    }
+}
+
+// === impl Object ===
+
+impl Object {
+    /// From the bytes that [`encode`] wrote and the revision that the store gave them.
+    /// `fields` are the selectable fields of the kind.
+    pub fn from_stored(stored: &[u8], revision: u64, fields: &[&str]) -> Result<Self, DecodeError> {
+        Self::from_bytes(splice_resource_version(stored, revision)?, fields)
+    }
+
+    /// From JSON as a client or server sends it.
+    pub fn from_bytes(bytes: Bytes, fields: &[&str]) -> Result<Self, DecodeError> {
+        let envelope: Envelope =
+            serde_json::from_slice(&bytes).map_err(|e| json_error("object", &e))?;
+        let fields = if fields.is_empty() {
+            Vec::new()
+        } else {
+            let value: Value =
+                serde_json::from_slice(&bytes).map_err(|e| json_error("object", &e))?;
+            fields.iter().map(|path| field_text(&value, path)).collect()
+        };
+        Ok(Self { head: head(envelope, fields), bytes, typed: OnceLock::new() })
+    }
+
+    /// From a value; encodes it, `resourceVersion` included where it has one.
+    pub fn from_value(value: &Value, fields: &[&str]) -> Result<Self, DecodeError> {
+        let bytes = encode(value)?;
+        let revision = value
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str)
+            .and_then(|text| text.parse().ok());
+        match revision {
+            Some(revision) => Self::from_stored(&bytes, revision, fields),
+            None => Self::from_bytes(bytes, fields),
+        }
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// JSON, `resourceVersion` included. What a read answers with.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// A tree to change. Costs a parse: for writes, not for reads.
+    pub fn value(&self) -> Result<Value, DecodeError> {
+        serde_json::from_slice(&self.bytes).map_err(|e| json_error(&self.head.kind, &e))
+    }
+
+    /// The typed view, decoded once for all who ask for the same type.
+    pub fn typed<K: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+    ) -> Result<Arc<K>, DecodeError> {
+        if let Some(shared) = self.typed.get()
+            && let Ok(view) = Arc::clone(shared).downcast::<K>()
+        {
+            return Ok(view);
+        }
+        let view: Arc<K> = Arc::new(self.decode()?);
+        // The first type asked for stays; another one is decoded at each call.
+        let _ = self.typed.set(Arc::clone(&view) as Arc<dyn Any + Send + Sync>);
+        Ok(view)
+    }
+
+    /// Decodes into any shape, such as a projection of a few fields; nothing is kept.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        serde_json::from_slice(&self.bytes).map_err(|e| json_error(&self.head.kind, &e))
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Head { kind, namespace, name, resource_version, .. } = &self.head;
+        write!(f, "{kind} {namespace}/{name}@{resource_version}")
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// The controller among the owners.
+    pub fn controller(&self) -> Option<&OwnerReference> {
+        self.owner_references.iter().find(|owner| owner.controller == Some(true))
+    }
+}
+
+fn head(envelope: Envelope, fields: Vec<String>) -> Head {
+    let Envelope { api_version, kind, metadata } = envelope;
+    Head {
+        api_version,
+        kind,
+        namespace: metadata.namespace.unwrap_or_default(),
+        name: metadata.name.unwrap_or_default(),
+        uid: metadata.uid.unwrap_or_default(),
+        resource_version: metadata.resource_version.and_then(|v| v.parse().ok()).unwrap_or(0),
+        generation: metadata.generation.unwrap_or(0),
+        labels: metadata.labels.unwrap_or_default(),
+        owner_references: metadata.owner_references.unwrap_or_default(),
+        finalizers: metadata.finalizers.unwrap_or_default(),
+        deleting: metadata.deletion_timestamp.is_some(),
+        fields,
+    }
+}
+
+/// `metadata` of a value as a map to change; makes it where it is missing.
+pub fn metadata_mut(value: &mut Value) -> &mut Map<String, Value> {
+    if !value.is_object() {
+        *value = Value::Object(Map::new());
+    }
+    let metadata = &mut value["metadata"];
+    if !metadata.is_object() {
+        *metadata = Value::Object(Map::new());
+    }
+    match metadata {
+        Value::Object(map) => map,
+        _ => unreachable!("made an object above"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_version_is_spliced_and_parsed() {
+        let value = json!({
+            "spec": {"nodeName": "n1", "hostNetwork": true},
+            "metadata": {"name": "p", "namespace": "d", "resourceVersion": "7", "labels": {"a": "b"}},
+            "kind": "Pod",
+            "apiVersion": "v1",
+        });
+        let stored = encode(&value).unwrap();
+        assert!(stored.starts_with(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"labels""#));
+        let object =
+            Object::from_stored(&stored, 42, &["spec.nodeName", "spec.hostNetwork", "x.y"]).unwrap();
+        assert_eq!(object.head().resource_version, 42);
+        assert_eq!(object.head().fields, ["n1", "true", ""]);
+        assert_eq!(object.value().unwrap()["metadata"]["resourceVersion"], "42");
+        assert_eq!(object.head().labels["a"], "b");
+    }
+
+    #[test]
+    fn an_empty_metadata_takes_the_version() {
+        let stored = encode(&json!({"apiVersion":"v1","kind":"X","metadata":{}})).unwrap();
+        let spliced = splice_resource_version(&stored, 1).unwrap();
+        let text = r#"{"apiVersion":"v1","kind":"X","metadata":{"resourceVersion":"1"}}"#;
+        assert_eq!(spliced, text);
+    }
+
+    #[test]
+    fn the_typed_view_is_shared() {
+        let value = json!({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"}});
+        let object = Object::from_value(&value, &[]).unwrap();
+        let one = object.typed::<crate::core::Pod>().unwrap();
+        let two = object.typed::<crate::core::Pod>().unwrap();
+        assert!(Arc::ptr_eq(&one, &two));
+    }
+}
