@@ -1,1 +1,8 @@
-//! Behaviour on objects: the resource table, defaults, validation, patches, selectors, conversion, protobuf, tables. No I/O, no clock.
+//! Behaviour on objects: the resource table, defaults, validation, patches, selectors, conversion,
+//! protobuf, tables. No I/O, no clock.
+//!
+//! Begin with [`resource::Resource`]: a kind is one row of [`kinds::RESOURCES`].
+
+pub mod kinds;
+pub mod resource;
+pub mod table;
