@@ -10,6 +10,7 @@ pub mod field;
 pub mod names;
 pub mod object;
 pub mod quantity;
+pub mod schema;
 pub mod status;
 
 pub use field::{FieldError, FieldErrorKind, FieldPath};

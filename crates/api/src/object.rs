@@ -332,7 +332,8 @@ mod tests {
         let stored = encode(&value).unwrap();
         assert!(stored.starts_with(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"labels""#));
         let object =
-            Object::from_stored(&stored, 42, &["spec.nodeName", "spec.hostNetwork", "x.y"]).unwrap();
+            Object::from_stored(&stored, 42, &["spec.nodeName", "spec.hostNetwork", "x.y"])
+                .unwrap();
         assert_eq!(object.head().resource_version, 42);
         assert_eq!(object.head().fields, ["n1", "true", ""]);
         assert_eq!(object.value().unwrap()["metadata"]["resourceVersion"], "42");

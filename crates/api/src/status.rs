@@ -257,10 +257,7 @@ impl Status {
     /// 429.
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Self {
         let details = Details { retry_after_seconds, ..Details::default() };
-        Self {
-            details: Some(details),
-            ..Self::failure(429, reason::TOO_MANY_REQUESTS, message)
-        }
+        Self { details: Some(details), ..Self::failure(429, reason::TOO_MANY_REQUESTS, message) }
     }
 
     /// 500: a fault of ours.

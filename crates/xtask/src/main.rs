@@ -1,3 +1,24 @@
 //! Chores of the workspace: code generation and tidy checks.
 
-fn main() {}
+mod schemas;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask schemas --from WHEEL_OR_DIR [--protobuf DIR] [--check]
+    Writes crates/api/src/schema/schema.bin from the published definitions.
+    WHEEL_OR_DIR  the package kubernetes-validate of PyPI, packed or unpacked
+    DIR           the sources of the crate k8s-pb; searched in Cargo's registry when left out
+    --check       writes nothing; fails when the file holds another table";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("schemas") => schemas::run(&args[1..]),
+        Some("help" | "--help" | "-h") | None => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => bail!("there is no chore {other:?}\n{HELP}"),
+    }
+}
