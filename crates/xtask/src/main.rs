@@ -1,6 +1,9 @@
 //! Chores of the workspace: code generation and tidy checks.
 
 mod schemas;
+mod tidy;
+
+use std::path::Path;
 
 use anyhow::{Result, bail};
 
@@ -9,12 +12,17 @@ cargo xtask schemas --from WHEEL_OR_DIR [--protobuf DIR] [--check]
     Writes crates/api/src/schema/schema.bin from the published definitions.
     WHEEL_OR_DIR  the package kubernetes-validate of PyPI, packed or unpacked
     DIR           the sources of the crate k8s-pb; searched in Cargo's registry when left out
-    --check       writes nothing; fails when the file holds another table";
+    --check       writes nothing; fails when the file holds another table
+cargo xtask tidy
+    Checks layers, file lengths, module comments and where `unsafe` stands.";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("schemas") => schemas::run(&args[1..]),
+        Some("tidy") => tidy::check(
+            Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")),
+        ),
         Some("help" | "--help" | "-h") | None => {
             println!("{HELP}");
             Ok(())

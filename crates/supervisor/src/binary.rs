@@ -1,0 +1,64 @@
+//! A read-only copy of our own executable for the shims: an upgrade or a `cargo build` that
+//! replaces the file does not touch those that run.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// The copy of this process' executable in `directory`, made where it is not there:
+/// `onggi-<digest>`.
+pub fn copy_of_self(directory: &Path) -> io::Result<PathBuf> {
+    copy(Path::new("/proc/self/exe"), directory)
+}
+
+fn copy(executable: &Path, directory: &Path) -> io::Result<PathBuf> {
+    let mut source = File::open(executable)?;
+    // The same file has the same identity: then nothing is read again.
+    let meta = source.metadata()?;
+    let identity =
+        format!("{}-{}-{}-{}", meta.dev(), meta.ino(), meta.size(), meta.mtime_nsec());
+    let known = directory.join(format!(".{identity}"));
+    if let Ok(name) = fs::read_to_string(&known) {
+        let path = directory.join(name.trim());
+        if path.exists() {
+            return Ok(path);
+        }
+    }
+    let temporary = directory.join(format!(".copy-{}", std::process::id()));
+    let mut target = File::create(&temporary)?;
+    io::copy(&mut source, &mut target)?;
+    let mut hasher = Sha256::new();
+    io::copy(&mut File::open(&temporary)?, &mut hasher)?;
+    let name = format!("onggi-{}", &hex::encode(hasher.finalize())[..16]);
+    target.set_permissions(Permissions::from_mode(0o555))?;
+    target.sync_all()?;
+    let path = directory.join(&name);
+    fs::rename(&temporary, &path)?;
+    onggi_base::files::write_atomic(&known, name.as_bytes(), 0o600)?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_copy_for_one_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("program");
+        fs::write(&program, "one").unwrap();
+        let bin = directory.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let one = copy(&program, &bin).unwrap();
+        assert_eq!(copy(&program, &bin).unwrap(), one);
+        fs::remove_file(&program).unwrap();
+        fs::write(&program, "other").unwrap();
+        let two = copy(&program, &bin).unwrap();
+        assert_ne!(one, two);
+        assert_eq!(fs::read_to_string(&one).unwrap(), "one");
+        assert_eq!(fs::metadata(&one).unwrap().permissions().mode() & 0o777, 0o555);
+    }
+}
