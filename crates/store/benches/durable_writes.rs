@@ -13,13 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use onggi_store::{Expect, Store, Txn, sqlite};
+use onggi_store::{Error, Expect, Store, Txn, sqlite};
 
 const KEYS: usize = 5_000;
 const TIME: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
 
-async fn round(store: &Arc<dyn Store>, writers: usize) -> Vec<Duration> {
+type Failure = Box<dyn std::error::Error>;
+
+/// How long each write of one round took, sorted.
+async fn round(store: &Arc<dyn Store>, writers: usize) -> Result<Vec<Duration>, Failure> {
     let deadline = Instant::now() + TIME;
     let tasks = (0..writers).map(|writer| {
         let store = store.clone();
@@ -28,7 +31,7 @@ async fn round(store: &Arc<dyn Store>, writers: usize) -> Vec<Duration> {
                 (writer..KEYS).step_by(writers).map(|k| format!("/bench/{k:05}")).collect();
             let mut seen = Vec::new();
             for key in &keys {
-                let current = store.get(key).await.expect("get");
+                let current = store.get(key).await?;
                 seen.push(current.map_or(Expect::Absent, |kv| Expect::Revision(kv.mod_revision)));
             }
             let value = Bytes::from(vec![b'x'; 1024]);
@@ -39,32 +42,31 @@ async fn round(store: &Arc<dyn Store>, writers: usize) -> Vec<Duration> {
                     break;
                 }
                 let txn = Txn::put(&*keys[i], seen[i], value.clone());
-                seen[i] = Expect::Revision(store.txn(txn).await.expect("txn").revision);
+                seen[i] = Expect::Revision(store.txn(txn).await?.revision);
                 latencies.push(start.elapsed());
             }
-            latencies
+            Ok::<_, Error>(latencies)
         })
     });
     let mut all = Vec::new();
     for task in tasks.collect::<Vec<_>>() {
-        all.extend(task.await.expect("writer"));
+        all.extend(task.await??);
     }
     all.sort();
-    all
+    Ok(all)
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> Result<(), Failure> {
     let base = std::env::var_os("ONGGI_BENCH_DIR").map_or_else(std::env::temp_dir, Into::into);
-    let dir = tempfile::tempdir_in(base).expect("directory");
-    let store: Arc<dyn Store> =
-        Arc::new(sqlite::open(&sqlite::Options::new(dir.path())).expect("store"));
+    let dir = tempfile::tempdir_in(base)?;
+    let store: Arc<dyn Store> = Arc::new(sqlite::open(&sqlite::Options::new(dir.path()))?);
     println!("durable writes of 1 KB in {}, best of {ROUNDS}", dir.path().display());
     println!("{:>8} {:>12} {:>10} {:>10}", "writers", "writes/s", "p50", "p99");
     for writers in [1, 16, 64] {
         let mut best: Option<Vec<Duration>> = None;
         for _ in 0..ROUNDS {
-            let latencies = round(&store, writers).await;
+            let latencies = round(&store, writers).await?;
             if best.as_ref().is_none_or(|b| latencies.len() > b.len()) {
                 best = Some(latencies);
             }
@@ -80,4 +82,5 @@ async fn main() {
     }
     println!("etcd: not measured, it needs its own protocol for a fair figure");
     store.close().await;
+    Ok(())
 }

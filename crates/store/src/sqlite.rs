@@ -76,9 +76,21 @@ pub fn open(options: &Options) -> Result<LocalStore, Error> {
         .map_err(|e| failed(format!("cannot start its thread: {e}")))
 }
 
-/// Makes the directory and its files, and locks it against other processes for as long as the
-/// answered lock file is open.
-fn claim(dir: &Path) -> Result<(File, PathBuf), Error> {
+/// Keeps other processes from the directory.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said, and not left to closing: a process that is being forked off still holds a copy of
+        // the file until it executes its program.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "store: cannot give up its lock");
+        }
+    }
+}
+
+/// Makes the directory and its files, and locks it.
+fn claim(dir: &Path) -> Result<(Lock, PathBuf), Error> {
     let failed = |what: &Path, e: std::io::Error| Error::Open {
         dir: dir.to_owned(),
         reason: format!("{}: {e}", what.display()),
@@ -102,8 +114,9 @@ fn claim(dir: &Path) -> Result<(File, PathBuf), Error> {
         }
         Err(fs::TryLockError::Error(e)) => return Err(failed(&path, e)),
     }
+    let mut lock = Lock(lock);
     // Only for the error text of others.
-    let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    let noted = lock.0.set_len(0).and_then(|()| writeln!(lock.0, "{}", std::process::id()));
     noted.map_err(|e| failed(&path, e))?;
     // Made here so that it gets this mode; SQLite gives its log the same.
     let (_, path) = file("store.db")?;
@@ -123,9 +136,12 @@ fn connect(path: &Path, vfs: Option<&str>) -> rusqlite::Result<Connection> {
         None => Connection::open_with_flags(path, flags)?,
     };
     // Exclusive from the first access on: the index of the log is then plain memory, not a mapped
-    // file that a full disk turns into SIGBUS.
+    // file that a full disk turns into SIGBUS. EXTRA is FULL, and syncs the removal of the
+    // rollback journal with which a database becomes a WAL one: if that file came back after a
+    // power cut, it would undo the whole store.
     connection.execute_batch(
         "PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA synchronous = EXTRA;
          PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;
          PRAGMA temp_store = MEMORY;",
@@ -160,8 +176,7 @@ fn prepare(connection: &Connection, dir: &Path) -> Result<(), Error> {
     }
     connection
         .execute_batch(
-            "PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = 0;
+            "PRAGMA wal_autocheckpoint = 0;
              PRAGMA journal_size_limit = 67108864;",
         )
         .map_err(failed)?;
@@ -193,7 +208,7 @@ struct Sqlite {
     /// About how much is in the log.
     wal_size: usize,
     buffer: Vec<u8>,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// SQLite's integers have a sign; no store lives to see the last of them.
@@ -295,7 +310,7 @@ impl Disk for Sqlite {
         };
         run(self, "PRAGMA synchronous = NORMAL")?;
         let outcome = self.delete(compacted, revisions).map_err(|e| self.classify(e));
-        run(self, "PRAGMA synchronous = FULL")?;
+        run(self, "PRAGMA synchronous = EXTRA")?;
         outcome
     }
 

@@ -28,7 +28,8 @@ async fn reopening_finds_everything() {
                 let mut stream = store.watch("", Some(from)).await.unwrap();
                 let events = until(&mut stream, store.revision()).await;
                 let past = lines(&store.range(at).await.unwrap().items);
-                (store.oldest(), past, events, store.range(RangeRequest::all("")).await.unwrap())
+                assert!(store.oldest() <= from);
+                (past, events, store.range(RangeRequest::all("")).await.unwrap())
             }
         };
         if let Some((from, state)) = before {
