@@ -4,5 +4,9 @@
 //! Begin with [`resource::Resource`]: a kind is one row of [`kinds::RESOURCES`].
 
 pub mod kinds;
+pub mod protobuf;
 pub mod resource;
+pub mod schema;
 pub mod table;
+pub mod value;
+pub mod yaml;

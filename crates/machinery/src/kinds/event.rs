@@ -1,0 +1,86 @@
+//! `v1 Event`.
+
+use serde_json::Value;
+
+use crate::resource::{Column, Resource};
+use crate::table;
+use crate::value::{i64_at, is_set, str_at, time_at};
+
+/// The row.
+pub const RESOURCE: Resource = Resource {
+    kind: "Event",
+    plural: "events",
+    singular: "event",
+    short_names: &["ev"],
+    fields: &[
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ],
+    columns: &[
+        Column::text("Last Seen"),
+        Column::text("Type"),
+        Column::text("Reason"),
+        Column::text("Object"),
+        Column::wide("Subobject"),
+        Column::wide("Source"),
+        Column::text("Message"),
+        Column::wide("First Seen"),
+        Column::wide("Count"),
+        Column { priority: 1, ..Column::NAME },
+    ],
+    row,
+    ..Resource::BASE
+};
+
+fn row(event: &Value, now: i64) -> Vec<Value> {
+    let time = |path| time_at(event, path);
+    let first = time("firstTimestamp").or_else(|| time("eventTime"));
+    let (last, count) = if is_set(event, "series") {
+        (time("series.lastObservedTime"), i64_at(event, "series.count").unwrap_or(0))
+    } else {
+        // An event that happened once and was reported in the newer form has no count.
+        let count = i64_at(event, "count").filter(|count| *count != 0).unwrap_or(1);
+        (time("lastTimestamp").or(first), count)
+    };
+    let text = |path| Value::from(str_at(event, path));
+    vec![
+        table::since(last, now).into(),
+        text("type"),
+        text("reason"),
+        about(event).into(),
+        text("involvedObject.fieldPath"),
+        source(event).into(),
+        str_at(event, "message").trim().into(),
+        table::since(first, now).into(),
+        count.into(),
+        table::name(event),
+    ]
+}
+
+/// `pod/web-1`.
+fn about(event: &Value) -> String {
+    let kind = str_at(event, "involvedObject.kind").to_lowercase();
+    match str_at(event, "involvedObject.name") {
+        "" => kind,
+        name => format!("{kind}/{name}"),
+    }
+}
+
+/// `kubelet, node-1`: who said it, and where.
+fn source(event: &Value) -> String {
+    let first_of = |a, b| table::text_or(str_at(event, a), str_at(event, b));
+    let component = first_of("source.component", "reportingComponent");
+    match first_of("source.host", "reportingInstance") {
+        "" => component.to_owned(),
+        host => format!("{component}, {host}"),
+    }
+}

@@ -1,0 +1,23 @@
+//! `coordination.k8s.io/v1 Lease`.
+
+use serde_json::Value;
+
+use crate::resource::{Column, Resource};
+use crate::table;
+use crate::value::str_at;
+
+/// The row.
+pub const RESOURCE: Resource = Resource {
+    group: "coordination.k8s.io",
+    kind: "Lease",
+    plural: "leases",
+    singular: "lease",
+    columns: &[Column::NAME, Column::text("Holder"), Column::AGE],
+    row,
+    ..Resource::BASE
+};
+
+fn row(object: &Value, now: i64) -> Vec<Value> {
+    let holder = str_at(object, "spec.holderIdentity");
+    vec![table::name(object), holder.into(), table::age(object, now)]
+}

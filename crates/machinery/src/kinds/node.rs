@@ -1,0 +1,94 @@
+//! `v1 Node`.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::status_of;
+use crate::resource::{Column, Resource, Scope};
+use crate::table::{self, text_or};
+use crate::value::{at, bool_at, entries_at, find, is_set, list_at, set, str_at};
+
+const ROLE_LABEL_PREFIX: &str = "node-role.kubernetes.io/";
+const ROLE_LABEL: &str = "kubernetes.io/role";
+
+/// The row.
+pub const RESOURCE: Resource = Resource {
+    kind: "Node",
+    plural: "nodes",
+    singular: "node",
+    short_names: &["no"],
+    scope: Scope::Cluster,
+    subresources: &[status_of("", "v1", "Node")],
+    fields: &["spec.unschedulable"],
+    has_status: true,
+    columns: &[
+        Column::NAME,
+        Column::text("Status"),
+        Column::text("Roles"),
+        Column::AGE,
+        Column::text("Version"),
+        Column::wide("Internal-IP"),
+        Column::wide("External-IP"),
+        Column::wide("OS-Image"),
+        Column::wide("Kernel-Version"),
+        Column::wide("Container-Runtime"),
+    ],
+    row,
+    default,
+    ..Resource::BASE
+};
+
+fn row(node: &Value, now: i64) -> Vec<Value> {
+    let info = |field| {
+        let text = str_at(at(node, "status.nodeInfo"), field);
+        Value::from(text_or(text, "<unknown>"))
+    };
+    vec![
+        table::name(node),
+        status(node).into(),
+        roles(node).into(),
+        table::age(node, now),
+        str_at(node, "status.nodeInfo.kubeletVersion").into(),
+        address(node, "InternalIP").into(),
+        address(node, "ExternalIP").into(),
+        info("osImage"),
+        info("kernelVersion"),
+        info("containerRuntimeVersion"),
+    ]
+}
+
+fn status(node: &Value) -> String {
+    let ready = find(list_at(node, "status.conditions"), "type", "Ready");
+    let ready = match ready.map(|condition| str_at(condition, "status")) {
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    };
+    let cordoned = if bool_at(node, "spec.unschedulable") { ",SchedulingDisabled" } else { "" };
+    format!("{ready}{cordoned}")
+}
+
+fn roles(node: &Value) -> String {
+    let roles: BTreeSet<&str> = entries_at(node, "metadata.labels")
+        .filter_map(|(key, value)| match key.strip_prefix(ROLE_LABEL_PREFIX) {
+            Some(role) => Some(role),
+            None if key == ROLE_LABEL => value.as_str(),
+            None => None,
+        })
+        .filter(|role| !role.is_empty())
+        .collect();
+    let roles: Vec<&str> = roles.into_iter().collect();
+    text_or(&roles.join(","), "<none>").to_owned()
+}
+
+fn address<'a>(node: &'a Value, kind: &str) -> &'a str {
+    find(list_at(node, "status.addresses"), "type", kind).map_or("<none>", |a| str_at(a, "address"))
+}
+
+/// What can be used is what there is, until the kubelet says less.
+fn default(node: &mut Value) {
+    if is_set(node, "status.capacity") && !is_set(node, "status.allocatable") {
+        set(node, "status.allocatable", at(node, "status.capacity").clone());
+    }
+}

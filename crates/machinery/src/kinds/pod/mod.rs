@@ -1,0 +1,105 @@
+//! `v1 Pod`.
+//!
+//! [`podspec`](super::podspec) holds what pods share with pod templates.
+
+use serde_json::{Value, json};
+
+use super::podspec::{self, resources};
+use super::{PART_VERBS, STREAM_VERBS, status_of};
+use crate::resource::{Column, Resource, Subresource, Verb};
+use crate::value::{at_mut, bool_at, find, items_mut, list_at, set, set_default, str_at};
+
+mod row;
+
+pub use super::podspec::resources::{QosClass, Requests, qos_class, requests};
+
+/// The row.
+pub const RESOURCE: Resource = Resource {
+    kind: "Pod",
+    plural: "pods",
+    singular: "pod",
+    short_names: &["po"],
+    categories: &["all"],
+    subresources: &[
+        stream("attach", "PodAttachOptions"),
+        Subresource { name: "binding", kind: ("", "v1", "Binding"), verbs: &[Verb::Create] },
+        Subresource { name: "ephemeralcontainers", kind: ("", "v1", "Pod"), verbs: PART_VERBS },
+        Subresource {
+            name: "eviction",
+            kind: ("policy", "v1", "Eviction"),
+            verbs: &[Verb::Create],
+        },
+        stream("exec", "PodExecOptions"),
+        Subresource { name: "log", kind: ("", "v1", "Pod"), verbs: &[Verb::Get] },
+        stream("portforward", "PodPortForwardOptions"),
+        status_of("", "v1", "Pod"),
+    ],
+    fields: &[
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.nominatedNodeName",
+    ],
+    has_generation: true,
+    has_status: true,
+    columns: &[
+        Column::NAME,
+        Column::text("Ready"),
+        Column::text("Status"),
+        Column::text("Restarts"),
+        Column::AGE,
+        Column::wide("IP"),
+        Column::wide("Node"),
+        Column::wide("Nominated Node"),
+        Column::wide("Readiness Gates"),
+    ],
+    row: row::row,
+    default,
+    prepare_create,
+    ..Resource::BASE
+};
+
+const fn stream(name: &'static str, kind: &'static str) -> Subresource {
+    Subresource { name, kind: ("", "v1", kind), verbs: STREAM_VERBS }
+}
+
+/// Beyond what templates get: requests from limits, host ports on the host's network.
+fn default(pod: &mut Value) {
+    let Some(spec) = at_mut(pod, "spec") else { return };
+    podspec::default(spec);
+    set_default(spec, "enableServiceLinks", true);
+    let host_network = bool_at(spec, "hostNetwork");
+    for list in ["containers", "initContainers"] {
+        for container in items_mut(spec, list) {
+            resources::requests_from_limits(container);
+            if host_network {
+                podspec::host_ports(container);
+            }
+        }
+    }
+}
+
+fn prepare_create(pod: &mut Value) {
+    let class = qos_class(pod).as_str();
+    set(pod, "status", json!({"phase": "Pending", "qosClass": class}));
+}
+
+/// Whether the condition `Ready` holds: traffic may be sent to it.
+pub fn is_ready(pod: &Value) -> bool {
+    has_condition(pod, "Ready")
+}
+
+/// Whether it has ended for good: it holds no resources any more.
+pub fn is_finished(pod: &Value) -> bool {
+    matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed")
+}
+
+/// Whether a condition is `True`.
+pub fn has_condition(pod: &Value, kind: &str) -> bool {
+    find(list_at(pod, "status.conditions"), "type", kind)
+        .is_some_and(|condition| str_at(condition, "status") == "True")
+}

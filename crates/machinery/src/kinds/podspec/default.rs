@@ -1,0 +1,213 @@
+//! Defaults of a pod's specification (`pkg/apis/core/v1/defaults.go`).
+
+use onggi_api::Quantity;
+use serde_json::{Value, json};
+
+use crate::value::{
+    at, at_mut, i64_at, is_set, items_mut, map_mut, set, set_default, set_default_text, str_at,
+};
+
+/// Owner may write, all may read.
+const FILE_MODE: i64 = 0o644;
+/// How long a projected service account token lives, in seconds.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// Sets what was left out of a pod's or a template's `spec`.
+pub fn default(spec: &mut Value) {
+    set_default_text(spec, "restartPolicy", "Always");
+    set_default_text(spec, "dnsPolicy", "ClusterFirst");
+    set_default_text(spec, "schedulerName", "default-scheduler");
+    set_default(spec, "terminationGracePeriodSeconds", 30);
+    set_default(spec, "securityContext", json!({}));
+    service_account(spec);
+    quantities(spec, "overhead");
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        for item in items_mut(spec, list) {
+            container(item);
+        }
+    }
+    for item in items_mut(spec, "volumes") {
+        volume(item);
+    }
+}
+
+/// The older name of the field follows the newer one.
+fn service_account(spec: &mut Value) {
+    let name = match str_at(spec, "serviceAccountName") {
+        "" => str_at(spec, "serviceAccount"),
+        name => name,
+    };
+    if !name.is_empty() {
+        let name = name.to_owned();
+        set(spec, "serviceAccount", name.clone());
+        set(spec, "serviceAccountName", name);
+    }
+}
+
+// === Containers ===
+
+fn container(container: &mut Value) {
+    let always = image_tag(str_at(container, "image")) == Some("latest");
+    set_default_text(container, "imagePullPolicy", if always { "Always" } else { "IfNotPresent" });
+    set_default_text(container, "terminationMessagePath", "/dev/termination-log");
+    set_default_text(container, "terminationMessagePolicy", "File");
+    set_default(container, "resources", json!({}));
+    quantities(container, "resources.limits");
+    quantities(container, "resources.requests");
+    for port in items_mut(container, "ports") {
+        set_default_text(port, "protocol", "TCP");
+    }
+    for variable in items_mut(container, "env") {
+        field_source(variable, "valueFrom");
+    }
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(found) = at_mut(container, name) {
+            probe(found);
+        }
+    }
+    for name in ["lifecycle.postStart.httpGet", "lifecycle.preStop.httpGet"] {
+        if let Some(found) = at_mut(container, name) {
+            http_get(found);
+        }
+    }
+}
+
+/// The tag of an image: `latest` where neither tag nor digest is given, nothing where only a
+/// digest is.
+pub fn image_tag(image: &str) -> Option<&str> {
+    let (name, digest) = match image.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (image, None),
+    };
+    // A colon before the last slash belongs to the port of the registry.
+    let last = name.rsplit('/').next().unwrap_or(name);
+    match (last.split_once(':'), digest) {
+        (Some((_, tag)), _) => Some(tag),
+        (None, Some(_)) => None,
+        (None, None) => Some("latest"),
+    }
+}
+
+/// On the host's network a container port is a port of the host.
+pub fn host_ports(container: &mut Value) {
+    for port in items_mut(container, "ports") {
+        if i64_at(port, "hostPort").unwrap_or(0) == 0 {
+            set(port, "hostPort", at(port, "containerPort").clone());
+        }
+    }
+}
+
+fn probe(probe: &mut Value) {
+    for (field, default) in [
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ] {
+        if i64_at(probe, field).unwrap_or(0) == 0 {
+            set(probe, field, default);
+        }
+    }
+    if let Some(found) = at_mut(probe, "httpGet") {
+        http_get(found);
+    }
+    if is_set(probe, "grpc") {
+        set_default(probe, "grpc.service", "");
+    }
+}
+
+fn http_get(action: &mut Value) {
+    set_default_text(action, "path", "/");
+    set_default_text(action, "scheme", "HTTP");
+}
+
+/// `fieldRef` and `resourceFieldRef`, in a variable or a downward file.
+fn field_source(holder: &mut Value, prefix: &str) {
+    let source = if prefix.is_empty() { Some(holder) } else { at_mut(holder, prefix) };
+    let Some(source) = source else { return };
+    if is_set(source, "fieldRef") {
+        set_default_text(source, "fieldRef.apiVersion", "v1");
+    }
+    if is_set(source, "resourceFieldRef") {
+        set_default(source, "resourceFieldRef.divisor", "0");
+        quantity(source, "resourceFieldRef.divisor");
+    }
+    if is_set(source, "fileKeyRef") {
+        set_default(source, "fileKeyRef.optional", false);
+    }
+}
+
+// === Quantities ===
+
+/// Writes the amounts of a map as Kubernetes does: `1000m` becomes `1`.
+fn quantities(value: &mut Value, path: &str) {
+    if let Some(map) = at_mut(value, path).and_then(Value::as_object_mut) {
+        map.values_mut().for_each(canonical);
+    }
+}
+
+fn quantity(value: &mut Value, path: &str) {
+    if let Some(amount) = at_mut(value, path) {
+        canonical(amount);
+    }
+}
+
+/// What is no quantity stays as it is, for validation to name.
+fn canonical(amount: &mut Value) {
+    let text = match &*amount {
+        Value::String(text) => Quantity::canonical(text),
+        Value::Number(number) => Quantity::canonical(&number.to_string()),
+        _ => return,
+    };
+    if let Ok(text) = text {
+        *amount = text.into();
+    }
+}
+
+// === Volumes ===
+
+fn volume(volume: &mut Value) {
+    let source = volume
+        .as_object()
+        .and_then(|map| map.iter().find(|(key, value)| *key != "name" && !value.is_null()))
+        .map(|(key, _)| key.clone());
+    let Some(source) = source else {
+        map_mut(volume, "emptyDir");
+        return;
+    };
+    let Some(found) = at_mut(volume, &source) else { return };
+    match source.as_str() {
+        "emptyDir" => quantity(found, "sizeLimit"),
+        "hostPath" => set_default(found, "type", ""),
+        "secret" | "configMap" => set_default(found, "defaultMode", FILE_MODE),
+        "downwardAPI" => {
+            set_default(found, "defaultMode", FILE_MODE);
+            downward_items(found);
+        }
+        "projected" => projected(found),
+        "image" => {
+            let always = image_tag(str_at(found, "reference")) == Some("latest");
+            set_default_text(found, "pullPolicy", if always { "Always" } else { "IfNotPresent" });
+        }
+        "ephemeral" => set_default(found, "volumeClaimTemplate.spec.volumeMode", "Filesystem"),
+        _ => {}
+    }
+}
+
+fn downward_items(source: &mut Value) {
+    for item in items_mut(source, "items") {
+        field_source(item, "");
+    }
+}
+
+fn projected(volume: &mut Value) {
+    set_default(volume, "defaultMode", FILE_MODE);
+    for source in items_mut(volume, "sources") {
+        if is_set(source, "serviceAccountToken") {
+            set_default(source, "serviceAccountToken.expirationSeconds", TOKEN_SECONDS);
+        }
+        if let Some(downward) = at_mut(source, "downwardAPI") {
+            downward_items(downward);
+        }
+    }
+}

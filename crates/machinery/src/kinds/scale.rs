@@ -1,0 +1,70 @@
+//! `autoscaling/v1 Scale`: the subresource `scale` of Deployment and ReplicaSet.
+
+use onggi_api::{FieldError, FieldPath};
+use serde_json::{Map, Value, json};
+
+use crate::table::selector_text;
+use crate::value::{at, entries_at, i64_at, set};
+
+/// The scale of an object.
+pub fn of(object: &Value) -> Value {
+    const KEPT: [&str; 5] = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
+    let metadata: Map<String, Value> = entries_at(object, "metadata")
+        .filter(|(key, _)| KEPT.contains(key))
+        .map(|(key, value)| (key.to_owned(), value.clone()))
+        .collect();
+    json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": metadata,
+        "spec": {"replicas": i64_at(object, "spec.replicas").unwrap_or(0)},
+        "status": {
+            "replicas": i64_at(object, "status.replicas").unwrap_or(0),
+            "selector": selector_text(at(object, "spec.selector")),
+        },
+    })
+}
+
+/// Sets the replicas of an object from a scale that a client sent; the object stays as it is where
+/// the scale is wrong. Comparing `metadata.resourceVersion` is the caller's.
+pub fn apply(object: &mut Value, scale: &Value) -> Result<(), FieldError> {
+    // Go's zero value: a scale without `replicas` asks for none.
+    let replicas = i64_at(scale, "spec.replicas").unwrap_or(0);
+    if replicas < 0 {
+        let path = FieldPath::new("spec.replicas");
+        return Err(FieldError::invalid(&path, replicas, "must be greater than or equal to 0"));
+    }
+    set(object, "spec.replicas", replicas);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        let mut deployment = json!({
+            "metadata": {"name": "web", "namespace": "d", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}},
+            "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web", "a": "b"}}},
+            "status": {"replicas": 2},
+        });
+        let mut scale = of(&deployment);
+        assert_eq!(
+            scale,
+            json!({
+                "apiVersion": "autoscaling/v1", "kind": "Scale",
+                "metadata": {"name": "web", "namespace": "d", "uid": "u", "resourceVersion": "7"},
+                "spec": {"replicas": 3},
+                "status": {"replicas": 2, "selector": "a=b,app=web"},
+            })
+        );
+        scale["spec"]["replicas"] = 5.into();
+        apply(&mut deployment, &scale).unwrap();
+        assert_eq!(deployment["spec"]["replicas"], 5);
+        scale["spec"]["replicas"] = (-1).into();
+        let error = apply(&mut deployment, &scale).unwrap_err().to_string();
+        assert_eq!(error, "spec.replicas: Invalid value: -1: must be greater than or equal to 0");
+        assert_eq!(deployment["spec"]["replicas"], 5);
+    }
+}

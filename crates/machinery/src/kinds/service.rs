@@ -1,0 +1,132 @@
+//! `v1 Service`. Addresses and node ports are given out by the server's hook of the same name.
+
+use std::borrow::Cow;
+
+use serde_json::{Value, json};
+
+use super::status_of;
+use crate::resource::{Column, NameRule, Resource};
+use crate::table::{self, text_or};
+use crate::value::{
+    at, i64_at, is_set, items_mut, list_at, set, set_default, set_default_text, str_at,
+};
+
+/// How long a client stays with its endpoint, in seconds.
+const SESSION_SECONDS: i64 = 3 * 60 * 60;
+
+/// The row.
+pub const RESOURCE: Resource = Resource {
+    kind: "Service",
+    plural: "services",
+    singular: "service",
+    short_names: &["svc"],
+    categories: &["all"],
+    subresources: &[status_of("", "v1", "Service")],
+    fields: &["spec.clusterIP", "spec.type"],
+    has_status: true,
+    name: NameRule::Dns1035Label,
+    columns: &[
+        Column::NAME,
+        Column::text("Type"),
+        Column::text("Cluster-IP"),
+        Column::text("External-IP"),
+        Column::text("Port(s)"),
+        Column::AGE,
+        Column::wide("Selector"),
+    ],
+    row,
+    default,
+    prepare_create: |object| set(object, "status", json!({"loadBalancer": {}})),
+    ..Resource::BASE
+};
+
+fn row(service: &Value, now: i64) -> Vec<Value> {
+    vec![
+        table::name(service),
+        str_at(service, "spec.type").into(),
+        text_or(str_at(service, "spec.clusterIP"), "<none>").into(),
+        external_ip(service).into(),
+        ports_text(service).into(),
+        table::age(service, now),
+        table::labels_text(at(service, "spec.selector")).into(),
+    ]
+}
+
+fn external_ip(service: &Value) -> Cow<'_, str> {
+    let none = match str_at(service, "spec.type") {
+        "ClusterIP" | "NodePort" => "<none>",
+        "LoadBalancer" => "<pending>",
+        "ExternalName" => return str_at(service, "spec.externalName").into(),
+        _ => return "<unknown>".into(),
+    };
+    let mut addresses: Vec<&str> = list_at(service, "status.loadBalancer.ingress")
+        .iter()
+        .map(|ingress| text_or(str_at(ingress, "ip"), str_at(ingress, "hostname")))
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.extend(list_at(service, "spec.externalIPs").iter().filter_map(Value::as_str));
+    if addresses.is_empty() { none.into() } else { addresses.join(",").into() }
+}
+
+fn ports_text(service: &Value) -> String {
+    let port_text = |port: &Value| {
+        let number = i64_at(port, "port").unwrap_or(0);
+        let protocol = str_at(port, "protocol");
+        match i64_at(port, "nodePort") {
+            Some(node_port) if node_port > 0 => format!("{number}:{node_port}/{protocol}"),
+            _ => format!("{number}/{protocol}"),
+        }
+    };
+    let texts: Vec<String> = list_at(service, "spec.ports").iter().map(port_text).collect();
+    if texts.is_empty() { "<none>".to_owned() } else { texts.join(",") }
+}
+
+// === Defaults ===
+
+fn default(service: &mut Value) {
+    set_default_text(service, "spec.type", "ClusterIP");
+    set_default_text(service, "spec.sessionAffinity", "None");
+    match str_at(service, "spec.sessionAffinity") {
+        "ClientIP" => set_default(
+            service,
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            SESSION_SECONDS,
+        ),
+        _ => crate::value::remove(service, "spec.sessionAffinityConfig"),
+    }
+    for port in items_mut(service, "spec.ports") {
+        default_port(port);
+    }
+    if str_at(service, "spec.type") != "ExternalName" {
+        set_default_text(service, "spec.internalTrafficPolicy", "Cluster");
+    }
+    if reachable_from_outside(service) {
+        set_default_text(service, "spec.externalTrafficPolicy", "Cluster");
+    }
+    if str_at(service, "spec.type") == "LoadBalancer" {
+        set_default(service, "spec.allocateLoadBalancerNodePorts", true);
+        for ingress in items_mut(service, "status.loadBalancer.ingress") {
+            if is_set(ingress, "ip") {
+                set_default(ingress, "ipMode", "VIP");
+            }
+        }
+    }
+}
+
+fn default_port(port: &mut Value) {
+    set_default_text(port, "protocol", "TCP");
+    let target = at(port, "targetPort");
+    if target.is_null() || target == 0 || target == "" {
+        set(port, "targetPort", at(port, "port").clone());
+    }
+}
+
+/// Whether traffic from outside the cluster can come in.
+fn reachable_from_outside(service: &Value) -> bool {
+    match str_at(service, "spec.type") {
+        "LoadBalancer" | "NodePort" => true,
+        "ClusterIP" => !list_at(service, "spec.externalIPs").is_empty(),
+        _ => false,
+    }
+}
