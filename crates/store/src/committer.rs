@@ -79,6 +79,17 @@ fn decide(txn: Txn, current: Option<KeyValue>, revision: u64) -> Result<Decision
     Ok(Decision::Commit(Event { revision, kind, key, value, create_revision, previous: current }))
 }
 
+/// Says that the committer is gone, for whatever reason.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.stopped.set(Error::Closed);
+        self.0.closed.store(true, Ordering::Release);
+        self.0.watchers.all().iter().for_each(|w| w.wake());
+    }
+}
+
 /// See the module.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
@@ -97,6 +108,7 @@ impl Committer {
 
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
+        let ended = Ended(self.shared.clone());
         let mut batch = Vec::new();
         let mut closing = Vec::new();
         while let Some(first) = self.next(&mut queue) {
@@ -119,15 +131,13 @@ impl Committer {
             }
             self.commit(&mut batch);
             // Otherwise done by next(), when there is nothing to write.
-            if self.shared.index.read().exceeds(&self.history, 4) {
+            let behind = self.shared.index.read().exceeds(&self.history, 4);
+            if behind && self.shared.stopped.get().is_none() {
                 self.compaction_step();
             }
         }
-        let Self { shared, disk, .. } = self;
-        drop(disk);
-        let _ = shared.stopped.set(Error::Closed);
-        shared.closed.store(true, Ordering::Release);
-        shared.watchers.all().iter().for_each(|w| w.wake());
+        drop(self);
+        drop(ended);
         for answer in closing {
             let _ = answer.send(Ok(()));
         }

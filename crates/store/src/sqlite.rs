@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, params};
 
 use crate::{
     Error, Event, EventKind, History, INITIAL_REVISION, LocalStore, committer::Disk, index::Index,
@@ -285,6 +285,11 @@ impl Sqlite {
         }
         // Above all a failed sync: the system has dropped the pages and the next sync would
         // succeed without them, so trying again would be a lie.
+        // Nor may closing move a log that was not synced to the database file.
+        let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        if let Err(error) = self.connection.set_db_config(keep, true) {
+            tracing::warn!(%error, "store: cannot keep its log for later");
+        }
         Error::Broken { dir, reason }
     }
 

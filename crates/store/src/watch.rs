@@ -39,9 +39,9 @@ impl Watcher {
 pub(crate) struct Watchers(Mutex<Vec<Arc<Watcher>>>);
 
 impl Watchers {
-    /// Marks those whom `events` concern and answers the ones to wake, which is better done
-    /// without the lock on the index that this needs.
-    pub(crate) fn mark(&self, _index: &mut Index, events: &[Arc<Event>]) -> Vec<Arc<Watcher>> {
+    /// Marks those whom `events` concern and answers the ones to wake. The caller shows that it
+    /// holds the lock on the index, and wakes better without it.
+    pub(crate) fn mark(&self, _locked: &mut Index, events: &[Arc<Event>]) -> Vec<Arc<Watcher>> {
         let mut wake = Vec::new();
         for watcher in self.0.lock().iter() {
             let mut pending = watcher.pending.lock();

@@ -14,7 +14,7 @@ use std::{
 
 use onggi_store::{Error, Expect, History, LocalStore, RangeRequest, Store, Txn, sqlite};
 
-use crate::support::{Rng, text, until};
+use crate::support::{Rng, history, text};
 
 const DIR: &str = "ONGGI_STORE_TEST_KILL_DIR";
 const WRITERS: usize = 12;
@@ -106,8 +106,7 @@ async fn a_hundred_kills_lose_nothing() {
             *known = found;
         }
         // Each link of each chain that history still has.
-        let mut stream = store.watch("/", Some(store.oldest())).await.unwrap();
-        for event in until(&mut stream, store.revision()).await {
+        for event in history(&store).await {
             let current = event.current().unwrap();
             let (n, at) = event.previous.as_ref().map_or((0, 0), |p| (count(p), p.mod_revision));
             assert!(text(&current).starts_with(&format!("{} {at} ", n + 1)), "{event:?}");

@@ -9,7 +9,7 @@ use onggi_store::{
 
 use crate::{
     faulty_disk::{Faults, FaultyDisk},
-    support::{Rng, text, until},
+    support::{Rng, history, text},
 };
 
 const WRITERS: usize = 6;
@@ -100,8 +100,7 @@ async fn life(seed: u64, faults: Faults) -> Result<u64, String> {
                 let store = Arc::new(store);
                 let found = store.range(RangeRequest::all("/")).await.unwrap();
                 check(&found.items, &mut known).map_err(|e| format!("cut {cut}: {e}"))?;
-                let mut history = store.watch("/", Some(store.oldest())).await.unwrap();
-                check_chain(&until(&mut history, store.revision()).await)?;
+                check_chain(&history(&*store).await)?;
                 if !early {
                     disk.cut_power_after(1 + rng.below(250));
                 }

@@ -48,3 +48,22 @@ pub(crate) async fn until(stream: &mut WatchStream, revision: u64) -> Vec<Arc<Ev
     }
     events
 }
+
+/// All the history there is. Compaction goes on meanwhile, so it may take more than one attempt.
+pub(crate) async fn history(store: &dyn Store) -> Vec<Arc<Event>> {
+    let newest = store.revision();
+    loop {
+        let Ok(mut stream) = store.watch("", Some(store.oldest())).await else { continue };
+        let mut events = Vec::new();
+        while stream.progress() < newest {
+            match next(&mut stream).await {
+                Ok(event) => events.push(event),
+                Err(Error::Lagged { .. }) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        if stream.progress() >= newest && events.last().is_none_or(|e| e.revision == newest) {
+            return events;
+        }
+    }
+}
