@@ -1,1 +1,24 @@
 //! Images: content store, pull and push, unpacking, the Dockerfile builder.
+//!
+//! What is on disk (`images/` below the data directory):
+//! - `blobs/sha256/HEX`: manifests, configurations, layers as they came. They are the truth: synced
+//!   before they are visible, and their name is their digest.
+//! - `layers/ID/fs`: a layer unpacked on top of its parents, for overlayfs. Derived from blobs at
+//!   any time.
+//! - `refs.json`: names, each pointing at a manifest.
+//! - `holds/CONTAINER`: layers that a container uses.
+//! - `cache/KEY`: results of build steps.
+//! - `tmp/`: whatever is not finished; emptied when the store opens.
+//!
+//! Blocking code is in the modules that touch files; [`Images`] is the asynchronous face.
+
+pub mod build;
+pub mod error;
+pub mod reference;
+pub mod spec;
+pub mod store;
+pub mod unpack;
+
+pub use error::{Error, Result};
+pub use reference::Reference;
+pub use spec::Digest;

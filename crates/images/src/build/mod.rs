@@ -1,0 +1,3 @@
+//! The Dockerfile builder.
+
+pub mod cache;

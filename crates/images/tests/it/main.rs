@@ -1,0 +1,7 @@
+//! Tests of the store, the unpacker, archives, registries and the builder.
+
+#![allow(unreachable_pub)] // One binary: nothing is reachable from outside.
+
+mod store;
+mod support;
+mod unpack;
