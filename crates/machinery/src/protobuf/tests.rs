@@ -1,0 +1,119 @@
+//! Bodies built by hand, bodies that kubectl sent, and hostile ones.
+
+use serde_json::json;
+
+use super::wire::Writer;
+use super::*;
+
+fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let mut meta = Writer::default();
+    meta.bytes(1, api_version.as_bytes());
+    meta.bytes(2, kind.as_bytes());
+    let mut unknown = Writer(MAGIC.to_vec());
+    unknown.bytes(1, &meta.0);
+    unknown.bytes(2, raw);
+    unknown.0
+}
+
+#[test]
+fn a_config_map_by_hand() {
+    let mut meta = Writer::default();
+    meta.bytes(1, b"x");
+    meta.bytes(8, b""); // the zero time
+    let mut entry = Writer::default();
+    entry.bytes(1, b"a");
+    entry.bytes(2, b"b");
+    let mut raw = Writer::default();
+    raw.bytes(1, &meta.0);
+    raw.bytes(2, &entry.0);
+    raw.varint(4, 1);
+    raw.varint(999, 7); // from the future
+    assert_eq!(
+        decode(&body("v1", "ConfigMap", &raw.0)),
+        Ok(json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "b"}, "immutable": true,
+                  "metadata": {"name": "x", "creationTimestamp": null}}))
+    );
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let objects = [
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "labels": {"a": "b"}, "finalizers": ["x"],
+                "creationTimestamp": "2024-05-01T00:00:00Z",
+                "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}],
+                "ownerReferences": [{"kind": "ReplicaSet", "name": "r", "controller": true}]},
+            "spec": {
+                "terminationGracePeriodSeconds": 0, "priority": -7,
+                "volumes": [{"name": "v", "emptyDir": {}},
+                            {"name": "c", "configMap": {"name": "cm", "defaultMode": 420}}],
+                "containers": [{
+                    "name": "c", "command": ["a", ""],
+                    "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                    "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+                    "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}},
+                    "readinessProbe": {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 3},
+                    "livenessProbe": {"tcpSocket": {"port": 80}},
+                    "lifecycle": {"preStop": {"exec": {"command": ["sleep"]}}},
+                }],
+                "ephemeralContainers": [{"name": "e", "image": "i", "targetContainerName": "c"}],
+            },
+        }),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+               "type": "Opaque", "data": {"k": "AAECAw=="}}),
+        json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+               "spec": {"user": "u", "extra": {"scopes": ["a", "b"]}, "groups": ["g"]}}),
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+               "spec": {"renewTime": "2024-05-01T00:00:00.123456Z"}}),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+               "spec": {"replicas": 0, "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}},
+                        "selector": {"matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]}}}),
+        json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 3,
+               "data": {"spec": [1, null]}}),
+        json!({"apiVersion": "apps/v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0,
+               "preconditions": {"uid": "u"}, "propagationPolicy": "Background"}),
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+               "spec": {"matchConstraints": {"resourceRules": [{"apiGroups": ["a"],
+                   "operations": ["CREATE"], "resources": ["r"], "resourceNames": ["n"]}]}}}),
+    ];
+    for object in objects {
+        let bytes = encode(&object).unwrap();
+        assert_eq!(decode(&bytes), Ok(object));
+    }
+}
+
+#[test]
+fn hostile_bodies_are_errors() {
+    assert_eq!(decode(b"{}"), Err(ProtobufError::Magic));
+    assert!(decode(b"k8s\0").is_err());
+    assert!(matches!(decode(&body("v9", "Nothing", b"")), Err(ProtobufError::Kind { .. })));
+    let good = encode(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"},
+                              "data": {"a": "b"}}))
+    .unwrap();
+    for cut in 0..good.len() {
+        let _ = decode(&good[..cut]);
+    }
+    for at in 4..good.len() {
+        for bit in 0..8 {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1 << bit;
+            let _ = decode(&bytes);
+        }
+    }
+    // JSONSchemaProps may hold itself without end.
+    let mut deep = Vec::new();
+    for _ in 0..500 {
+        let mut outer = Writer::default();
+        outer.bytes(28, &deep); // not
+        deep = outer.0;
+    }
+    for (name, tag) in [("openAPIV3Schema", 1), ("schema", 3), ("versions", 7), ("spec", 2)] {
+        let mut outer = Writer::default();
+        outer.bytes(tag, &deep);
+        deep = outer.0;
+        assert!(!name.is_empty());
+    }
+    let crd = body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &deep);
+    let _ = decode(&crd);
+}

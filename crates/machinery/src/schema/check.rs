@@ -1,0 +1,259 @@
+//! The walk over a value beside its schema: unknown fields are noted and taken away, wrong types
+//! are refused, and what Go would write in another way is written so.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use onggi_api::Quantity;
+use onggi_api::jiff::{Timestamp, fmt::temporal::DateTimeParser, tz::TimeZone};
+use onggi_api::schema::{Schema, Shape};
+use serde_json::{Map, Value};
+
+use super::zero::is_nothing;
+
+/// `resource.ParseQuantity`'s words.
+const QUANTITY: &str = "quantities must match the regular expression \
+                        '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+/// The fields that the schema does not know, and the kind they were looked for in.
+#[derive(Default)]
+pub(super) struct Check {
+    /// Their paths, in the order met.
+    pub(super) unknown: Vec<String>,
+    is_secret: bool,
+}
+
+/// Where the walk is; written out only when something is wrong.
+#[derive(Clone, Copy)]
+enum Path<'a> {
+    Root,
+    Field(&'a Path<'a>, &'a str, Option<&'a str>),
+    Key(&'a Path<'a>, &'a str),
+    Index(&'a Path<'a>, usize),
+}
+
+impl Check {
+    /// Checks a whole object; the error is the text that names the first wrong field.
+    pub(super) fn object(&mut self, schema: Schema<'_>, value: &mut Value) -> Result<(), String> {
+        self.is_secret = schema.name().is_some_and(|name| name.ends_with(".v1.Secret"));
+        self.value(schema, value, Path::Root)
+    }
+
+    fn value(
+        &mut self,
+        schema: Schema<'_>,
+        value: &mut Value,
+        path: Path<'_>,
+    ) -> Result<(), String> {
+        if value.is_null() {
+            *value = zero(schema);
+            return Ok(());
+        }
+        match (schema.shape(), &mut *value) {
+            (Shape::Any, _)
+            | (Shape::String, Value::String(_))
+            | (Shape::Bool, Value::Bool(_))
+            | (Shape::Double, Value::Number(_))
+            | (Shape::IntOrString, Value::String(_)) => Ok(()),
+            (Shape::Int32 | Shape::IntOrString, Value::Number(number))
+                if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) =>
+            {
+                Ok(())
+            }
+            (Shape::Int64, Value::Number(number)) if number.is_i64() => Ok(()),
+            (Shape::Object(_), Value::Object(map)) => self.fields(schema, map, path),
+            (Shape::Map(of), Value::Object(map)) => {
+                for (key, value) in map {
+                    self.value(schema.at(of.value), value, Path::Key(&path, key))?;
+                }
+                Ok(())
+            }
+            (Shape::List(list), Value::Array(items)) => {
+                for (at, value) in items.iter_mut().enumerate() {
+                    self.value(schema.at(list.item), value, Path::Index(&path, at))?;
+                }
+                Ok(())
+            }
+            (Shape::Bytes, Value::String(text)) => self.bytes(text, path),
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity(value, path),
+            (Shape::Time, Value::String(text)) => time(text, path, false),
+            (Shape::MicroTime, Value::String(text)) => time(text, path, true),
+            _ => Err(wrong_type(schema, value, path)),
+        }
+    }
+
+    fn fields(
+        &mut self,
+        schema: Schema<'_>,
+        map: &mut Map<String, Value>,
+        path: Path<'_>,
+    ) -> Result<(), String> {
+        let mut drop = Vec::new();
+        for (key, value) in map.iter_mut() {
+            let Some(field) = schema.field(key) else {
+                self.unknown.push(text(Path::Field(&path, key, None)));
+                drop.push(key.clone());
+                continue;
+            };
+            if !value.is_null() {
+                let path = Path::Field(&path, key, schema.name());
+                self.value(schema.at(field.schema), value, path)?;
+            }
+            if is_nothing(schema, field, value) {
+                drop.push(key.clone());
+            }
+        }
+        for key in drop {
+            map.remove(&key);
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, found: &mut String, path: Path<'_>) -> Result<(), String> {
+        if found.contains(['\n', '\r']) {
+            found.retain(|c| c != '\n' && c != '\r');
+        }
+        let Err(error) = STANDARD.decode(found.as_bytes()) else { return Ok(()) };
+        let length = found.len();
+        let what = match error {
+            base64::DecodeError::InvalidByte(at, _) => {
+                match found[..].chars().find(|c| !is_base64(*c)) {
+                    Some(odd) => format!("{odd:?} is no character of base64"),
+                    None => format!("misplaced padding at byte {at}"),
+                }
+            }
+            _ if length % 4 != 0 => format!("its length {length} is not a multiple of 4"),
+            other => other.to_string(),
+        };
+        let mut problem = format!("{}: illegal base64 data: {what}", text(path));
+        if self.is_secret {
+            problem.push_str("; values under data are base64, plain text goes under stringData");
+        }
+        Err(problem)
+    }
+}
+
+fn is_base64(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')
+}
+
+/// What Go's `null` becomes in a list or map: the zero of the type. Fields are dropped instead.
+fn zero(schema: Schema<'_>) -> Value {
+    match schema.shape() {
+        Shape::String | Shape::Bytes => Value::String(String::new()),
+        Shape::Quantity => Value::String("0".to_owned()),
+        Shape::Int32 | Shape::Int64 | Shape::Double | Shape::IntOrString => 0.into(),
+        Shape::Bool => false.into(),
+        Shape::Object(_) | Shape::Map(_) => Value::Object(Map::new()),
+        Shape::List(_) => Value::Array(Vec::new()),
+        Shape::Any | Shape::Time | Shape::MicroTime => Value::Null,
+    }
+}
+
+fn quantity(value: &mut Value, path: Path<'_>) -> Result<(), String> {
+    let found = match &*value {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    };
+    // Go's decoder takes an empty text for zero.
+    let canonical = if found.is_empty() { Ok("0".to_owned()) } else { Quantity::canonical(&found) };
+    match canonical {
+        Ok(canonical) => {
+            *value = Value::String(canonical);
+            Ok(())
+        }
+        Err(_) => Err(format!("{}: {found:?}: {QUANTITY}", text(path))),
+    }
+}
+
+fn time(found: &mut String, path: Path<'_>, micro: bool) -> Result<(), String> {
+    let parsed = Timestamp::from_str_rfc3339(found);
+    let Some(at) = parsed else {
+        let layout = "2006-01-02T15:04:05Z07:00";
+        return Err(format!(
+            "{}: parsing time {found:?} as {layout:?}: it is not RFC 3339",
+            text(path)
+        ));
+    };
+    let utc = at.to_zoned(TimeZone::UTC);
+    let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
+    *found = utc.strftime(format).to_string();
+    Ok(())
+}
+
+/// jiff also reads times without a colon, with a space, or with a zone in brackets.
+trait FromRfc3339: Sized {
+    fn from_str_rfc3339(text: &str) -> Option<Self>;
+}
+
+impl FromRfc3339 for Timestamp {
+    fn from_str_rfc3339(text: &str) -> Option<Self> {
+        let strict = text.len() >= 20 && text.as_bytes()[10] == b'T' && !text.contains('[');
+        if !strict { None } else { DateTimeParser::new().parse_timestamp(text).ok() }
+    }
+}
+
+/// The words of Go's `encoding/json`, with the places in lists as well.
+fn wrong_type(schema: Schema<'_>, value: &Value, path: Path<'_>) -> String {
+    let found = match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "bool".to_owned(),
+        Value::Number(number) => match schema.shape() {
+            Shape::Int32 | Shape::Int64 | Shape::IntOrString => format!("number {number}"),
+            _ => "number".to_owned(),
+        },
+        Value::String(_) => "string".to_owned(),
+        Value::Array(_) => "array".to_owned(),
+        Value::Object(_) => "object".to_owned(),
+    };
+    let wanted = go_type(schema);
+    match owner(path) {
+        Some(owner) => format!(
+            "json: cannot unmarshal {found} into Go struct field {owner}.{} of type {wanted}",
+            text(path)
+        ),
+        None => format!("json: cannot unmarshal {found} into Go value of type {wanted}"),
+    }
+}
+
+fn owner<'a>(path: Path<'a>) -> Option<&'a str> {
+    match path {
+        Path::Root => None,
+        Path::Field(_, _, of) => Some(of.and_then(|name| name.rsplit('.').next()).unwrap_or("")),
+        Path::Key(parent, _) | Path::Index(parent, _) => owner(*parent),
+    }
+}
+
+fn go_type(schema: Schema<'_>) -> String {
+    match schema.shape() {
+        Shape::Any => "interface {}".to_owned(),
+        Shape::String => "string".to_owned(),
+        Shape::Bytes => "[]uint8".to_owned(),
+        Shape::Int32 => "int32".to_owned(),
+        Shape::Int64 => "int64".to_owned(),
+        Shape::Double => "float64".to_owned(),
+        Shape::Bool => "bool".to_owned(),
+        Shape::IntOrString => "intstr.IntOrString".to_owned(),
+        Shape::Quantity => "resource.Quantity".to_owned(),
+        Shape::Time => "v1.Time".to_owned(),
+        Shape::MicroTime => "v1.MicroTime".to_owned(),
+        Shape::Map(map) => format!("map[string]{}", go_type(schema.at(map.value))),
+        Shape::List(list) => format!("[]{}", go_type(schema.at(list.item))),
+        Shape::Object(_) => {
+            let mut parts = schema.name().unwrap_or("object").rsplit('.');
+            let name = parts.next().unwrap_or_default();
+            parts.next().map_or_else(|| name.to_owned(), |version| format!("{version}.{name}"))
+        }
+    }
+}
+
+fn text(path: Path<'_>) -> String {
+    match path {
+        Path::Root => String::new(),
+        Path::Field(parent, name, _) => match text(*parent) {
+            parent if parent.is_empty() => name.to_owned(),
+            parent => format!("{parent}.{name}"),
+        },
+        Path::Key(parent, key) => format!("{}[{key}]", text(*parent)),
+        Path::Index(parent, at) => format!("{}[{at}]", text(*parent)),
+    }
+}

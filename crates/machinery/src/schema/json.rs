@@ -1,0 +1,136 @@
+//! JSON text to a value, with the fields that stand twice. The last one wins, as in Go.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// A value and the paths of the keys that were given more than once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The value.
+    pub value: Value,
+    /// `spec.containers[0].image`, each once.
+    pub duplicates: Vec<String>,
+}
+
+/// Reads one JSON value. Nesting beyond 127 levels is an error, as is anything behind the value.
+pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
+    let mut duplicates = Vec::new();
+    let mut input = serde_json::Deserializer::from_slice(bytes);
+    let value = Seed(&mut duplicates).deserialize(&mut input)?;
+    input.end()?;
+    // A key that stands thrice is one duplicate.
+    let mut seen = std::collections::HashSet::new();
+    duplicates.retain(|path| seen.insert(path.clone()));
+    Ok(Parsed { value, duplicates })
+}
+
+/// Paths are put together from the inside to the outside, and only where there is something to
+/// report: the usual body pays nothing for it.
+struct Seed<'a>(&'a mut Vec<String>);
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("not a finite number"))?;
+        Ok(Value::Number(number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let before = self.0.len();
+            let Some(item) = items.next_element_seed(Seed(self.0))? else { break };
+            for path in self.0.iter_mut().skip(before) {
+                path.insert_str(0, &format!("[{}]{}", list.len(), joint(path)));
+            }
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let before = self.0.len();
+            let value = entries.next_value_seed(Seed(self.0))?;
+            for path in self.0.iter_mut().skip(before) {
+                path.insert_str(0, &format!("{key}{}", joint(path)));
+            }
+            if map.contains_key(&key) {
+                self.0.push(key.clone());
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+fn joint(path: &str) -> &'static str {
+    if path.starts_with('[') { "" } else { "." }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicates_are_named() {
+        let text = r#"{"a":1,"spec":{"l":[{"x":1},{"x":1,"x":2,"x":3}],"b":1,"b":2},"a":[[{"y":1,"y":1}]]}"#;
+        let parsed = parse(text.as_bytes()).unwrap();
+        assert_eq!(parsed.duplicates, ["spec.l[1].x", "spec.b", "a[0][0].y", "a"]);
+        assert_eq!(parsed.value["spec"]["l"][1]["x"], 3);
+    }
+
+    #[test]
+    fn bad_input_is_an_error() {
+        let deep = "[".repeat(100_000);
+        for text in ["", "{", "{}x", "{\"a\"}", "nul", "1e999", "\"\u{1}\"", deep.as_str()] {
+            assert!(parse(text.as_bytes()).is_err(), "{:.20}", text);
+        }
+        assert!(parse(b"\"\xff\"").is_err());
+    }
+}

@@ -1,0 +1,233 @@
+//! Bodies to objects: parse, compare with the schema, bring into canonical form.
+//!
+//! [`decode`] is the one door for JSON and YAML; protobuf goes through [`crate::protobuf`] and then
+//! [`admit`], as do the results of patches.
+//!
+//! Canonical means: no nulls, no empty lists, maps, texts and zeros where Go leaves them out,
+//! quantities and times as Kubernetes writes them. So defaulting may ask whether a field is there.
+
+mod check;
+pub mod json;
+mod zero;
+
+use onggi_api::{GroupVersion, GroupVersionKind};
+use serde_json::Value;
+
+use crate::yaml::{self, YamlError};
+use check::Check;
+pub use json::Parsed;
+
+/// The query parameter `fieldValidation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldValidation {
+    /// Unknown and duplicate fields are dropped silently.
+    Ignore,
+    /// They are dropped, and the answer carries warnings. What is done when nothing is asked.
+    #[default]
+    Warn,
+    /// They are errors.
+    Strict,
+}
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaType {
+    /// `application/json`, and what a client that says nothing sends.
+    Json,
+    /// `application/yaml`.
+    Yaml,
+    /// `application/vnd.kubernetes.protobuf`.
+    Protobuf,
+}
+
+/// An object that fits its schema.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// With `apiVersion` and `kind`.
+    pub value: Value,
+    /// For `Warning` headers.
+    pub warnings: Vec<String>,
+}
+
+/// A body cannot be taken. `Display` is the message of the `Status`, in Kubernetes' words.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum DecodeProblem {
+    /// 415: not one of the media types.
+    #[error(
+        "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    )]
+    MediaType,
+    /// 400: no JSON, YAML or protobuf.
+    #[error("the object provided is unrecognized (must be of type {kind}): {problem}")]
+    Syntax {
+        /// What was expected.
+        kind: String,
+        /// What the parser says, with the place.
+        problem: String,
+    },
+    /// 400: the body's `apiVersion` is not the path's.
+    #[error(
+        "the API version in the data ({found}) does not match the expected API version ({expected})"
+    )]
+    ApiVersion {
+        /// The body's.
+        found: String,
+        /// The path's.
+        expected: String,
+    },
+    /// 400: a wrong type, or with strict validation an unknown or duplicate field.
+    #[error("{found} in version {version:?} cannot be handled as a {kind}: {problem}")]
+    Unfit {
+        /// The body's kind.
+        found: String,
+        /// The body's version, without the group.
+        version: String,
+        /// What was expected.
+        kind: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl FieldValidation {
+    /// Reads the parameter; anything else is refused by the caller with a 400.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "Ignore" => Some(Self::Ignore),
+            "Warn" | "" => Some(Self::Warn),
+            "Strict" => Some(Self::Strict),
+            _ => None,
+        }
+    }
+}
+
+impl MediaType {
+    /// Reads a `Content-Type`.
+    pub fn parse(content_type: &str) -> Option<Self> {
+        match content_type.split(';').next().unwrap_or_default().trim() {
+            "" | "application/json" => Some(Self::Json),
+            "application/yaml" | "application/x-yaml" | "text/yaml" => Some(Self::Yaml),
+            "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
+            _ => None,
+        }
+    }
+}
+
+/// Reads a body that must be an object of the kind. `apiVersion` and `kind` may be left out.
+pub fn decode(
+    body: &[u8],
+    content_type: &str,
+    kind: &GroupVersionKind,
+    validation: FieldValidation,
+) -> Result<Decoded, DecodeProblem> {
+    let Parsed { mut value, duplicates } = parse(body, content_type, &kind.kind)?;
+    let warnings = admit_with(&mut value, kind, validation, duplicates)?;
+    Ok(Decoded { value, warnings })
+}
+
+/// Reads a body without a look at its schema: for kinds of old versions, and where the kind stands
+/// in the body. `expected` is only for the error's text.
+pub fn parse(body: &[u8], content_type: &str, expected: &str) -> Result<Parsed, DecodeProblem> {
+    let syntax = |problem: String| DecodeProblem::Syntax { kind: expected.to_owned(), problem };
+    match MediaType::parse(content_type).ok_or(DecodeProblem::MediaType)? {
+        MediaType::Json => json::parse(body).map_err(|error| {
+            syntax(format!("couldn't get version/kind; json parse error: {error}"))
+        }),
+        MediaType::Yaml => {
+            let text = str::from_utf8(body).map_err(|error| syntax(error.to_string()))?;
+            let value = yaml::parse(text).map_err(|error: YamlError| {
+                syntax(format!("error converting YAML to JSON: {error}"))
+            })?;
+            Ok(Parsed { value, duplicates: Vec::new() })
+        }
+        MediaType::Protobuf => {
+            let value = crate::protobuf::decode(body).map_err(|error| syntax(error.to_string()))?;
+            Ok(Parsed { value, duplicates: Vec::new() })
+        }
+    }
+}
+
+/// Brings a value that did not come as text (protobuf, the result of a patch) into canonical form
+/// and checks it as [`decode`] does; gives the warnings.
+pub fn admit(
+    value: &mut Value,
+    kind: &GroupVersionKind,
+    validation: FieldValidation,
+) -> Result<Vec<String>, DecodeProblem> {
+    admit_with(value, kind, validation, Vec::new())
+}
+
+/// [`admit`], with the duplicates that [`parse`] found.
+pub fn admit_with(
+    value: &mut Value,
+    kind: &GroupVersionKind,
+    validation: FieldValidation,
+    duplicates: Vec<String>,
+) -> Result<Vec<String>, DecodeProblem> {
+    let found = settle_kind(value, kind)?;
+    let unfit = |problem: String| DecodeProblem::Unfit {
+        found: found.clone(),
+        version: kind.version.clone(),
+        kind: kind.kind.clone(),
+        problem,
+    };
+    if found != kind.kind {
+        return Err(unfit(format!("the request is for a {}", kind.kind)));
+    }
+    let mut check = Check::default();
+    match onggi_api::schema::of(&kind.group, &kind.version, &kind.kind) {
+        Some(schema) => check.object(schema, value).map_err(unfit)?,
+        None => {
+            let meta = onggi_api::schema::table()
+                .definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+            if let (Some(meta), Some(metadata)) = (meta, value.get_mut("metadata")) {
+                check.object(meta, metadata).map_err(unfit)?;
+            }
+        }
+    }
+    if validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    let unknown = check.unknown.iter().map(|path| format!("unknown field {path:?}"));
+    let duplicates = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
+    let faults: Vec<String> = unknown.chain(duplicates).collect();
+    if validation == FieldValidation::Strict && !faults.is_empty() {
+        return Err(unfit(format!("strict decoding error: {}", faults.join(", "))));
+    }
+    Ok(faults)
+}
+
+/// Fills in `apiVersion` and `kind`, and tells which kind the body says it is.
+fn settle_kind(value: &mut Value, kind: &GroupVersionKind) -> Result<String, DecodeProblem> {
+    let syntax = |problem: &str| DecodeProblem::Syntax {
+        kind: kind.kind.clone(),
+        problem: problem.to_owned(),
+    };
+    let Value::Object(map) = value else {
+        return Err(syntax(
+            "couldn't get version/kind; json parse error: the body is not an object",
+        ));
+    };
+    let text = |field: &str| match map.get(field) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(syntax(&format!(
+            "couldn't get version/kind; json parse error: {field} is not a string"
+        ))),
+    };
+    let (found_version, found_kind) = (text("apiVersion")?, text("kind")?);
+    let expected = kind.api_version();
+    if !found_version.is_empty() && found_version != expected {
+        if GroupVersion::parse(&found_version).is_none() {
+            return Err(syntax(&format!("unexpected GroupVersion string: {found_version}")));
+        }
+        return Err(DecodeProblem::ApiVersion { found: found_version, expected });
+    }
+    map.insert("apiVersion".to_owned(), expected.into());
+    let found = if found_kind.is_empty() { kind.kind.clone() } else { found_kind };
+    map.insert("kind".to_owned(), found.clone().into());
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! Bodies and what becomes of them.
+
+use serde_json::json;
+
+use super::*;
+
+fn gvk(api_version: &str, kind: &str) -> GroupVersionKind {
+    GroupVersionKind::parse(api_version, kind).unwrap()
+}
+
+fn decode_json(
+    body: Value,
+    api_version: &str,
+    kind: &str,
+    validation: FieldValidation,
+) -> Result<Decoded, DecodeProblem> {
+    let body = body.to_string();
+    decode(body.as_bytes(), "application/json", &gvk(api_version, kind), validation)
+}
+
+fn pod(spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+}
+
+fn refusal(body: Value, api_version: &str, kind: &str) -> String {
+    decode_json(body, api_version, kind, FieldValidation::Strict).unwrap_err().to_string()
+}
+
+#[test]
+fn unknown_and_duplicate_fields() {
+    let body = r#"{"kind":"Pod","metadata":{"name":"p"},"spec":{"foo":1,"containers":
+        [{"name":"c","imag":"x","image":"a","image":"b"}]}}"#;
+    let with = |validation| {
+        decode(body.as_bytes(), "application/json; charset=utf-8", &gvk("v1", "Pod"), validation)
+    };
+    assert_eq!(
+        with(FieldValidation::Strict).unwrap_err().to_string(),
+        "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: \
+         unknown field \"spec.containers[0].imag\", unknown field \"spec.foo\", \
+         duplicate field \"spec.containers[0].image\""
+    );
+    let warned = with(FieldValidation::Warn).unwrap();
+    assert_eq!(warned.warnings.len(), 3);
+    assert_eq!(warned.warnings[1], "unknown field \"spec.foo\"");
+    assert_eq!(
+        warned.value,
+        json!({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},
+               "spec":{"containers":[{"name":"c","image":"b"}]}})
+    );
+    assert!(with(FieldValidation::Ignore).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn wrong_types_name_the_field() {
+    let cases = [
+        (
+            json!({"spec":{"replicas":"3"}}),
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            json!({"spec":{"replicas":1.5}}),
+            "json: cannot unmarshal number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            json!({"spec":{"replicas":3_000_000_000_u64}}),
+            "json: cannot unmarshal number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            json!({"spec":{"template":{"spec":{"containers":[{"name":"c","ports":{"a":1}}]}}}}),
+            "json: cannot unmarshal object into Go struct field Container.spec.template.spec.containers[0].ports of type []v1.ContainerPort",
+        ),
+        (
+            json!({"metadata":{"labels":{"a":true}}}),
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels[a] of type string",
+        ),
+        (
+            json!({"spec":{"template":{"spec":{"containers":[{"env":[{"value":1}]}]}}}}),
+            "json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers[0].env[0].value of type string",
+        ),
+        (
+            json!({"metadata":{"creationTimestamp":"yesterday"}}),
+            "metadata.creationTimestamp: parsing time \"yesterday\"",
+        ),
+        (
+            json!({"spec":{"template":{"spec":{"containers":[{"resources":{"limits":{"cpu":"lots"}}}]}}}}),
+            "spec.template.spec.containers[0].resources.limits[cpu]: \"lots\": quantities must match the regular expression",
+        ),
+    ];
+    for (body, text) in cases {
+        let refused = refusal(body, "apps/v1", "Deployment");
+        let prefix = "Deployment in version \"v1\" cannot be handled as a Deployment: ";
+        assert!(refused.starts_with(&format!("{prefix}{text}")), "{refused}");
+    }
+}
+
+#[test]
+fn canonical_form() {
+    let body = pod(json!({
+        "nodeName": "", "nodeSelector": {}, "volumes": [], "hostname": null,
+        "terminationGracePeriodSeconds": 0, "hostNetwork": false, "enableServiceLinks": false,
+        "containers": [{
+            "name": "c", "command": null, "livenessProbe": {"periodSeconds": 0, "timeoutSeconds": 0},
+            "env": [{"name": "A", "value": ""}],
+            "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}, "requests": {"cpu": "1000m"}}
+        }],
+    }));
+    let decoded = decode_json(body, "v1", "Pod", FieldValidation::Strict).unwrap();
+    assert_eq!(
+        decoded.value["spec"],
+        json!({
+            "terminationGracePeriodSeconds": 0, "enableServiceLinks": false,
+            "containers": [{
+                "name": "c", "livenessProbe": {}, "env": [{"name": "A"}],
+                "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}, "requests": {"cpu": "1"}}
+            }],
+        })
+    );
+    let times = json!({"metadata": {"name": "l", "creationTimestamp": "2024-05-01T09:00:00.5+09:00"},
+                       "spec": {"renewTime": "2024-05-01T00:00:00Z"}});
+    let lease =
+        decode_json(times, "coordination.k8s.io/v1", "Lease", FieldValidation::Strict).unwrap();
+    assert_eq!(lease.value["metadata"]["creationTimestamp"], "2024-05-01T00:00:00Z");
+    assert_eq!(lease.value["spec"]["renewTime"], "2024-05-01T00:00:00.000000Z");
+    let map = json!({"data": {"a": null, "b": ""}, "binaryData": {}});
+    let map = decode_json(map, "v1", "ConfigMap", FieldValidation::Strict).unwrap();
+    assert_eq!(map.value["data"], json!({"a": "", "b": ""}));
+    assert!(map.value.get("binaryData").is_none());
+}
+
+#[test]
+fn base64_of_secrets() {
+    let secret = |text: &str| {
+        decode_json(
+            json!({"data": {"POSTGRESS_PASSWORD": text}}),
+            "v1",
+            "Secret",
+            FieldValidation::Strict,
+        )
+    };
+    assert_eq!(
+        secret("bXlwYXNzd29").unwrap_err().to_string(),
+        "Secret in version \"v1\" cannot be handled as a Secret: data[POSTGRESS_PASSWORD]: \
+         illegal base64 data: its length 11 is not a multiple of 4; values under data are base64, \
+         plain text goes under stringData"
+    );
+    let odd = secret("my-pass!").unwrap_err().to_string();
+    assert!(odd.contains("'-' is no character of base64"), "{odd}");
+    assert_eq!(secret("bXk=\n").unwrap().value["data"]["POSTGRESS_PASSWORD"], "bXk=");
+    assert!(secret("b=Xk").is_err());
+}
+
+#[test]
+fn kind_and_version_must_fit() {
+    let deployment = json!({"apiVersion":"apps/v1","kind":"Deployment"});
+    assert_eq!(
+        refusal(deployment.clone(), "v1", "Pod"),
+        "the API version in the data (apps/v1) does not match the expected API version (v1)"
+    );
+    assert!(refusal(deployment, "apps/v1", "ReplicaSet").contains("handled as a ReplicaSet"));
+    assert!(refusal(json!([]), "v1", "Pod").contains("must be of type Pod"));
+    assert!(refusal(json!({"kind": 3}), "v1", "Pod").contains("kind is not a string"));
+    let bytes = decode(b"{", "application/json", &gvk("v1", "Pod"), FieldValidation::Strict);
+    assert!(bytes.unwrap_err().to_string().contains("json parse error"));
+    let media = decode(b"{}", "text/plain", &gvk("v1", "Pod"), FieldValidation::Strict);
+    assert_eq!(media.unwrap_err(), DecodeProblem::MediaType);
+}
+
+#[test]
+fn kinds_without_a_schema_keep_their_fields() {
+    let body = json!({"metadata": {"name": "x", "colour": 1}, "spec": {"any": [null]}});
+    let decoded = decode_json(body, "onggi.dev/v1", "Release", FieldValidation::Warn).unwrap();
+    assert_eq!(decoded.value["spec"], json!({"any": [null]}));
+    assert_eq!(decoded.warnings, ["unknown field \"colour\""]);
+}
+
+#[test]
+fn yaml_bodies() {
+    let text = "metadata:\n  name: c\ndata:\n  a: \"yes\"\n";
+    let decoded = decode(
+        text.as_bytes(),
+        "application/yaml",
+        &gvk("v1", "ConfigMap"),
+        FieldValidation::Strict,
+    )
+    .unwrap();
+    assert_eq!(decoded.value["data"]["a"], "yes");
+    let bad = decode(
+        b"data:\n  a: 1\n  a: 2\n",
+        "application/yaml",
+        &gvk("v1", "ConfigMap"),
+        FieldValidation::Strict,
+    );
+    let text = bad.unwrap_err().to_string();
+    assert!(text.contains("line 3"), "{text}");
+}

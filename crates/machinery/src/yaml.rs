@@ -1,0 +1,221 @@
+//! The one place that reads and writes YAML, with options fixed as `kubectl` reads it: YAML 1.1
+//! scalars, octal numbers with a leading 0, no key twice, merge keys applied, bounded in depth and
+//! size. Errors name line and column and say what to do.
+
+use serde_json::{Number, Value};
+use serde_saphyr::options::{DuplicateKeyPolicy, NonFiniteFloatPolicy};
+use serde_saphyr::{Error, Options};
+
+/// Levels of nesting. The parser is recursive with large frames: more would not fit into the two
+/// megabytes of a thread; the deepest schemas of custom resources have about 40.
+const MAX_DEPTH: usize = 64;
+
+/// One document of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// The line of the stream that it begins in, from 1.
+    pub line: usize,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// A text is no YAML.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {problem}")]
+pub struct YamlError {
+    /// From 1.
+    pub line: usize,
+    /// From 1.
+    pub column: usize,
+    /// What is wrong, and what to do.
+    pub problem: String,
+}
+
+/// Reads a text of one document; an empty one is null.
+pub fn parse(text: &str) -> Result<Value, YamlError> {
+    let mut value: Value =
+        serde_saphyr::from_str_with_options(text, options()).map_err(|e| explain(text, &e))?;
+    whole_numbers(&mut value);
+    Ok(value)
+}
+
+/// Reads a stream of documents divided by `---`; empty ones are left out.
+pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
+    let mut found = Vec::new();
+    for (line, part) in parts(text) {
+        let shift = |e: YamlError| YamlError { line: e.line + line - 1, ..e };
+        let value = parse(part).map_err(shift)?;
+        if !value.is_null() {
+            found.push(Document { line, value });
+        }
+    }
+    Ok(found)
+}
+
+/// Writes YAML that `kubectl` reads back as the same value.
+pub fn to_string(value: &Value) -> String {
+    // A JSON value has text keys and finite numbers: nothing in it can be refused.
+    serde_saphyr::to_string(value).unwrap_or_default()
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        legacy_octal_numbers: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+    }
+}
+
+/// `1.0` is the number 1 for kubectl, which passes through a JSON that knows no other.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15);
+            if let (false, Some(whole)) = (number.is_i64() || number.is_u64(), whole) {
+                *number = Number::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
+}
+
+/// Documents with the number of their first line. A line that begins with `---` always divides:
+/// inside a text block it would have to be indented.
+fn parts(text: &str) -> Vec<(usize, &str)> {
+    let mut parts = Vec::new();
+    let (mut start, mut start_line, mut at) = (0, 1, 0);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let divides = line
+            .strip_prefix("---")
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']));
+        if divides && at > start {
+            parts.push((start_line, &text[start..at]));
+            (start, start_line) = (at, number + 1);
+        }
+        at += line.len();
+    }
+    parts.push((start_line, &text[start..]));
+    parts
+}
+
+fn explain(text: &str, error: &Error) -> YamlError {
+    let (line, column) = error
+        .location()
+        .map_or((1, 1), |at| (at.line().max(1) as usize, at.column().max(1) as usize));
+    // Parsers stumble behind the fault, so the lines up to there are looked at.
+    for (number, found) in text.lines().enumerate().take(line) {
+        let indented = found.len() - found.trim_start().len();
+        if found.trim_start().starts_with("//") {
+            let problem = "`//` does not begin a YAML comment, use `#`".to_owned();
+            return YamlError { line: number + 1, column: indented + 1, problem };
+        }
+        if let Some(tab) = found[..indented].find('\t') {
+            let problem = "a tab cannot indent YAML, use spaces".to_owned();
+            return YamlError { line: number + 1, column: tab + 1, problem };
+        }
+    }
+    YamlError { line, column, problem: words(error) }
+}
+
+/// The parser's words on one line, without the excerpt of the text and without the place.
+fn words(error: &Error) -> String {
+    let text = error.without_snippet().to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let bare = first.split(" at line ").next().unwrap_or(first);
+    bare.trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn scalars_as_kubectl_reads_them() {
+        let cases = [
+            ("a: yes", json!({"a": true})),
+            ("a: off", json!({"a": false})),
+            ("a: \"yes\"", json!({"a": "yes"})),
+            ("a: 0777", json!({"a": 511})),
+            ("a: 0o17", json!({"a": 15})),
+            ("a: 0x1f", json!({"a": 31})),
+            ("a: 1_000", json!({"a": 1000})),
+            ("a: 1.0", json!({"a": 1})),
+            ("a: 1.5", json!({"a": 1.5})),
+            ("a: ~", json!({"a": null})),
+            ("a:", json!({"a": null})),
+            ("1: x\ntrue: z", json!({"1": "x", "true": "z"})),
+            ("a: 2024-01-01", json!({"a": "2024-01-01"})),
+            ("a: 1.2.3", json!({"a": "1.2.3"})),
+            ("a: 100m", json!({"a": "100m"})),
+            ("a: &x {b: 1}\nc:\n  <<: *x\n  d: 2", json!({"a": {"b": 1}, "c": {"b": 1, "d": 2}})),
+            ("a: |\n  b\n  ---\n  c\n", json!({"a": "b\n---\nc\n"})),
+            ("", Value::Null),
+            ("# only a comment", Value::Null),
+        ];
+        for (text, value) in cases {
+            assert_eq!(parse(text), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn documents_and_their_lines() {
+        let text = "# head\n---\na: 1\n---\n---\n# nothing\n--- # b\nb: |\n  x\n---\n";
+        let found = documents(text).unwrap();
+        let brief: Vec<_> = found.iter().map(|d| (d.line, d.value.to_string())).collect();
+        assert_eq!(brief, [(2, r#"{"a":1}"#.to_owned()), (7, "{\"b\":\"x\\n\"}".to_owned())]);
+        let error = documents("a: 1\n---\nb: 1\nb: 2\n").unwrap_err();
+        assert_eq!(error.line, 4);
+        assert!(documents("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn errors_help() {
+        let slashes = "//deployment.yaml  name\napiVersion: apps/v1\nkind: Deployment\n";
+        assert_eq!(
+            parse(slashes).unwrap_err().to_string(),
+            "line 1, column 1: `//` does not begin a YAML comment, use `#`"
+        );
+        assert_eq!(
+            parse("a:\n\tb: 1\n").unwrap_err().to_string(),
+            "line 2, column 1: a tab cannot indent YAML, use spaces"
+        );
+        let twice = parse("a: 1\na: 2\n").unwrap_err();
+        assert_eq!((twice.line, twice.column), (2, 1));
+        assert!(twice.problem.contains('a'), "{twice}");
+        let open = parse("a: [1, 2\nb: 3\n").unwrap_err();
+        assert!(open.line >= 1 && !open.problem.contains('\n'), "{open}");
+    }
+
+    #[test]
+    fn hostile_texts_are_refused() {
+        let nested = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse(&nested(MAX_DEPTH)).is_ok());
+        assert!(parse(&nested(MAX_DEPTH + 1)).is_err());
+        let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+        for level in 1..12 {
+            let below = level - 1;
+            let items = vec![format!("*a{below}"); 9].join(",");
+            bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+        }
+        assert!(parse(&bomb).is_err());
+        assert!(parse(&"[".repeat(50_000)).is_err());
+        assert!(parse(&"- ".repeat(50_000)).is_err());
+        assert!(parse(&"{a: ".repeat(5_000)).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let value = json!({
+            "a": "yes", "b": "0777", "c": "1e3", "d": "null", "e": "", "f": "a\nb\n", "g": "~",
+            "h": [1, 1.5, true, null, {"x": []}], "i": {}, "j": "1_000", "k": " lead", "l": "a: b",
+            "m": "#x", "n": "2024-01-01", "o": "한글", "p": "- x", "q": "y", "r": "tab\tx",
+        });
+        assert_eq!(parse(&to_string(&value)), Ok(value));
+    }
+}
