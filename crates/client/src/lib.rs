@@ -3,11 +3,21 @@
 //!
 //! Begin with [`Transport`]: two operations, `call` and `watch`. In the process of the API server
 //! it is a function call through the whole filter chain (`apiserver::local`); from anywhere else it
-//! is HTTP/2 over TLS ([`tls`]). Components cannot tell which one they hold.
+//! is HTTP/2 over TLS ([`http::HttpTransport`]). Components cannot tell which one they hold.
+//!
+//! A component reads through [`SharedInformers`], decides on a [`WorkQueue`], writes with a
+//! [`Client`] and says what it did with an event [`Recorder`](events::Recorder).
 
+pub mod informer;
+mod key;
 pub mod node;
+pub mod queue;
 pub mod transport;
+pub mod typed;
 
+pub use informer::{Cache, Change, Index, Project, SharedInformers, Source, Stopped, Subscription};
+pub use key::ObjectKey;
+pub use queue::{Next, WorkQueue};
 pub use transport::{
     Body, Error, EventStream, EventType, ListMeta, ListOptions, PatchKind, Request, Response,
     Transport, WatchEvent, WatchSpec, WriteOptions,
