@@ -4,9 +4,12 @@
 //! Begin with [`resource::Resource`]: a kind is one row of [`kinds::RESOURCES`].
 
 pub mod kinds;
+pub mod patch;
 pub mod protobuf;
 pub mod resource;
 pub mod schema;
+pub mod selector;
 pub mod table;
+pub mod validation;
 pub mod value;
 pub mod yaml;

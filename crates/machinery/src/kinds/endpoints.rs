@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
+use crate::validation::{At, Errors, is_ip, names};
 use crate::value::{i64_at, items_mut, list_at, set_default_text, str_at};
 
 /// The row.
@@ -17,6 +18,7 @@ pub const RESOURCE: Resource = Resource {
     columns: &[Column::NAME, Column::text("Endpoints"), Column::AGE],
     row,
     default,
+    validate,
     ..Resource::BASE
 };
 
@@ -47,4 +49,30 @@ fn default(object: &mut Value) {
             set_default_text(port, "protocol", "TCP");
         }
     }
+}
+
+fn validate(object: &Value) -> Errors {
+    let mut errors = Errors::new();
+    for subset in At::root(object).each("subsets") {
+        let (ready, waiting) = (subset.child("addresses"), subset.child("notReadyAddresses"));
+        let mut addresses = ready.items().chain(waiting.items()).peekable();
+        if addresses.peek().is_none() {
+            errors.push(subset.required("must specify `addresses` or `notReadyAddresses`"));
+        }
+        for ip in addresses.map(|address| address.child("ip")).filter(|ip| !is_ip(ip.text())) {
+            let detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+            errors.push(ip.invalid(detail));
+        }
+        let several = subset.each("ports").count() > 1;
+        for port in subset.each("ports") {
+            let name = port.child("name");
+            if several {
+                name.must_be_set(&mut errors);
+            }
+            name.may(names::dns1123_label, &mut errors);
+            port.child("port").port_number(&mut errors);
+            port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], &mut errors);
+        }
+    }
+    errors
 }

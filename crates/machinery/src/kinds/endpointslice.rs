@@ -1,12 +1,15 @@
 //! `discovery.k8s.io/v1 EndpointSlice`.
 
 use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
+use onggi_api::FieldError;
 use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
-use crate::value::{i64_at, items_mut, list_at, set_default, set_default_text, str_at};
+use crate::validation::{At, Errors, duplicates, names};
+use crate::value::{at, i64_at, items_mut, list_at, set_default, set_default_text, str_at};
 
 /// Names the Service that a slice belongs to.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -27,6 +30,8 @@ pub const RESOURCE: Resource = Resource {
     ],
     row,
     default,
+    validate,
+    validate_update,
     ..Resource::BASE
 };
 
@@ -59,4 +64,63 @@ fn default(object: &mut Value) {
         set_default(port, "name", "");
         set_default_text(port, "protocol", "TCP");
     }
+}
+
+// === Rules ===
+
+const ENDPOINTS_MAX: usize = 1000;
+const ADDRESSES_MAX: usize = 100;
+
+fn validate(object: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let root = At::root(object);
+    let kind = root.child("addressType");
+    kind.required_one_of(&["FQDN", "IPv4", "IPv6"], &mut errors);
+    let endpoints = root.child("endpoints");
+    let count = endpoints.items().count();
+    if count > ENDPOINTS_MAX {
+        errors.push(FieldError::too_many(&endpoints.path, count, ENDPOINTS_MAX));
+    }
+    for endpoint in endpoints.items() {
+        addresses(&endpoint.child("addresses"), kind.text(), &mut errors);
+        endpoint.child("hostname").may(names::dns1123_label, &mut errors);
+    }
+    duplicates(root.each("ports"), "name", &mut errors);
+    for port in root.each("ports") {
+        port.child("name").may(names::dns1123_label, &mut errors);
+        port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], &mut errors);
+        if port.child("port").is_set() {
+            port.child("port").port_number(&mut errors);
+        }
+    }
+    errors
+}
+
+fn addresses(addresses: &At<'_>, kind: &str, errors: &mut Errors) {
+    let count = addresses.items().count();
+    if count == 0 {
+        errors.push(addresses.required("must contain at least 1 address"));
+    }
+    if count > ADDRESSES_MAX {
+        errors.push(FieldError::too_many(&addresses.path, count, ADDRESSES_MAX));
+    }
+    for address in addresses.items() {
+        let text = address.text();
+        match kind {
+            "IPv4" if text.parse::<Ipv4Addr>().is_err() => {
+                errors.push(address.invalid("must be a valid IPv4 address"));
+            }
+            "IPv6" if text.parse::<Ipv6Addr>().is_err() => {
+                errors.push(address.invalid("must be a valid IPv6 address"));
+            }
+            "FQDN" => address.must(names::dns1123_subdomain, errors),
+            _ => {}
+        }
+    }
+}
+
+fn validate_update(object: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    At::root(object).child("addressType").unchanged(at(old, "addressType"), &mut errors);
+    errors
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
+use crate::validation::{At, Errors};
 use crate::value::{i64_at, is_set, str_at, time_at};
 
 /// The row.
@@ -38,6 +39,7 @@ pub const RESOURCE: Resource = Resource {
         Column { priority: 1, ..Column::NAME },
     ],
     row,
+    validate,
     ..Resource::BASE
 };
 
@@ -83,4 +85,18 @@ fn source(event: &Value) -> String {
         "" => component.to_owned(),
         host => format!("{component}, {host}"),
     }
+}
+
+/// An event stands in the namespace of what it is about, or in `default` for a cluster's object.
+fn validate(event: &Value) -> Errors {
+    let about = At::root(event).child("involvedObject.namespace");
+    let namespace = str_at(event, "metadata.namespace");
+    if table::text_or(about.text(), "default") == namespace || about.text() == namespace {
+        return Errors::new();
+    }
+    vec![onggi_api::FieldError::invalid(
+        &about.path,
+        about.text(),
+        "does not match event.namespace",
+    )]
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
+use crate::validation::{At, Errors};
 use crate::value::str_at;
 
 /// The row.
@@ -14,10 +15,22 @@ pub const RESOURCE: Resource = Resource {
     singular: "lease",
     columns: &[Column::NAME, Column::text("Holder"), Column::AGE],
     row,
+    validate,
     ..Resource::BASE
 };
 
 fn row(object: &Value, now: i64) -> Vec<Value> {
     let holder = str_at(object, "spec.holderIdentity");
     vec![table::name(object), holder.into(), table::age(object, now)]
+}
+
+fn validate(object: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let spec = At::root(object).child("spec");
+    let duration = spec.child("leaseDurationSeconds");
+    if duration.int().is_some_and(|seconds| seconds <= 0) {
+        errors.push(duration.invalid("must be greater than 0"));
+    }
+    spec.child("leaseTransitions").not_negative(&mut errors);
+    errors
 }

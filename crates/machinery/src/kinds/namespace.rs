@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::status_of;
 use crate::resource::{Column, NameRule, Resource, Scope, Subresource, Verb};
 use crate::table;
+use crate::validation::{At, Errors, names};
 use crate::value::{at, list_at, map_mut, set, set_default, str_at};
 
 /// Names the namespace, so that selectors of labels can.
@@ -41,6 +42,7 @@ pub const RESOURCE: Resource = Resource {
     default,
     prepare_create,
     prepare_update,
+    validate,
     ..Resource::BASE
 };
 
@@ -68,4 +70,16 @@ fn prepare_create(object: &mut Value) {
 /// Finalizers go through the subresource `finalize` alone.
 fn prepare_update(object: &mut Value, old: &Value) {
     set(object, "spec.finalizers", at(old, "spec.finalizers").clone());
+}
+
+fn validate(object: &Value) -> Errors {
+    let mut errors = Errors::new();
+    for finalizer in At::root(object).each("spec.finalizers") {
+        finalizer.must(names::qualified_name, &mut errors);
+        if !finalizer.text().contains('/') && finalizer.text() != FINALIZER {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(finalizer.invalid(detail));
+        }
+    }
+    errors
 }

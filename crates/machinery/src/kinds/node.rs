@@ -1,12 +1,14 @@
 //! `v1 Node`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::Value;
 
+use super::podspec::TAINT_EFFECTS;
 use super::status_of;
 use crate::resource::{Column, Resource, Scope};
 use crate::table::{self, text_or};
+use crate::validation::{At, Errors, names};
 use crate::value::{at, bool_at, entries_at, find, is_set, list_at, set, str_at};
 
 const ROLE_LABEL_PREFIX: &str = "node-role.kubernetes.io/";
@@ -36,6 +38,8 @@ pub const RESOURCE: Resource = Resource {
     ],
     row,
     default,
+    validate,
+    validate_update,
     ..Resource::BASE
 };
 
@@ -91,4 +95,35 @@ fn default(node: &mut Value) {
     if is_set(node, "status.capacity") && !is_set(node, "status.allocatable") {
         set(node, "status.allocatable", at(node, "status.capacity").clone());
     }
+}
+
+fn validate(node: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let taints = At::root(node).child("spec.taints");
+    let mut seen = HashSet::new();
+    for taint in taints.items() {
+        let (key, effect) = (taint.child("key"), taint.child("effect"));
+        key.must(names::qualified_name, &mut errors);
+        taint.child("value").may(names::label_value, &mut errors);
+        effect.required_one_of(TAINT_EFFECTS, &mut errors);
+        if !seen.insert((key.text(), effect.text())) {
+            errors.push(taint.duplicate());
+        }
+    }
+    errors
+}
+
+/// What a node is stays; its labels, taints and whether it takes pods may change.
+fn validate_update(node: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let spec = At::root(node).child("spec");
+    for field in ["podCIDR", "podCIDRs", "providerID"] {
+        let (new, old) = (spec.child(field), at(old, "spec").get(field));
+        if old.is_some_and(|old| old != new.value) {
+            errors.push(new.forbidden(format!(
+                "node updates may not change {field} except from \"\" to valid"
+            )));
+        }
+    }
+    errors
 }

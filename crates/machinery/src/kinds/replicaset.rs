@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{podspec, status_of, workload};
 use crate::resource::{Column, Resource};
 use crate::table;
+use crate::validation::{At, Errors};
 use crate::value::{at_mut, i64_at, set, set_default};
 
 /// The row.
@@ -32,6 +33,9 @@ pub const RESOURCE: Resource = Resource {
     row,
     default,
     prepare_create: |object| set(object, "status", json!({"replicas": 0})),
+    validate,
+    validate_update: workload::validate_update,
+    warnings: workload::warnings,
     ..Resource::BASE
 };
 
@@ -53,4 +57,10 @@ fn default(set: &mut Value) {
     if let Some(spec) = at_mut(set, "spec.template.spec") {
         podspec::default(spec);
     }
+}
+
+fn validate(set: &Value) -> Errors {
+    let mut errors = Errors::new();
+    workload::validate(&At::root(set).child("spec"), &mut errors);
+    errors
 }

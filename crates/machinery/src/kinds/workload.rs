@@ -1,9 +1,12 @@
 //! What Deployment and ReplicaSet share: a selector, a pod template, a scale.
 
+use onggi_api::FieldError;
 use serde_json::Value;
 
+use super::podspec;
 use crate::resource::{Subresource, Verb};
 use crate::table;
+use crate::validation::{At, Errors, labels};
 use crate::value::at;
 
 /// `scale`.
@@ -18,4 +21,50 @@ pub(super) fn wide_cells(object: &Value) -> [Value; 3] {
     let [names, images] = table::containers_and_images(at(object, "spec.template.spec"));
     let selector = table::selector_text(at(object, "spec.selector"));
     [names, images, table::text_or(&selector, "<none>").into()]
+}
+
+/// The rules for `replicas`, `selector` and `template`.
+pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
+    spec.child("replicas").not_negative(errors);
+    spec.child("minReadySeconds").not_negative(errors);
+    let selector = spec.child("selector");
+    if !selector.is_set() {
+        errors.push(selector.required(""));
+    } else if labels::selects_everything(selector.value) {
+        // Kubernetes says so of a ReplicaSet too.
+        errors.push(selector.invalid("empty selector is invalid for deployment"));
+    }
+    labels::selector(&selector, errors);
+    template(&spec.child("template"), &selector, errors);
+}
+
+fn template(template: &At<'_>, selector: &At<'_>, errors: &mut Errors) {
+    let marks = template.child("metadata.labels");
+    labels::labels(&marks, errors);
+    let named = selector.is_set() && !labels::selects_everything(selector.value);
+    if named && !labels::selects(selector.value, marks.value) {
+        let detail = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid(&marks.path, marks.value.clone(), detail));
+    }
+    let pod = template.child("spec");
+    podspec::validate(&pod, errors);
+    let policy = pod.child("restartPolicy");
+    policy.one_of(&["Always"], errors);
+    let deadline = pod.child("activeDeadlineSeconds");
+    if deadline.is_set() {
+        errors.push(deadline.forbidden("activeDeadlineSeconds in ReplicaSet is not Supported"));
+    }
+}
+
+/// What a workload selects stays, or it would lose its pods.
+pub(super) fn validate_update(object: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let selector = At::root(object).child("spec.selector");
+    selector.unchanged(at(old, "spec.selector"), &mut errors);
+    errors
+}
+
+/// Advice on the template.
+pub(super) fn warnings(object: &Value) -> Vec<String> {
+    podspec::warnings(&At::root(object).child("spec.template.spec"))
 }

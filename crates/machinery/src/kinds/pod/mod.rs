@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use super::podspec::{self, resources};
 use super::{PART_VERBS, STREAM_VERBS, status_of};
 use crate::resource::{Column, Resource, Subresource, Verb};
+use crate::validation::{At, Errors};
 use crate::value::{at_mut, bool_at, find, items_mut, list_at, set, set_default, str_at};
 
 mod row;
+mod update;
 
 pub use super::podspec::resources::{QosClass, Requests, qos_class, requests};
 
@@ -60,6 +62,9 @@ pub const RESOURCE: Resource = Resource {
     row: row::row,
     default,
     prepare_create,
+    validate,
+    validate_update: update::validate_update,
+    warnings: |pod| podspec::warnings(&At::root(pod).child("spec")),
     ..Resource::BASE
 };
 
@@ -86,6 +91,12 @@ fn default(pod: &mut Value) {
 fn prepare_create(pod: &mut Value) {
     let class = qos_class(pod).as_str();
     set(pod, "status", json!({"phase": "Pending", "qosClass": class}));
+}
+
+fn validate(pod: &Value) -> Errors {
+    let mut errors = Errors::new();
+    podspec::validate(&At::root(pod).child("spec"), &mut errors);
+    errors
 }
 
 /// Whether the condition `Ready` holds: traffic may be sent to it.

@@ -1,6 +1,6 @@
-//! Defaults of a pod's specification (`pkg/apis/core/v1/defaults.go`).
+//! Defaults of a pod's specification (`pkg/apis/core/v1/defaults.go`). Quantities are written in
+//! their canonical form already: the schema does it for every kind.
 
-use onggi_api::Quantity;
 use serde_json::{Value, json};
 
 use crate::value::{
@@ -20,7 +20,6 @@ pub fn default(spec: &mut Value) {
     set_default(spec, "terminationGracePeriodSeconds", 30);
     set_default(spec, "securityContext", json!({}));
     service_account(spec);
-    quantities(spec, "overhead");
     for list in ["initContainers", "containers", "ephemeralContainers"] {
         for item in items_mut(spec, list) {
             container(item);
@@ -52,8 +51,6 @@ fn container(container: &mut Value) {
     set_default_text(container, "terminationMessagePath", "/dev/termination-log");
     set_default_text(container, "terminationMessagePolicy", "File");
     set_default(container, "resources", json!({}));
-    quantities(container, "resources.limits");
-    quantities(container, "resources.requests");
     for port in items_mut(container, "ports") {
         set_default_text(port, "protocol", "TCP");
     }
@@ -130,37 +127,9 @@ fn field_source(holder: &mut Value, prefix: &str) {
     }
     if is_set(source, "resourceFieldRef") {
         set_default(source, "resourceFieldRef.divisor", "0");
-        quantity(source, "resourceFieldRef.divisor");
     }
     if is_set(source, "fileKeyRef") {
         set_default(source, "fileKeyRef.optional", false);
-    }
-}
-
-// === Quantities ===
-
-/// Writes the amounts of a map as Kubernetes does: `1000m` becomes `1`.
-fn quantities(value: &mut Value, path: &str) {
-    if let Some(map) = at_mut(value, path).and_then(Value::as_object_mut) {
-        map.values_mut().for_each(canonical);
-    }
-}
-
-fn quantity(value: &mut Value, path: &str) {
-    if let Some(amount) = at_mut(value, path) {
-        canonical(amount);
-    }
-}
-
-/// What is no quantity stays as it is, for validation to name.
-fn canonical(amount: &mut Value) {
-    let text = match &*amount {
-        Value::String(text) => Quantity::canonical(text),
-        Value::Number(number) => Quantity::canonical(&number.to_string()),
-        _ => return,
-    };
-    if let Ok(text) = text {
-        *amount = text.into();
     }
 }
 
@@ -177,7 +146,6 @@ fn volume(volume: &mut Value) {
     };
     let Some(found) = at_mut(volume, &source) else { return };
     match source.as_str() {
-        "emptyDir" => quantity(found, "sizeLimit"),
         "hostPath" => set_default(found, "type", ""),
         "secret" | "configMap" => set_default(found, "defaultMode", FILE_MODE),
         "downwardAPI" => {

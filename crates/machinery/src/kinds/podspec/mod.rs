@@ -1,13 +1,24 @@
 //! The pod's specification: what `Pod` shares with every pod template.
 //!
-//! Functions get the value of `spec` alone.
+//! Functions get the value of `spec` alone, or an [`At`](crate::validation::At) that stands on it.
 
 use serde_json::Value;
 
+mod container;
 mod default;
+mod env;
+mod probe;
 pub mod resources;
+mod scheduling;
+mod security;
+mod validate;
+mod volume;
+mod warnings;
 
 pub use default::{default, host_ports, image_tag};
+pub(super) use scheduling::TAINT_EFFECTS;
+pub use validate::{PULL_POLICIES, validate};
+pub use warnings::warnings;
 
 /// Whether an init container goes on running beside the others (`restartPolicy: Always`).
 pub fn is_sidecar(init_container: &Value) -> bool {

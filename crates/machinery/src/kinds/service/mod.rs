@@ -8,8 +8,12 @@ use super::status_of;
 use crate::resource::{Column, NameRule, Resource};
 use crate::table::{self, text_or};
 use crate::value::{
-    at, i64_at, is_set, items_mut, list_at, set, set_default, set_default_text, str_at,
+    at, i64_at, is_set, items_mut, list_at, remove, set, set_default, set_default_text, str_at,
 };
+
+mod rules;
+
+pub use rules::NODE_PORTS;
 
 /// How long a client stays with its endpoint, in seconds.
 const SESSION_SECONDS: i64 = 3 * 60 * 60;
@@ -37,6 +41,10 @@ pub const RESOURCE: Resource = Resource {
     row,
     default,
     prepare_create: |object| set(object, "status", json!({"loadBalancer": {}})),
+    prepare_update: rules::prepare_update,
+    validate: rules::validate,
+    validate_update: rules::validate_update,
+    warnings,
     ..Resource::BASE
 };
 
@@ -93,7 +101,7 @@ fn default(service: &mut Value) {
             "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
             SESSION_SECONDS,
         ),
-        _ => crate::value::remove(service, "spec.sessionAffinityConfig"),
+        _ => remove(service, "spec.sessionAffinityConfig"),
     }
     for port in items_mut(service, "spec.ports") {
         default_port(port);
@@ -122,6 +130,22 @@ fn default_port(port: &mut Value) {
     }
 }
 
+/// Whether it has an address of its own.
+pub fn has_cluster_ip(service: &Value) -> bool {
+    matches!(str_at(service, "spec.type"), "" | "ClusterIP" | "NodePort" | "LoadBalancer")
+}
+
+/// Whether its ports are opened on every node.
+pub fn has_node_ports(service: &Value) -> bool {
+    match str_at(service, "spec.type") {
+        "NodePort" => true,
+        "LoadBalancer" => {
+            at(service, "spec.allocateLoadBalancerNodePorts").as_bool().unwrap_or(true)
+        }
+        _ => false,
+    }
+}
+
 /// Whether traffic from outside the cluster can come in.
 fn reachable_from_outside(service: &Value) -> bool {
     match str_at(service, "spec.type") {
@@ -129,4 +153,25 @@ fn reachable_from_outside(service: &Value) -> bool {
         "ClusterIP" => !list_at(service, "spec.externalIPs").is_empty(),
         _ => false,
     }
+}
+
+/// Where Kubernetes warns.
+fn warnings(service: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if str_at(service, "spec.clusterIP") == "None" {
+        if is_set(service, "spec.loadBalancerIP") {
+            warnings.push("spec.loadBalancerIP is ignored for headless services".to_owned());
+        }
+        if !list_at(service, "spec.externalIPs").is_empty() {
+            warnings.push("spec.externalIPs is ignored for headless services".to_owned());
+        }
+        if str_at(service, "spec.sessionAffinity") == "ClientIP" {
+            warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
+    }
+    if str_at(service, "spec.type") != "ExternalName" && is_set(service, "spec.externalName") {
+        let detail = "spec.externalName is ignored when spec.type is not \"ExternalName\"";
+        warnings.push(detail.to_owned());
+    }
+    warnings
 }

@@ -1,0 +1,132 @@
+//! What is wrong with a pod's specification
+//! (`pkg/apis/core/validation/validation.go`, ValidatePodSpec).
+
+use super::container::{self, Pod};
+use super::{scheduling, security, volume};
+use crate::validation::{At, Errors, duplicates, is_ip, labels, names};
+
+/// Values of `imagePullPolicy`.
+pub const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
+const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
+const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+
+/// The rules for `spec` of a pod or a template, after defaulting.
+pub fn validate(spec: &At<'_>, errors: &mut Errors) {
+    let pod = Pod {
+        volumes: volume::volumes(&spec.child("volumes"), errors),
+        grace: spec.child("terminationGracePeriodSeconds").int().unwrap_or(0),
+        host_network: spec.child("hostNetwork").flag(),
+    };
+    containers(spec, &pod, errors);
+    init_containers(spec, &pod, errors);
+    life(spec, errors);
+    identity(spec, errors);
+    dns(spec, errors);
+    security::pod(&spec.child("securityContext"), errors);
+    scheduling::validate(spec, errors);
+}
+
+fn containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
+    let list = spec.child("containers");
+    if list.items().next().is_none() {
+        errors.push(list.required(""));
+    }
+    duplicates(list.items(), "name", errors);
+    for item in list.items() {
+        container::validate(&item, pod, errors);
+        container::lifecycle_and_probes(&item, pod, errors);
+    }
+    container::host_port_conflicts(&list, errors);
+}
+
+/// Their names are unique among all containers. Only sidecars, which go on running, have probes
+/// and hooks.
+fn init_containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
+    const ONE_SHOT: &str = "may not be set for init containers without restartPolicy=Always";
+    let list = spec.child("initContainers");
+    let taken: Vec<&str> = spec.each("containers").map(|c| c.child("name").text()).collect();
+    duplicates(list.items(), "name", errors);
+    for item in list.items() {
+        container::validate(&item, pod, errors);
+        let name = item.child("name");
+        if !name.text().is_empty() && taken.contains(&name.text()) {
+            errors.push(name.duplicate());
+        }
+        item.child("restartPolicy").one_of(&["Always"], errors);
+        if super::is_sidecar(item.value) {
+            container::lifecycle_and_probes(&item, pod, errors);
+        } else {
+            let set =
+                item.present(&["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"]);
+            errors.extend(set.iter().map(|field| field.forbidden(ONE_SHOT)));
+        }
+    }
+}
+
+fn life(spec: &At<'_>, errors: &mut Errors) {
+    spec.child("restartPolicy").required_one_of(RESTART_POLICIES, errors);
+    spec.child("terminationGracePeriodSeconds").not_negative(errors);
+    spec.child("activeDeadlineSeconds").between(1, i64::from(i32::MAX), errors);
+    for gate in spec.each("readinessGates") {
+        gate.child("conditionType").must(names::qualified_name, errors);
+    }
+    if spec.child("os").is_set() {
+        spec.child("os.name").required_one_of(&["linux", "windows"], errors);
+    }
+}
+
+fn identity(spec: &At<'_>, errors: &mut Errors) {
+    spec.child("serviceAccountName").may(names::dns1123_subdomain, errors);
+    spec.child("nodeName").may(names::dns1123_subdomain, errors);
+    spec.child("hostname").may(names::dns1123_label, errors);
+    spec.child("subdomain").may(names::dns1123_label, errors);
+    spec.child("priorityClassName").may(names::dns1123_subdomain, errors);
+    spec.child("runtimeClassName").may(names::dns1123_subdomain, errors);
+    for alias in spec.each("hostAliases") {
+        let ip = alias.child("ip");
+        if !is_ip(ip.text()) {
+            errors
+                .push(ip.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+        }
+        for name in alias.each("hostnames") {
+            name.must(names::dns1123_subdomain, errors);
+        }
+    }
+    labels::labels(&spec.child("nodeSelector"), errors);
+}
+
+fn dns(spec: &At<'_>, errors: &mut Errors) {
+    spec.child("dnsPolicy").required_one_of(DNS_POLICIES, errors);
+    let config = spec.child("dnsConfig");
+    let servers = config.child("nameservers");
+    if spec.child("dnsPolicy").text() == "None" {
+        if !config.is_set() {
+            let detail = "must provide `dnsConfig` when `dnsPolicy` is None";
+            errors.push(config.required(detail));
+        } else if servers.items().next().is_none() {
+            let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            errors.push(servers.required(detail));
+        }
+    }
+    if servers.items().count() > 3 {
+        errors.push(servers.invalid("must not have more than 3 nameservers"));
+    }
+    for server in servers.items().filter(|server| !is_ip(server.text())) {
+        errors
+            .push(server.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+    }
+    for search in config.each("searches") {
+        // A single dot, and names with underscores, are in use.
+        let name = search.text().trim_end_matches('.').replace('_', "-");
+        if !name.is_empty() {
+            let wrong = names::dns1123_subdomain(&name);
+            errors.extend(wrong.into_iter().map(|detail| search.invalid(detail)));
+        }
+    }
+    for option in config.each("options") {
+        let name = option.child("name");
+        if name.text().is_empty() {
+            errors.push(name.required("must not be empty"));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Labels and label selectors.
+
+use serde_json::Value;
+
+use super::{At, Errors, names};
+use crate::value::{entries_at, list_at, str_at};
+
+/// Keys and values of labels, and of maps that select by them.
+pub fn labels(labels: &At<'_>, errors: &mut Errors) {
+    for (key, value) in labels.entries() {
+        // Kubernetes names the map, not the key, in the path.
+        let complaint = |text: &str, detail| {
+            onggi_api::FieldError::invalid(&labels.path, text.to_owned(), detail)
+        };
+        errors.extend(names::qualified_name(key).into_iter().map(|e| complaint(key, e)));
+        let text = value.text();
+        errors.extend(names::label_value(text).into_iter().map(|e| complaint(text, e)));
+    }
+}
+
+/// A `metav1.LabelSelector`.
+pub fn selector(selector: &At<'_>, errors: &mut Errors) {
+    labels(&selector.child("matchLabels"), errors);
+    for expression in selector.each("matchExpressions") {
+        let key = expression.child("key");
+        key.must(names::qualified_name, errors);
+        let (operator, values) = (expression.child("operator"), expression.child("values"));
+        let count = values.items().count();
+        match operator.text() {
+            "In" | "NotIn" if count == 0 => {
+                errors.push(values.required("must be specified when `operator` is 'In' or 'NotIn'"))
+            }
+            "Exists" | "DoesNotExist" if count > 0 => {
+                errors.push(values.forbidden(
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                ))
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            _ => errors.push(operator.invalid("not a valid selector operator")),
+        }
+        for value in values.items() {
+            value.must(names::label_value, errors);
+        }
+    }
+}
+
+/// Whether a selector asks for nothing, and so selects everything.
+pub fn selects_everything(selector: &Value) -> bool {
+    entries_at(selector, "matchLabels").next().is_none()
+        && list_at(selector, "matchExpressions").is_empty()
+}
+
+/// Whether a `metav1.LabelSelector` selects these labels (a map, or nothing).
+pub fn selects(selector: &Value, labels: &Value) -> bool {
+    let label = |key: &str| labels.get(key).and_then(Value::as_str);
+    entries_at(selector, "matchLabels").all(|(key, value)| label(key) == value.as_str())
+        && list_at(selector, "matchExpressions").iter().all(|expression| {
+            let found = label(str_at(expression, "key"));
+            let listed =
+                || list_at(expression, "values").iter().any(|value| value.as_str() == found);
+            match str_at(expression, "operator") {
+                "In" => found.is_some() && listed(),
+                "NotIn" => found.is_none() || !listed(),
+                "Exists" => found.is_some(),
+                "DoesNotExist" => found.is_none(),
+                _ => false,
+            }
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn matching() {
+        let labels = json!({"a": "1", "b": "2"});
+        let expression = |key: &str, operator: &str, values: Value| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
+        for (selector, expected) in [
+            (json!({}), true),
+            (json!({"matchLabels": {"a": "1"}}), true),
+            (json!({"matchLabels": {"a": "2"}}), false),
+            (json!({"matchLabels": {"c": "1"}}), false),
+            (expression("a", "In", json!(["1", "3"])), true),
+            (expression("c", "In", json!(["1"])), false),
+            (expression("c", "NotIn", json!(["1"])), true),
+            (expression("a", "NotIn", json!(["1"])), false),
+            (expression("a", "Exists", json!([])), true),
+            (expression("a", "DoesNotExist", json!([])), false),
+        ] {
+            assert_eq!(selects(&selector, &labels), expected, "{selector}");
+        }
+    }
+}
