@@ -164,6 +164,10 @@ pub fn admit_with(
     validation: FieldValidation,
     duplicates: Vec<String>,
 ) -> Result<Vec<String>, DecodeProblem> {
+    if is_too_deep(value) {
+        let problem = format!("nested deeper than {MAX_DEPTH} levels");
+        return Err(DecodeProblem::Syntax { kind: kind.kind.clone(), problem });
+    }
     let found = settle_kind(value, kind)?;
     let unfit = |problem: String| DecodeProblem::Unfit {
         found: found.clone(),
@@ -195,6 +199,22 @@ pub fn admit_with(
         return Err(unfit(format!("strict decoding error: {}", faults.join(", "))));
     }
     Ok(faults)
+}
+
+/// Levels of nesting that an object may have. Text is refused earlier by its parsers; patches and
+/// protobuf can build deeper ones, which could then be stored and never be read again.
+const MAX_DEPTH: usize = 120;
+
+/// Whether a value is nested deeper than an object may be.
+pub fn is_too_deep(value: &Value) -> bool {
+    fn within(value: &Value, levels: usize) -> bool {
+        match value {
+            Value::Array(items) => levels > 0 && items.iter().all(|v| within(v, levels - 1)),
+            Value::Object(map) => levels > 0 && map.values().all(|v| within(v, levels - 1)),
+            _ => true,
+        }
+    }
+    !within(value, MAX_DEPTH)
 }
 
 /// Fills in `apiVersion` and `kind`, and tells which kind the body says it is.
