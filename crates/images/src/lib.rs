@@ -12,13 +12,23 @@
 //!
 //! Blocking code is in the modules that touch files; [`Images`] is the asynchronous face.
 
+pub mod archive;
+pub mod body;
 pub mod build;
 pub mod error;
+pub mod login;
+pub mod progress;
 pub mod reference;
+pub mod registry;
+mod remote;
+mod service;
 pub mod spec;
 pub mod store;
+mod transfer;
 pub mod unpack;
 
 pub use error::{Error, Result};
+pub use progress::{Event, Progress};
 pub use reference::Reference;
+pub use service::{Images, Options};
 pub use spec::Digest;

@@ -2,6 +2,8 @@
 
 #![allow(unreachable_pub)] // One binary: nothing is reachable from outside.
 
+mod archive;
 mod store;
 mod support;
+mod transfer;
 mod unpack;
