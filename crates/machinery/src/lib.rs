@@ -3,6 +3,7 @@
 //!
 //! Begin with [`resource::Resource`]: a kind is one row of [`kinds::RESOURCES`].
 
+pub mod conversion;
 pub mod kinds;
 pub mod patch;
 pub mod protobuf;

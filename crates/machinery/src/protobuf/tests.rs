@@ -1,6 +1,9 @@
 //! Bodies built by hand, bodies that kubectl sent, and hostile ones.
 
+use onggi_api::GroupVersionKind;
 use serde_json::json;
+
+use crate::schema::{self, FieldValidation, admit};
 
 use super::wire::Writer;
 use super::*;
@@ -83,6 +86,34 @@ fn what_is_written_is_read_back() {
     }
 }
 
+/// What kubectl 1.32 sent for `kubectl create …`, beside what it prints with `-o json`.
+#[test]
+fn bodies_of_kubectl() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/kubectl");
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "pb") {
+            continue;
+        }
+        let mut sent = decode(&std::fs::read(&path).unwrap()).unwrap();
+        let text = |name: &str| sent[name].as_str().unwrap();
+        let kind = GroupVersionKind::parse(text("apiVersion"), text("kind")).unwrap();
+        admit(&mut sent, &kind, FieldValidation::Strict).unwrap();
+        let Ok(printed) = std::fs::read(path.with_extension("json")) else { continue };
+        let printed = schema::decode(&printed, "", &kind, FieldValidation::Strict).unwrap().value;
+        assert_eq!(sent, printed, "{}", path.display());
+        assert_eq!(decode(&encode(&printed).unwrap()), Ok(printed));
+        compared += 1;
+    }
+    assert!(compared >= 12);
+    let token = std::fs::read(format!("{folder}/token.pb")).unwrap();
+    assert_eq!(decode(&token).unwrap()["spec"]["expirationSeconds"], 600);
+    let review = std::fs::read(format!("{folder}/selfsubjectaccessreviews.pb")).unwrap();
+    let attributes = &decode(&review).unwrap()["spec"]["resourceAttributes"];
+    assert_eq!((&attributes["verb"], &attributes["resource"]), (&json!("create"), &json!("pods")));
+}
+
 #[test]
 fn hostile_bodies_are_errors() {
     assert_eq!(decode(b"{}"), Err(ProtobufError::Magic));
@@ -101,19 +132,13 @@ fn hostile_bodies_are_errors() {
             let _ = decode(&bytes);
         }
     }
-    // JSONSchemaProps may hold itself without end.
+    // A schema may hold a schema (`not`, 28) without end.
     let mut deep = Vec::new();
-    for _ in 0..500 {
-        let mut outer = Writer::default();
-        outer.bytes(28, &deep); // not
-        deep = outer.0;
-    }
-    for (name, tag) in [("openAPIV3Schema", 1), ("schema", 3), ("versions", 7), ("spec", 2)] {
+    for tag in std::iter::repeat_n(28, 500).chain([1, 4, 7, 2]) {
         let mut outer = Writer::default();
         outer.bytes(tag, &deep);
         deep = outer.0;
-        assert!(!name.is_empty());
     }
-    let crd = body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &deep);
-    let _ = decode(&crd);
+    let deep = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &deep));
+    assert_eq!(deep, Err(ProtobufError::Depth));
 }

@@ -121,7 +121,7 @@ impl Check {
                     None => format!("misplaced padding at byte {at}"),
                 }
             }
-            _ if length % 4 != 0 => format!("its length {length} is not a multiple of 4"),
+            _ if !length.is_multiple_of(4) => format!("its length {length} is not a multiple of 4"),
             other => other.to_string(),
         };
         let mut problem = format!("{}: illegal base64 data: {what}", text(path));
