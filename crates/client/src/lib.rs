@@ -8,13 +8,16 @@
 //! A component reads through [`SharedInformers`], decides on a [`WorkQueue`], writes with a
 //! [`Client`] and says what it did with an event [`Recorder`](events::Recorder).
 
+mod client;
 pub mod informer;
 mod key;
 pub mod node;
 pub mod queue;
+pub mod testing;
 pub mod transport;
 pub mod typed;
 
+pub use client::{Client, Deleted, Patch};
 pub use informer::{Cache, Change, Index, Project, SharedInformers, Source, Stopped, Subscription};
 pub use key::ObjectKey;
 pub use queue::{Next, WorkQueue};
@@ -22,3 +25,4 @@ pub use transport::{
     Body, Error, EventStream, EventType, ListMeta, ListOptions, PatchKind, Request, Response,
     Transport, WatchEvent, WatchSpec, WriteOptions,
 };
+pub use typed::Api;

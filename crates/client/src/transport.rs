@@ -96,6 +96,7 @@ pub struct WriteOptions {
 
 /// What the API server answers.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "made once a request and taken apart at once")]
 pub enum Response {
     /// An object that is stored.
     Object {

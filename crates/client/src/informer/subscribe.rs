@@ -77,7 +77,7 @@ impl<T> Change<T> {
     }
 
     /// As the subscriber last saw it.
-    pub fn old(&self) -> Option<&Arc<T>> {
+    pub fn before(&self) -> Option<&Arc<T>> {
         match self {
             Self::Added { .. } => None,
             Self::Updated { old, .. } | Self::Deleted { old, .. } => Some(old),
@@ -85,7 +85,7 @@ impl<T> Change<T> {
     }
 
     /// As it is now.
-    pub fn new(&self) -> Option<&Arc<T>> {
+    pub fn after(&self) -> Option<&Arc<T>> {
         match self {
             Self::Added { new, .. } | Self::Updated { new, .. } => Some(new),
             Self::Deleted { .. } => None,
