@@ -1,6 +1,7 @@
 //! `discovery.k8s.io/v1 EndpointSlice`.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use onggi_api::FieldError;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
-use crate::validation::{At, Errors, duplicates, names};
+use crate::validation::{At, Errors, names};
 use crate::value::{at, i64_at, items_mut, list_at, set_default, set_default_text, str_at};
 
 /// Names the Service that a slice belongs to.
@@ -85,9 +86,14 @@ fn validate(object: &Value) -> Errors {
         addresses(&endpoint.child("addresses"), kind.text(), &mut errors);
         endpoint.child("hostname").may(names::dns1123_label, &mut errors);
     }
-    duplicates(root.each("ports"), "name", &mut errors);
+    let mut seen = HashSet::new();
     for port in root.each("ports") {
-        port.child("name").may(names::dns1123_label, &mut errors);
+        let name = port.child("name");
+        name.may(names::dns1123_label, &mut errors);
+        // The empty name is one too.
+        if !seen.insert(name.text()) {
+            errors.push(name.duplicate());
+        }
         port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], &mut errors);
         if port.child("port").is_set() {
             port.child("port").port_number(&mut errors);

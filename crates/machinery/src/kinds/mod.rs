@@ -19,6 +19,10 @@ pub mod scale;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 /// Every kind that is served. To add one: a file beside this one, and a line here.
@@ -46,40 +50,4 @@ const STREAM_VERBS: &[Verb] = &[Verb::Create, Verb::Get];
 /// `status` of a kind.
 const fn status_of(group: &'static str, version: &'static str, kind: &'static str) -> Subresource {
     Subresource { name: "status", kind: (group, version, kind), verbs: PART_VERBS }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    #[test]
-    fn names_are_unique() {
-        let mut paths = HashSet::new();
-        let mut typed = HashSet::new();
-        for resource in RESOURCES {
-            assert!(paths.insert((resource.group, resource.plural)), "{}", resource.kind);
-            for name in resource.short_names.iter().chain([&resource.singular]) {
-                assert!(typed.insert(*name), "{name}");
-            }
-            assert_eq!(resource.singular, resource.kind.to_ascii_lowercase());
-            assert_eq!(resource.has_status, resource.subresource("status").is_some());
-        }
-    }
-
-    #[test]
-    fn nothing_panics_on_an_empty_object() {
-        for resource in RESOURCES {
-            for empty in [serde_json::json!({}), serde_json::json!({"spec": 1, "metadata": []})] {
-                let mut object = empty.clone();
-                (resource.prepare_create)(&mut object);
-                (resource.default)(&mut object);
-                (resource.prepare_update)(&mut object, &empty);
-                (resource.validate)(&object);
-                (resource.validate_update)(&object, &empty);
-                (resource.warnings)(&object);
-                (resource.row)(&object, 0);
-            }
-        }
-    }
 }

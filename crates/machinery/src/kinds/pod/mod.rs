@@ -11,6 +11,8 @@ use crate::validation::{At, Errors};
 use crate::value::{at_mut, bool_at, find, items_mut, list_at, set, set_default, str_at};
 
 mod row;
+#[cfg(test)]
+mod tests;
 mod update;
 
 pub use super::podspec::resources::{QosClass, Requests, qos_class, requests};

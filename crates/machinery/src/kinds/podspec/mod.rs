@@ -24,3 +24,6 @@ pub use warnings::warnings;
 pub fn is_sidecar(init_container: &Value) -> bool {
     crate::value::str_at(init_container, "restartPolicy") == "Always"
 }
+
+#[cfg(test)]
+mod tests;

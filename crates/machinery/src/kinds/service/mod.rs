@@ -12,6 +12,8 @@ use crate::value::{
 };
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use rules::NODE_PORTS;
 
