@@ -64,7 +64,7 @@ fn options() -> Options {
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
         duplicate_keys: DuplicateKeyPolicy::Error,
         legacy_octal_numbers: true,
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        non_finite_float_policy: NonFiniteFloatPolicy::Reject,
     }
 }
 
@@ -123,6 +123,9 @@ fn explain(text: &str, error: &Error) -> YamlError {
 
 /// The parser's words on one line, without the excerpt of the text and without the place.
 fn words(error: &Error) -> String {
+    if let Error::NonFiniteFloat { .. } = error.without_snippet() {
+        return "a number that is too large or endless; quote it if it is meant as text".to_owned();
+    }
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or_default();
     let bare = first.split(" at line ").next().unwrap_or(first);
@@ -163,6 +166,24 @@ mod tests {
         }
     }
 
+    /// What kubectl 1.32 made of the same text.
+    #[test]
+    fn scalars_compared_with_kubectl() {
+        let text = "{a: n, b: N, c: \"q\", d: off, e: 0777, f: 1_000, g: 0o17, h: 1.0, i: 1e3, \
+                    j: 0b11, k: 012.5, l: 2024-01-01, m: 1:30, o: .5, p: 0x1F, q: =, r: ~, s: \"\", \
+                    u: 08, v: +1, w: 123456789012345678901234567890}";
+        let kubectl = json!({
+            "a": false, "b": false, "c": "q", "d": false, "e": 511, "f": 1000, "g": 15, "h": 1,
+            "i": 1000, "j": 3, "k": 12.5, "l": "2024-01-01", "m": "1:30", "o": 0.5, "p": 31,
+            "q": "=", "r": null, "s": "", "u": 8, "v": 1,
+            "w": 1.234_567_890_123_456_8e29
+        });
+        let read = parse(text).unwrap();
+        for (key, expected) in kubectl.as_object().unwrap() {
+            assert_eq!(&read[key], expected, "{key}");
+        }
+    }
+
     #[test]
     fn documents_and_their_lines() {
         let text = "# head\n---\na: 1\n---\n---\n# nothing\n--- # b\nb: |\n  x\n---\n";
@@ -190,6 +211,8 @@ mod tests {
         assert!(twice.problem.contains('a'), "{twice}");
         let open = parse("a: [1, 2\nb: 3\n").unwrap_err();
         assert!(open.line >= 1 && !open.problem.contains('\n'), "{open}");
+        let sha = parse("labels:\n  commit: 12e4567\n").unwrap_err().to_string();
+        assert!(sha.starts_with("line 2, column 11: ") && sha.contains("quote it"), "{sha}");
     }
 
     #[test]
