@@ -1,11 +1,14 @@
 //! Connection tracking (ctnetlink): forgetting flows whose other end is gone.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::attr::{AttrWriter, find};
+use super::attr::{AttrWriter, find, ipv4};
 use super::message::{ACK, Messages};
+use super::socket::Answer;
 use super::{Error, Protocol, Socket};
 
+const LIST: &str = "list tracked connections";
 const GET: u16 = 1 << 8 | 1;
 const DELETE: u16 = 1 << 8 | 2;
 const INET: u8 = 2;
@@ -44,7 +47,24 @@ impl Conntrack {
     /// Forgets flows: their next packet is translated anew. Answers how many there were. The kernel
     /// walks its table once and picks them (Linux 5.8).
     pub fn forget(&mut self, flows: &Flows) -> Result<usize, Error> {
-        let found = self.0.dump(GET, "list tracked connections", |b| write(b, flows))?;
+        let found = self.0.dump(GET, LIST, |b| write(b, flows))?;
+        self.delete(&found)
+    }
+
+    /// Forgets every flow that one of the addresses began or answers: one walk for all of them.
+    pub fn forget_addresses(&mut self, gone: &BTreeSet<Ipv4Addr>) -> Result<usize, Error> {
+        let mut found = self.0.dump(GET, LIST, |b| b.extend([INET, 0, 0, 0]))?;
+        found.retain(|answer| {
+            let attrs = answer.payload.get(4..).unwrap_or_default();
+            [ORIGINAL, REPLY].into_iter().any(|tuple| {
+                let source = find(attrs, tuple).and_then(|t| find(t, 1)).and_then(|ip| find(ip, 1));
+                source.and_then(ipv4).is_some_and(|source| gone.contains(&source))
+            })
+        });
+        self.delete(&found)
+    }
+
+    fn delete(&mut self, found: &[Answer]) -> Result<usize, Error> {
         for chunk in found.chunks(CHUNK) {
             let mut messages = Messages::default();
             for answer in chunk {

@@ -105,6 +105,9 @@ impl Socket {
         messages: &mut Messages,
         acknowledged: usize,
     ) -> Result<Vec<Answer>, Error> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
         let first = self.send(messages)?;
         let (mut data, mut answered, mut refused) = (Vec::new(), 0, None::<Refusal>);
         // All answers are queued when send returns: the kernel works within it.

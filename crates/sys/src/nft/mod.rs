@@ -87,9 +87,7 @@ impl Nft {
     /// The names of all tables.
     pub fn tables(&mut self) -> Result<Vec<String>, Error> {
         let found = self.0.dump(SUBSYSTEM | GETTABLE, "list tables", |b| b.extend(IPV4))?;
-        let name = |answer: &netlink::socket::Answer| {
-            find(answer.payload.get(4..)?, 1).map(string)
-        };
+        let name = |answer: &netlink::socket::Answer| find(answer.payload.get(4..)?, 1).map(string);
         Ok(found.iter().filter_map(name).collect())
     }
 

@@ -154,9 +154,11 @@ impl Rule {
 
     /// The packet's mark has these bits.
     pub fn has_mark(self, scratch: Reg, bits: u32) -> Self {
-        self.meta(scratch, 3)
-            .bitwise(scratch, bits.to_ne_bytes(), [0; 4])
-            .compare(scratch, 0, &bits.to_ne_bytes())
+        self.meta(scratch, 3).bitwise(scratch, bits.to_ne_bytes(), [0; 4]).compare(
+            scratch,
+            0,
+            &bits.to_ne_bytes(),
+        )
     }
 
     // --- acting ---

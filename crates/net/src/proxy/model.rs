@@ -1,0 +1,261 @@
+//! What the proxy reads of Services and EndpointSlices.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use onggi_api::{DecodeError, Object};
+use serde::Deserialize;
+
+/// `kubernetes.io/service-name`: the Service to which a slice belongs.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl Name {
+    /// Of both.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Of IP, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Protocol {
+    /// 6.
+    #[default]
+    Tcp,
+    /// 17.
+    Udp,
+    /// 132.
+    Sctp,
+}
+
+impl Protocol {
+    /// As IP numbers it.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// As the API writes it; empty is TCP.
+    fn of(text: Option<&str>) -> Option<Self> {
+        match text {
+            None | Some("" | "TCP") => Some(Self::Tcp),
+            Some("UDP") => Some(Self::Udp),
+            Some("SCTP") => Some(Self::Sctp),
+            Some(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
+/// A Service, as far as the proxy needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Service {
+    /// IPv4 cluster addresses; none for headless Services and those of type ExternalName.
+    pub addresses: Vec<Ipv4Addr>,
+    /// `spec.ports`.
+    pub ports: Vec<ServicePort>,
+    /// `spec.sessionAffinity: ClientIP`.
+    pub sticky: bool,
+    /// `spec.internalTrafficPolicy: Local`.
+    pub internal_local: bool,
+    /// `spec.externalTrafficPolicy: Local`.
+    pub external_local: bool,
+}
+
+/// `spec.ports[]` of a Service. Target ports are resolved in the EndpointSlices already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePort {
+    /// `name`; empty where there is one port only.
+    pub name: String,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `port`.
+    pub port: u16,
+    /// `nodePort`; `None` where it has none.
+    pub node_port: Option<u16>,
+}
+
+/// An EndpointSlice, as far as the proxy needs it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// The Service, in the slice's namespace; empty where no label names one.
+    pub service: String,
+    /// Ports by name and protocol.
+    pub ports: BTreeMap<(String, Protocol), u16>,
+    /// IPv4 endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// `endpoints[]` of a slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The first of `addresses` (the others mean the same).
+    pub address: Ipv4Addr,
+    /// `conditions.ready`; also set for pods of a Service with `publishNotReadyAddresses`.
+    pub ready: bool,
+    /// `conditions.serving` while `conditions.terminating`: used when nothing is ready.
+    pub serving_while_terminating: bool,
+    /// `nodeName`.
+    pub node: String,
+}
+
+impl Endpoint {
+    /// With a port.
+    pub fn at(&self, port: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(self.address, port)
+    }
+}
+
+#[derive(Deserialize)]
+struct ServiceDocument {
+    #[serde(default)]
+    spec: ServiceSpec,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct ServiceSpec {
+    r#type: String,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: String,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Vec<String>,
+    ports: Option<Vec<PortDocument>>,
+    session_affinity: String,
+    internal_traffic_policy: Option<String>,
+    external_traffic_policy: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PortDocument {
+    name: Option<String>,
+    protocol: Option<String>,
+    port: Option<i32>,
+    node_port: Option<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SliceDocument {
+    #[serde(default)]
+    address_type: String,
+    endpoints: Option<Vec<EndpointDocument>>,
+    ports: Option<Vec<PortDocument>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EndpointDocument {
+    #[serde(default)]
+    addresses: Vec<String>,
+    #[serde(default)]
+    conditions: Option<Conditions>,
+    node_name: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Conditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+impl Service {
+    /// The projection of a Service.
+    pub fn from(object: &Object) -> Result<Self, DecodeError> {
+        let spec = object.decode::<ServiceDocument>()?.spec;
+        let local = |policy: Option<String>| policy.as_deref() == Some("Local");
+        let mut addresses: Vec<Ipv4Addr> = Vec::new();
+        if spec.r#type != "ExternalName" {
+            // "None" and IPv6 do not parse, and are not ours.
+            let all = spec.cluster_ips.iter().chain([&spec.cluster_ip]);
+            addresses.extend(all.filter_map(|text| text.parse::<Ipv4Addr>().ok()));
+            addresses.sort_unstable();
+            addresses.dedup();
+        }
+        let port = |port: PortDocument| {
+            Some(ServicePort {
+                name: port.name.unwrap_or_default(),
+                protocol: Protocol::of(port.protocol.as_deref())?,
+                port: number(port.port)?,
+                node_port: number(port.node_port),
+            })
+        };
+        Ok(Self {
+            addresses,
+            ports: spec.ports.unwrap_or_default().into_iter().filter_map(port).collect(),
+            sticky: spec.session_affinity == "ClientIP",
+            internal_local: local(spec.internal_traffic_policy),
+            external_local: local(spec.external_traffic_policy),
+        })
+    }
+}
+
+impl EndpointSlice {
+    /// The projection of an EndpointSlice.
+    pub fn from(object: &Object) -> Result<Self, DecodeError> {
+        let document = object.decode::<SliceDocument>()?;
+        let service = object.head().labels.get(SERVICE_NAME).cloned().unwrap_or_default();
+        if document.address_type != "IPv4" {
+            return Ok(Self { service, ..Self::default() });
+        }
+        let port = |port: PortDocument| {
+            let protocol = Protocol::of(port.protocol.as_deref())?;
+            Some(((port.name.unwrap_or_default(), protocol), number(port.port)?))
+        };
+        let endpoint = |endpoint: EndpointDocument| {
+            let conditions = endpoint.conditions.unwrap_or_default();
+            let ready = conditions.ready.unwrap_or(true);
+            Some(Endpoint {
+                address: endpoint.addresses.first()?.parse().ok()?,
+                ready,
+                serving_while_terminating: conditions.serving.unwrap_or(ready)
+                    && conditions.terminating.unwrap_or(false),
+                node: endpoint.node_name.unwrap_or_default(),
+            })
+        };
+        Ok(Self {
+            service,
+            ports: document.ports.unwrap_or_default().into_iter().filter_map(port).collect(),
+            endpoints: document
+                .endpoints
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(endpoint)
+                .collect(),
+        })
+    }
+}
+
+/// A port that can be one.
+fn number(port: Option<i32>) -> Option<u16> {
+    u16::try_from(port?).ok().filter(|port| *port != 0)
+}
