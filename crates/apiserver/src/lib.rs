@@ -1,1 +1,30 @@
 //! The API server: one generic path for every kind.
+//!
+//! ```text
+//!  HTTP: http::serve ─▶ authn ─▶ info ─▶ decode ─┐
+//!                                                ├─▶ authz ─▶ dispatch ─▶ registry ─▶ Store::txn
+//!  in process: local::LocalTransport ────────────┘               │            │
+//!                                                       row (machinery), admission, rest hooks
+//!  Store::watch ─▶ cache ─▶ lists and watches of all
+//! ```
+//!
+//! Begin with [`ApiServer`]; then `server.rs` (who may do what, which verb goes where), then
+//! `registry/` (what the verbs do). Errors become HTTP in one place, `http/status.rs`.
+
+mod admission;
+mod authn;
+mod authz;
+mod bootstrap;
+mod cache;
+mod discovery;
+mod http;
+mod local;
+mod openapi;
+mod registry;
+mod rest;
+mod server;
+mod streams;
+
+pub use authn::User;
+pub use rest::Cidr;
+pub use server::{ApiServer, Error, Options, VERSION};

@@ -1,0 +1,123 @@
+//! ServiceAccount: every pod has an account, and its token where it may have it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use onggi_api::{Object, Status};
+use onggi_machinery::resource;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use super::{Attributes, Operation, Step};
+use crate::cache;
+use crate::registry::{Registry, suffix, text};
+
+/// Where Kubernetes' clients look.
+const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// An hour, and the seconds by which a rewritten one is known.
+const TOKEN_SECONDS: i64 = 3607;
+/// How long a pod waits for the account of a namespace that has just been made.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) struct ServiceAccount;
+
+#[async_trait]
+impl Step for ServiceAccount {
+    async fn mutate(
+        &self,
+        registry: &Registry,
+        attributes: &Attributes<'_>,
+        pod: &mut Value,
+    ) -> Result<(), Status> {
+        let mirror = pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some();
+        if !attributes.is(Operation::Create, "", "pods") || mirror || !pod["spec"].is_object() {
+            return Ok(());
+        }
+        if text(pod, "/spec/serviceAccountName").is_empty() {
+            pod["spec"]["serviceAccountName"] = "default".into();
+        }
+        let name = text(pod, "/spec/serviceAccountName").to_owned();
+        pod["spec"]["serviceAccount"] = name.clone().into();
+        let Some(account) = find(registry, attributes.namespace, &name).await? else {
+            let why = format!(
+                "error looking up service account {}/{name}: serviceaccount {name:?} not found",
+                attributes.namespace
+            );
+            return Err(attributes.forbidden(pod, &why));
+        };
+        let account = account.value().map_err(Status::internal)?;
+        let wants = |value: &Value| value["automountServiceAccountToken"].as_bool();
+        if wants(&pod["spec"]).or(wants(&account)).unwrap_or(true) {
+            mount_token(pod);
+        }
+        if pod["spec"]["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
+            && let Some(secrets) = account.get("imagePullSecrets")
+        {
+            pod["spec"]["imagePullSecrets"] = secrets.clone();
+        }
+        Ok(())
+    }
+}
+
+/// The account; waits a moment for it, because pods often come right behind their namespace.
+async fn find(
+    registry: &Registry,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Arc<Object>>, Status> {
+    let row = resource::by_gvr("", "v1", "serviceaccounts").ok_or_else(Status::no_such_path)?;
+    let key = cache::key(row, namespace, name);
+    let collection = registry.cache.of(row)?;
+    let patience = if name == "default" { PATIENCE } else { Duration::ZERO };
+    let mut applied = registry.cache.subscribe();
+    let found = applied.wait_for(|_| collection.get(&key).is_some());
+    if tokio::time::timeout(patience, found).await.is_ok_and(|found| found.is_ok()) {
+        return Ok(collection.get(&key));
+    }
+    match registry.current(row, namespace, name).await {
+        Ok(account) => Ok(Some(account)),
+        Err(status) if status.is_not_found() => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
+fn mount_token(pod: &mut Value) {
+    let volume = format!("kube-api-access-{}", suffix());
+    let mut mounted = false;
+    for list in ["initContainers", "containers"] {
+        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
+            let Some(container) = container.as_object_mut() else { continue };
+            let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
+            let Some(mounts) = mounts.as_array_mut() else { continue };
+            if !mounts.iter().any(|mount| mount["mountPath"] == MOUNT) {
+                mounts.push(json!({"name": volume, "mountPath": MOUNT, "readOnly": true}));
+                mounted = true;
+            }
+        }
+    }
+    if !mounted {
+        return;
+    }
+    let Some(spec) = pod["spec"].as_object_mut() else { return };
+    // Indexing made the lists that the pod has not.
+    spec.retain(|key, value| key != "initContainers" || !value.is_null());
+    let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
+    let Some(volumes) = volumes.as_array_mut() else { return };
+    volumes.push(json!({
+        "name": volume,
+        "projected": {
+            "defaultMode": 0o644,
+            "sources": [
+                {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+                {"configMap": {
+                    "name": "kube-root-ca.crt",
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                }},
+                {"downwardAPI": {"items": [{
+                    "path": "namespace",
+                    "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+                }]}},
+            ],
+        },
+    }));
+}

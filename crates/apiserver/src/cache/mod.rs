@@ -1,0 +1,218 @@
+//! The watch cache: every object of every kind, decoded once, fed by ONE watch of the store.
+//!
+//! The store numbers the changes of all keys without holes, and the pump below applies them in
+//! that order; so one number, [`Cache::applied`], says how far all collections are, and it is the
+//! revision of every list and bookmark.
+
+mod collection;
+mod selection;
+mod watcher;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use onggi_api::{Object, Status};
+use onggi_machinery::resource::{self, Resource};
+use onggi_store::{Error as StoreError, Event, EventKind, RangeRequest, Store, WatchStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use collection::Collection;
+pub(crate) use selection::Selection;
+pub(crate) use watcher::open as open_watch;
+
+/// Under this prefix lie the objects of the API.
+pub(crate) const REGISTRY: &str = "/registry/";
+
+/// How long a read waits for the cache to reach a revision.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(crate) struct Cache {
+    store: Arc<dyn Store>,
+    /// By prefix below [`REGISTRY`]: `apps/deployments`.
+    collections: HashMap<String, Arc<Collection>>,
+    applied: watch::Sender<u64>,
+    shutdown: CancellationToken,
+}
+
+/// `core/pods`, `apps/deployments`.
+fn place(row: &Resource) -> String {
+    let group = if row.group.is_empty() { "core" } else { row.group };
+    format!("{group}/{}", row.plural)
+}
+
+/// The key of an object; `namespace` is empty for cluster-scoped kinds.
+pub(crate) fn key(row: &Resource, namespace: &str, name: &str) -> String {
+    if row.namespaced() {
+        format!("{REGISTRY}{}/{namespace}/{name}", place(row))
+    } else {
+        format!("{REGISTRY}{}/{name}", place(row))
+    }
+}
+
+impl Cache {
+    /// Reads everything, then follows the store until `shutdown`.
+    pub(crate) async fn start(
+        store: Arc<dyn Store>,
+        shutdown: CancellationToken,
+    ) -> Result<Arc<Self>, StoreError> {
+        let collections = resource::all()
+            .iter()
+            .map(|row| (place(row), Arc::new(Collection::new(row, place(row)))))
+            .collect();
+        let cache = Arc::new(Self { store, collections, applied: watch::Sender::new(0), shutdown });
+        let events = cache.load().await?;
+        tokio::spawn(Arc::clone(&cache).follow(events));
+        Ok(cache)
+    }
+
+    /// The collection of a kind.
+    pub(crate) fn of(&self, row: &Resource) -> Result<&Arc<Collection>, Status> {
+        self.collections.get(&place(row)).ok_or_else(Status::no_such_path)
+    }
+
+    /// Every change up to this revision is in the collections.
+    pub(crate) fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Waits until every write that was answered before the call is in the collections.
+    pub(crate) async fn catch_up(&self) -> Result<(), Status> {
+        self.wait_for(self.store.revision()).await
+    }
+
+    /// Waits until the collections have reached a revision.
+    pub(crate) async fn wait_for(&self, revision: u64) -> Result<(), Status> {
+        if self.applied() >= revision {
+            return Ok(());
+        }
+        let mut applied = self.applied.subscribe();
+        match tokio::time::timeout(PATIENCE, applied.wait_for(|now| *now >= revision)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Status::unavailable("the API server is shutting down")),
+            Err(_) => Err(too_large(revision, self.applied())),
+        }
+    }
+
+    async fn load(&self) -> Result<WatchStream, StoreError> {
+        let all = self.store.range(RangeRequest::all(REGISTRY)).await?;
+        let mut contents: HashMap<&str, Vec<_>> = HashMap::new();
+        for kv in &all.items {
+            let Some((collection, _)) = self.locate(&kv.key) else { continue };
+            match Object::from_stored(&kv.value, kv.mod_revision, collection.row.fields) {
+                Ok(object) => contents
+                    .entry(collection.place())
+                    .or_default()
+                    .push((Arc::clone(&kv.key), Arc::new(object))),
+                Err(error) => tracing::error!(key = %kv.key, %error, "cannot read a stored object"),
+            }
+        }
+        for (place, collection) in &self.collections {
+            collection.replace(contents.remove(place.as_str()).unwrap_or_default(), all.revision);
+        }
+        let events = self.store.watch("", Some(all.revision)).await?;
+        self.applied.send_replace(all.revision);
+        Ok(events)
+    }
+
+    async fn follow(self: Arc<Self>, mut events: WatchStream) {
+        loop {
+            let next = tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                next = events.next() => next,
+            };
+            let mut next = Some(next);
+            // What has come meanwhile goes in one round: watchers are woken once for all of it.
+            let mut touched: Vec<&Arc<Collection>> = Vec::new();
+            let mut reached = None;
+            let failed = loop {
+                match next.take().or_else(|| events.next().now_or_never()) {
+                    Some(Some(Ok(event))) => {
+                        reached = Some(event.revision);
+                        if let Some(collection) = self.apply(event)
+                            && !touched.iter().any(|known| Arc::ptr_eq(known, collection))
+                        {
+                            touched.push(collection);
+                        }
+                    }
+                    Some(Some(Err(error))) => break Some(error),
+                    Some(None) => break Some(StoreError::Closed),
+                    None => break None,
+                }
+            };
+            if let Some(revision) = reached {
+                self.applied.send_replace(revision);
+            }
+            touched.iter().for_each(|collection| collection.wake());
+            match failed {
+                None => {}
+                Some(StoreError::Closed) => return,
+                Some(error) => {
+                    tracing::warn!(%error, "the watch cache begins anew");
+                    match self.load().await {
+                        Ok(stream) => events = stream,
+                        Err(error) => {
+                            tracing::error!(%error, "the watch cache cannot be filled");
+                            return self.shutdown.cancel();
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&self, event: Arc<Event>) -> Option<&Arc<Collection>> {
+        let (collection, _) = self.locate(&event.key)?;
+        let bytes = match event.kind {
+            EventKind::Put => &event.value,
+            EventKind::Delete => &event.previous.as_ref()?.value,
+        };
+        match Object::from_stored(bytes, event.revision, collection.row.fields) {
+            Ok(object) => collection.apply(event, Arc::new(object)),
+            Err(error) => {
+                tracing::error!(key = %event.key, %error, "cannot read a stored object");
+            }
+        }
+        Some(collection)
+    }
+
+    fn locate<'k>(&self, key: &'k str) -> Option<(&Arc<Collection>, &'k str)> {
+        let rest = key.strip_prefix(REGISTRY)?;
+        let second = rest.find('/')? + 1;
+        let end = second + rest[second..].find('/')?;
+        Some((self.collections.get(&rest[..end])?, &rest[end + 1..]))
+    }
+}
+
+/// 504 of a revision that is not there yet.
+fn too_large(asked: u64, current: u64) -> Status {
+    use onggi_api::status::{Cause, Details};
+    let text = format!("Too large resource version: {asked}, current: {current}");
+    let mut status = Status::timeout(&text);
+    status.details = Some(Details {
+        causes: vec![Cause {
+            reason: "ResourceVersionTooLarge".into(),
+            message: "Too large resource version".into(),
+            ..Cause::default()
+        }],
+        retry_after_seconds: 1,
+        ..Details::default()
+    });
+    status
+}
+
+/// 410 of a watch that cannot go on from where it wants.
+fn too_old(asked: u64, oldest: u64) -> Status {
+    Status::expired(format!("too old resource version: {asked} ({oldest})"))
+}

@@ -1,0 +1,67 @@
+//! What a list or watch selects.
+
+use onggi_api::{Head, Status};
+use onggi_machinery::resource::Resource;
+use onggi_machinery::selector::{FieldSelector, LabelSelector};
+
+/// A namespace (empty: all) and two selectors.
+pub(crate) struct Selection {
+    pub(crate) namespace: String,
+    labels: LabelSelector,
+    fields: FieldSelector,
+    /// Of the kind, in the order of [`Head::fields`].
+    names: &'static [&'static str],
+}
+
+impl Selection {
+    /// All objects.
+    pub(crate) fn everything() -> Self {
+        Self {
+            namespace: String::new(),
+            labels: LabelSelector::everything(),
+            fields: FieldSelector::default(),
+            names: &[],
+        }
+    }
+
+    /// From the query parameters; 400 when one cannot be read.
+    pub(crate) fn parse(
+        row: &'static Resource,
+        namespace: &str,
+        labels: &str,
+        fields: &str,
+    ) -> Result<Self, Status> {
+        let bad = |error: onggi_machinery::selector::SelectorError| {
+            Status::bad_request(error.to_string())
+        };
+        let labels = LabelSelector::parse(labels).map_err(|error| {
+            Status::bad_request(format!("unable to parse requirement: {error}"))
+        })?;
+        let fields = FieldSelector::parse(fields).map_err(bad)?;
+        fields.check(row.fields).map_err(bad)?;
+        Ok(Self { namespace: namespace.to_owned(), labels, fields, names: row.fields })
+    }
+
+    /// Whether the selectors leave nothing out.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    pub(crate) fn matches(&self, head: &Head) -> bool {
+        (self.namespace.is_empty() || self.namespace == head.namespace)
+            && self.labels.matches(&head.labels)
+            && (self.fields.is_everything()
+                || self.fields.matches_by(|name| self.field(head, name)))
+    }
+
+    fn field<'h>(&self, head: &'h Head, name: &str) -> &'h str {
+        match name {
+            "metadata.name" => &head.name,
+            "metadata.namespace" => &head.namespace,
+            _ => {
+                let at = self.names.iter().position(|known| *known == name);
+                at.and_then(|at| head.fields.get(at)).map_or("", String::as_str)
+            }
+        }
+    }
+}

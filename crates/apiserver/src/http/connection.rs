@@ -1,0 +1,107 @@
+//! Connections: accepted, encrypted, and ended together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_util::task::TaskTracker;
+
+use crate::{ApiServer, Error, authn};
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long open requests may take when the server ends.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long to wait when the process has no file descriptors left.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+impl ApiServer {
+    /// Answers on a listener until [`ApiServer::close`]. May be called for several listeners.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tls: Arc<ServerConfig>,
+    ) -> Result<(), Error> {
+        let acceptor = TlsAcceptor::from(tls);
+        let connections = TaskTracker::new();
+        let shutdown = self.shutdown().clone();
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (server, acceptor) = (Arc::clone(&self), acceptor.clone());
+                    connections.spawn(connection(server, acceptor, stream));
+                }
+                // The connection was gone before it was taken, or there is no descriptor left:
+                // neither is a reason to stop.
+                Err(error) if is_transient(&error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+                Err(error) => return Err(Error::Accept(error)),
+            }
+        }
+        connections.close();
+        // Whoever does not end in time is cut off with the runtime.
+        let _ = tokio::time::timeout(GRACE, connections.wait()).await;
+        Ok(())
+    }
+}
+
+fn is_transient(error: &std::io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::ConnectionAborted
+            | std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::Interrupted
+    ) || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
+async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "no TLS connection"),
+        Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
+    };
+    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = certificate.and_then(authn::from_certificate).map(Arc::new);
+    let service = {
+        let server = Arc::clone(&server);
+        service_fn(move |request| {
+            let (server, peer) = (Arc::clone(&server), peer.clone());
+            async move { Ok::<_, std::convert::Infallible>(super::handle(server, peer, request).await) }
+        })
+    };
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(250)
+        .keep_alive_interval(Duration::from_secs(30));
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = server.shutdown().cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}

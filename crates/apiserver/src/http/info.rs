@@ -1,0 +1,140 @@
+//! What a request is about, from its method and path (`k8s.io/apiserver/pkg/endpoints/request`).
+
+use http::{Method, Uri};
+use onggi_api::{GroupVersionResource, Status};
+use onggi_machinery::resource::Verb;
+use percent_encoding::percent_decode_str;
+
+use super::query::Query;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Info {
+    pub(crate) verb: Verb,
+    pub(crate) place: Place,
+    pub(crate) query: Query,
+}
+
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// No resource: health, discovery …
+    Path,
+    Resource(ResourcePlace),
+}
+
+/// A collection or an object.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ResourcePlace {
+    pub(crate) resource: GroupVersionResource,
+    /// Empty for cluster-scoped kinds and all namespaces.
+    pub(crate) namespace: String,
+    /// Empty for collections.
+    pub(crate) name: String,
+    pub(crate) subresource: String,
+}
+
+impl ResourcePlace {
+    /// A namespace itself is asked for as if it were inside of itself.
+    pub(crate) fn authorized_namespace(&self) -> &str {
+        match self.resource.resource.as_str() {
+            "namespaces" if self.resource.group.is_empty() => &self.name,
+            _ => &self.namespace,
+        }
+    }
+}
+
+impl Info {
+    pub(crate) fn parse(method: &Method, uri: &Uri) -> Result<Self, Status> {
+        let query = Query::parse(uri.query());
+        let segments: Vec<String> = uri
+            .path()
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
+            .collect();
+        let Some(place) = place(&segments) else {
+            return Ok(Self { verb: Verb::Get, place: Place::Path, query });
+        };
+        let whole = place.name.is_empty();
+        let verb = match *method {
+            Method::GET | Method::HEAD if query.flag("watch") && place.subresource.is_empty() => {
+                Verb::Watch
+            }
+            Method::GET | Method::HEAD if whole => Verb::List,
+            Method::GET | Method::HEAD => Verb::Get,
+            Method::POST => Verb::Create,
+            Method::PUT if !whole => Verb::Update,
+            Method::PATCH if !whole => Verb::Patch,
+            Method::DELETE if whole => Verb::DeleteCollection,
+            Method::DELETE => Verb::Delete,
+            _ => return Err(Status::method_not_allowed()),
+        };
+        if verb == Verb::Create && !whole && place.subresource.is_empty() {
+            return Err(Status::method_not_allowed());
+        }
+        Ok(Self { verb, place: Place::Resource(place), query })
+    }
+}
+
+fn place(segments: &[String]) -> Option<ResourcePlace> {
+    let text = |segment: Option<&String>| segment.cloned().unwrap_or_default();
+    let (group, version, rest) = match segments {
+        [api, version, rest @ ..] if api == "api" => (String::new(), version, rest),
+        [apis, group, version, rest @ ..] if apis == "apis" => (group.clone(), version, rest),
+        _ => return None,
+    };
+    let (namespace, rest) = match rest {
+        [first, namespace, resource, rest @ ..]
+            if first == "namespaces"
+                && !(group.is_empty() && matches!(resource.as_str(), "status" | "finalize")) =>
+        {
+            (namespace.clone(), (resource, rest))
+        }
+        [resource, rest @ ..] => (String::new(), (resource, rest)),
+        [] => return None,
+    };
+    let (resource, rest) = rest;
+    Some(ResourcePlace {
+        resource: GroupVersionResource::new(group, version.clone(), resource.clone()),
+        namespace,
+        name: text(rest.first()),
+        subresource: rest.get(1..).map(|parts| parts.join("/")).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let check = |method: &str, uri: &str, expected: &str| {
+            let info = Info::parse(&method.parse().unwrap(), &uri.parse().unwrap()).unwrap();
+            let verb = info.verb.as_str();
+            let found = match info.place {
+                Place::Path => "path".to_owned(),
+                Place::Resource(p) => format!(
+                    "{verb} {} ns={} name={} sub={}",
+                    p.resource.group_resource(),
+                    p.namespace,
+                    p.name,
+                    p.subresource
+                ),
+            };
+            assert_eq!(found, expected, "{method} {uri}");
+        };
+        check("GET", "/api/v1/namespaces/d/pods", "list pods ns=d name= sub=");
+        check("GET", "/api/v1/pods?watch=1", "watch pods ns= name= sub=");
+        check("GET", "/api/v1/namespaces/d/pods/p/log?follow=true", "get pods ns=d name=p sub=log");
+        check("POST", "/api/v1/namespaces", "create namespaces ns= name= sub=");
+        check("PUT", "/api/v1/namespaces/d/finalize", "update namespaces ns= name=d sub=finalize");
+        check(
+            "DELETE",
+            "/apis/apps/v1/namespaces/d/deployments/w",
+            "delete deployments.apps ns=d name=w sub=",
+        );
+        check("DELETE", "/api/v1/namespaces/d/pods", "deletecollection pods ns=d name= sub=");
+        check("GET", "/apis/apps/v1", "path");
+        check("GET", "/livez", "path");
+    }
+}

@@ -1,0 +1,141 @@
+//! HTTP: connections, and what is done to every request before and after it is handled.
+
+mod accept;
+mod answer;
+mod connection;
+mod decode;
+mod documents;
+mod info;
+mod query;
+mod status;
+mod table;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderValue, Method, Response, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use onggi_api::Status;
+use onggi_machinery::resource::Verb;
+
+use crate::ApiServer;
+use crate::authn::{self, User};
+use crate::authz::{Attributes, Target};
+use crate::registry::Context;
+use crate::streams;
+use accept::Accept;
+use info::{Info, Place};
+
+pub(crate) use info::ResourcePlace;
+pub(crate) use query::Query;
+
+/// What is answered.
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+/// A request as it comes in.
+pub(crate) type Incomings = http::Request<Incoming>;
+
+/// How long a request may take that is no stream.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Counts for `/metrics`.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    pub(crate) requests: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+}
+
+/// A whole body.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// One request of a connection; never fails and never panics.
+async fn handle(
+    server: Arc<ApiServer>,
+    peer: Option<Arc<User>>,
+    request: Incomings,
+) -> Response<Body> {
+    server.gauges.requests.fetch_add(1, Ordering::Relaxed);
+    server.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let began = std::time::Instant::now();
+    let work = std::panic::AssertUnwindSafe(route(&server, peer.as_deref(), request));
+    let mut response = match work.catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(status)) => status::response(&status),
+        Err(_) => {
+            tracing::error!(%method, path, "a request panicked");
+            status::response(&Status::internal("this request made the server fail"))
+        }
+    };
+    let code = response.status().as_u16();
+    server.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
+    if code >= 500 {
+        server.gauges.failures.fetch_add(1, Ordering::Relaxed);
+    }
+    tracing::debug!(%method, path, code, took = ?began.elapsed(), "request");
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+        response.headers_mut().insert("audit-id", id);
+    }
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+async fn route(
+    server: &Arc<ApiServer>,
+    peer: Option<&User>,
+    request: Incomings,
+) -> Result<Response<Body>, Status> {
+    let user = authn::from_request(&server.registry, peer, request.headers())?;
+    let info = Info::parse(request.method(), request.uri())?;
+    let place = match &info.place {
+        Place::Path => {
+            let verb = match *request.method() {
+                Method::GET | Method::HEAD => "get",
+                Method::POST => "post",
+                Method::PUT => "put",
+                Method::DELETE => "delete",
+                _ => "patch",
+            };
+            let target = Target::Path(request.uri().path());
+            server.authorize(&Attributes { user: &user, verb, target })?;
+            return documents::answer(server, &request);
+        }
+        Place::Resource(place) => place,
+    };
+    let target = Target::Resource {
+        group: &place.resource.group,
+        resource: &place.resource.resource,
+        subresource: &place.subresource,
+        namespace: place.authorized_namespace(),
+        name: &place.name,
+    };
+    server.authorize(&Attributes { user: &user, verb: info.verb.as_str(), target })?;
+    if streams::is_stream(place) {
+        return streams::answer(server, place, &info.query, request).await;
+    }
+    let accept = Accept::parse(request.headers())?;
+    if info.verb == Verb::Watch {
+        return watch::answer(server, place, &info.query, &accept).await;
+    }
+    let context = Context::new(user);
+    let work = async {
+        let decoded = decode::request(&info, place, request).await?;
+        let context = Context { duplicates: decoded.duplicates, ..context };
+        let response = server.dispatch(&context, decoded.request).await?;
+        answer::encode(server, place, &info.query, &accept, response)
+    };
+    tokio::time::timeout(TIMEOUT, work).await.unwrap_or_else(|_| {
+        Err(Status::timeout("request did not complete within the allotted timeout"))
+    })
+}

@@ -1,0 +1,307 @@
+//! OpenAPI v3, a document for each group and version, made from the resource table and the schemas
+//! when first asked for. They hold no descriptions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use onggi_api::schema::{self, Field, ListKind, Schema, Shape};
+use onggi_machinery::resource::{self, Resource, Verb};
+use serde_json::{Map, Value, json};
+
+use crate::VERSION;
+use crate::discovery::Document;
+
+const REF: &str = "#/components/schemas/";
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct OpenApi(OnceLock<Made>);
+
+struct Made {
+    index: Value,
+    documents: BTreeMap<String, Document>,
+}
+
+impl OpenApi {
+    /// `/openapi/v3`: where the documents are.
+    pub(crate) fn index(&self) -> &Value {
+        &self.made().index
+    }
+
+    /// `/openapi/v3/PLACE`, such as `apis/apps/v1`.
+    pub(crate) fn document(&self, place: &str) -> Option<&Document> {
+        self.made().documents.get(place)
+    }
+
+    fn made(&self) -> &Made {
+        self.0.get_or_init(make)
+    }
+}
+
+fn make() -> Made {
+    let mut places: BTreeMap<String, Vec<&'static Resource>> = BTreeMap::new();
+    for row in resource::all() {
+        places.entry(base(row.group, row.version)).or_default().push(row);
+    }
+    let mut index = Map::new();
+    let mut documents = BTreeMap::new();
+    for (place, rows) in places {
+        let document = Document::new(&document(&rows), "application/json");
+        let etag = document.etag.to_str().unwrap_or_default().trim_matches('"');
+        let url = format!("/openapi/v3/{place}?hash={etag}");
+        index.insert(place.clone(), json!({"serverRelativeURL": url}));
+        documents.insert(place, document);
+    }
+    Made { index: json!({"paths": index}), documents }
+}
+
+fn base(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+fn document(rows: &[&Resource]) -> Value {
+    let mut paths = Map::new();
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
+    for row in rows {
+        add_paths(row, &mut paths);
+        if let Some(name) = name_of(row.group, row.version, row.kind) {
+            wanted.insert(format!("{name}List"));
+            wanted.insert(name);
+        }
+        for part in row.subresources {
+            let (group, version, kind) = part.kind;
+            wanted.extend(name_of(group, version, kind));
+        }
+    }
+    wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions".into());
+    wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.Status".into());
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": VERSION},
+        "paths": paths,
+        "components": {"schemas": components(wanted)},
+    })
+}
+
+fn name_of(group: &str, version: &str, kind: &str) -> Option<String> {
+    schema::of(group, version, kind)?.name().map(str::to_owned)
+}
+
+// === Paths ===
+
+fn add_paths(row: &Resource, paths: &mut Map<String, Value>) {
+    let root = format!("/{}", base(row.group, row.version));
+    let collection = if row.namespaced() {
+        format!("{root}/namespaces/{{namespace}}/{}", row.plural)
+    } else {
+        format!("{root}/{}", row.plural)
+    };
+    let kind = (row.group, row.version, row.kind);
+    let has = |verb: &Verb| row.verbs.contains(verb);
+    let of = |verbs: &[Verb], kind| {
+        let operations = verbs.iter().filter(|verb| has(verb));
+        operations.map(|verb| operation(*verb, kind)).collect::<Map<_, _>>()
+    };
+    let mut whole = of(&[Verb::List, Verb::Create, Verb::DeleteCollection], kind);
+    let item = format!("{collection}/{{name}}");
+    let mut one = of(&[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete], kind);
+    let mut parameters = Vec::new();
+    if row.namespaced() {
+        parameters.push(path_parameter("namespace"));
+        if has(&Verb::List) {
+            let all = of(&[Verb::List], kind);
+            paths.insert(format!("{root}/{}", row.plural), Value::Object(all));
+        }
+    }
+    whole.insert("parameters".into(), json!(parameters));
+    parameters.push(path_parameter("name"));
+    one.insert("parameters".into(), json!(parameters));
+    paths.insert(collection, Value::Object(whole));
+    for part in row.subresources {
+        let operations = part.verbs.iter().map(|verb| operation(*verb, part.kind));
+        let mut operations: Map<_, _> = operations.collect();
+        operations.insert("parameters".into(), json!(parameters));
+        paths.insert(format!("{item}/{}", part.name), Value::Object(operations));
+    }
+    paths.insert(item, Value::Object(one));
+}
+
+fn path_parameter(name: &str) -> Value {
+    let schema = json!({"type": "string", "uniqueItems": true});
+    json!({"name": name, "in": "path", "required": true, "schema": schema})
+}
+
+fn query_parameter(name: &str, kind: &str) -> Value {
+    json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
+}
+
+fn operation(verb: Verb, (group, version, kind): (&str, &str, &str)) -> (String, Value) {
+    let (method, action) = match verb {
+        Verb::Get => ("get", "get"),
+        Verb::List | Verb::Watch => ("get", "list"),
+        Verb::Create => ("post", "post"),
+        Verb::Update => ("put", "put"),
+        Verb::Patch => ("patch", "patch"),
+        Verb::Delete => ("delete", "delete"),
+        Verb::DeleteCollection => ("delete", "deletecollection"),
+    };
+    let name = name_of(group, version, kind);
+    let reference = |suffix: &str| match &name {
+        Some(name) => json!({"$ref": format!("{REF}{name}{suffix}")}),
+        None => json!({"type": "object"}),
+    };
+    let answer = match verb {
+        Verb::List => reference("List"),
+        _ => reference(""),
+    };
+    let mut operation = json!({
+        "responses": {"200": {
+            "description": "OK",
+            "content": {"application/json": {"schema": answer}},
+        }},
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
+    });
+    let writes = matches!(verb, Verb::Create | Verb::Update | Verb::Patch);
+    if writes {
+        let mut parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation"]
+            .into_iter()
+            .map(|name| query_parameter(name, "string"))
+            .collect();
+        if verb == Verb::Patch {
+            parameters.push(query_parameter("force", "boolean"));
+        }
+        operation["parameters"] = json!(parameters);
+        let body = if verb == Verb::Patch {
+            let patch = json!({"schema": {"type": "object"}});
+            json!({
+                "application/json-patch+json": patch,
+                "application/merge-patch+json": patch,
+                "application/strategic-merge-patch+json": patch,
+            })
+        } else {
+            json!({"*/*": {"schema": reference("")}})
+        };
+        operation["requestBody"] = json!({"content": body, "required": true});
+    }
+    (method.to_owned(), operation)
+}
+
+// === Schemas ===
+
+/// The definitions and all that they refer to.
+fn components(wanted: BTreeSet<String>) -> Map<String, Value> {
+    let mut kinds: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for (group, version, kind, schema) in schema::table().kinds() {
+        if let Some(name) = schema.name() {
+            let entry = json!({"group": group, "version": version, "kind": kind});
+            kinds.entry(name).or_default().push(entry);
+        }
+    }
+    let mut all = Map::new();
+    let mut todo: Vec<String> = wanted.into_iter().collect();
+    while let Some(name) = todo.pop() {
+        if all.contains_key(&name) {
+            continue;
+        }
+        let Some(schema) = schema::table().definition(&name) else { continue };
+        let mut body = inline(schema, &mut todo);
+        if let Some(kinds) = kinds.get(name.as_str()) {
+            body["x-kubernetes-group-version-kind"] = json!(kinds);
+        }
+        all.insert(name, body);
+    }
+    all
+}
+
+/// A reference where the schema has a name, else what it is.
+fn reference(schema: Schema<'_>, todo: &mut Vec<String>) -> Value {
+    match schema.name() {
+        Some(name) => {
+            todo.push(name.to_owned());
+            json!({"allOf": [{"$ref": format!("{REF}{name}")}]})
+        }
+        None => inline(schema, todo),
+    }
+}
+
+fn inline(schema: Schema<'_>, todo: &mut Vec<String>) -> Value {
+    match schema.shape() {
+        Shape::Any => json!({}),
+        Shape::String => json!({"type": "string"}),
+        Shape::Bytes => json!({"type": "string", "format": "byte"}),
+        Shape::Int32 => json!({"type": "integer", "format": "int32"}),
+        Shape::Int64 => json!({"type": "integer", "format": "int64"}),
+        Shape::Double => json!({"type": "number", "format": "double"}),
+        Shape::Bool => json!({"type": "boolean"}),
+        Shape::IntOrString => {
+            json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+        }
+        Shape::Quantity => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+        Shape::Time | Shape::MicroTime => json!({"type": "string", "format": "date-time"}),
+        Shape::Map(map) => {
+            let mut value = json!({
+                "type": "object",
+                "additionalProperties": reference(schema.at(map.value), todo),
+            });
+            if map.atomic {
+                value["x-kubernetes-map-type"] = "atomic".into();
+            }
+            value
+        }
+        Shape::List(list) => {
+            let mut value =
+                json!({"type": "array", "items": reference(schema.at(list.item), todo)});
+            value["x-kubernetes-list-type"] = match list.kind {
+                ListKind::Atomic => "atomic",
+                ListKind::Set => "set",
+                ListKind::Map => "map",
+            }
+            .into();
+            if !list.keys.is_empty() {
+                value["x-kubernetes-list-map-keys"] =
+                    list.keys.iter().map(|key| key.to_string()).collect();
+            }
+            if let Some(key) = &list.merge_key {
+                value["x-kubernetes-patch-merge-key"] = key.to_string().into();
+            }
+            value
+        }
+        Shape::Object(object) => {
+            let properties: Map<String, Value> = object
+                .fields
+                .iter()
+                .map(|field| (field.name.to_string(), property(schema, field, todo)))
+                .collect();
+            let required = object.fields.iter().filter(|field| field.required);
+            let required: Vec<String> = required.map(|field| field.name.to_string()).collect();
+            let mut value = json!({"type": "object"});
+            if !properties.is_empty() {
+                value["properties"] = Value::Object(properties);
+            }
+            if !required.is_empty() {
+                value["required"] = json!(required);
+            }
+            if object.atomic {
+                value["x-kubernetes-map-type"] = "atomic".into();
+            }
+            value
+        }
+    }
+}
+
+fn property(schema: Schema<'_>, field: &Field, todo: &mut Vec<String>) -> Value {
+    let mut value = reference(schema.at(field.schema), todo);
+    let strategies: Vec<&str> = [
+        (field.patch.merge, "merge"),
+        (field.patch.retain_keys, "retainKeys"),
+        (field.patch.replace, "replace"),
+    ]
+    .into_iter()
+    .filter_map(|(set, name)| set.then_some(name))
+    .collect();
+    if !strategies.is_empty() {
+        value["x-kubernetes-patch-strategy"] = strategies.join(",").into();
+    }
+    value
+}

@@ -1,0 +1,79 @@
+//! Create.
+
+use onggi_api::{Status, object};
+use onggi_client::{Request, Response};
+use onggi_machinery::resource::Resource;
+use onggi_machinery::validation;
+use onggi_store::{Error as StoreError, Expect, Txn};
+
+use super::{Context, Registry, decode, meta, store_status, stored};
+use crate::admission::{self, Attributes, Operation};
+use crate::{cache, rest};
+
+/// How many names are tried for `generateName`.
+const NAMES: usize = 8;
+
+impl Registry {
+    /// POST of a collection.
+    pub(crate) async fn create(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        request: &Request,
+    ) -> Result<Response, Status> {
+        let mut warnings = Vec::new();
+        let mut object = decode::object(context, row, request, &mut warnings)?;
+        meta::begin_create(row, &request.namespace, &mut object)?;
+        (row.prepare_create)(&mut object);
+        (row.default)(&mut object);
+        let attributes = Attributes {
+            user: &context.user,
+            row,
+            namespace: &request.namespace,
+            subresource: "",
+            operation: Operation::Create,
+            dry_run: request.write.dry_run,
+            old: None,
+        };
+        admission::mutate(self, &attributes, &mut object).await?;
+        (row.default)(&mut object);
+        meta::stamp(&mut object, &self.clock.rfc3339(), row.has_generation);
+        let hooks = rest::hooks(row);
+        let generated = meta::needs_name(&object);
+        for attempt in 1.. {
+            if generated {
+                meta::generate_name(&mut object);
+            }
+            let name = super::text(&object, "/metadata/name").to_owned();
+            let mut errors = validation::metadata(&object, row);
+            errors.extend((row.validate)(&object));
+            if !errors.is_empty() {
+                return Err(Status::invalid(&row.group_kind(), &name, &errors));
+            }
+            admission::validate(self, &attributes, &object).await?;
+            let _claim = hooks.before_create(self, &mut object).await?;
+            let key = cache::key(row, &request.namespace, &name);
+            if request.write.dry_run {
+                if self.store.get(&key).await.map_err(store_status)?.is_some() {
+                    return Err(Status::already_exists(&row.group_resource(), &name));
+                }
+                warnings.extend((row.warnings)(&object));
+                return Ok(Response::Document { value: object, created: true, warnings });
+            }
+            let bytes = object::encode(&object).map_err(Status::internal)?;
+            match self.store.txn(Txn::put(key, Expect::Absent, bytes.clone())).await {
+                Ok(committed) => {
+                    warnings.extend((row.warnings)(&object));
+                    let object = stored(row, &bytes, committed.revision)?;
+                    return Ok(Response::Object { object, created: true, warnings });
+                }
+                Err(StoreError::Conflict { .. }) if generated && attempt < NAMES => {}
+                Err(StoreError::Conflict { .. }) => {
+                    return Err(Status::already_exists(&row.group_resource(), &name));
+                }
+                Err(error) => return Err(store_status(error)),
+            }
+        }
+        Err(Status::internal("no free name was found"))
+    }
+}

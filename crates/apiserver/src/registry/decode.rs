@@ -1,0 +1,106 @@
+//! Bodies to objects that fit their schema.
+
+use bytes::Bytes;
+use onggi_api::{Status, schema as schemas};
+use onggi_client::{Body, PatchKind, Request};
+use onggi_machinery::patch::{self, PatchError, PatchType};
+use onggi_machinery::resource::Resource;
+use onggi_machinery::schema::{self, DecodeProblem, FieldValidation};
+use serde_json::Value;
+
+use super::Context;
+
+/// The object of a create or update.
+pub(super) fn object(
+    context: &Context,
+    row: &Resource,
+    request: &Request,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let Body::Object(value) = &request.body else {
+        return Err(Status::bad_request("the request has no object in its body"));
+    };
+    let mut value = value.clone();
+    let found = schema::admit_with(
+        &mut value,
+        &row.gvk(),
+        validation(request)?,
+        context.duplicates.clone(),
+    )
+    .map_err(|problem| problem_status(&problem))?;
+    warnings.extend(found);
+    Ok(value)
+}
+
+/// The object that a patch makes of the present one.
+pub(super) fn patched(
+    row: &Resource,
+    request: &Request,
+    old: &Value,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let Body::Patch(kind, body) = &request.body else {
+        return Err(Status::bad_request("the request has no patch in its body"));
+    };
+    let mut new = old.clone();
+    let schema = schemas::of(row.group, row.version, row.kind);
+    let duplicates = patch::apply(patch_type(*kind), schema, &mut new, body)
+        .map_err(|error| patch_status(&error))?;
+    let found = schema::admit_with(&mut new, &row.gvk(), validation(request)?, duplicates)
+        .map_err(|problem| problem_status(&problem))?;
+    warnings.extend(found);
+    Ok(new)
+}
+
+/// A patch of a document that is not stored, such as a `Scale`.
+pub(crate) fn apply_plain_patch(
+    kind: PatchKind,
+    body: &Bytes,
+    document: &Value,
+) -> Result<Value, Status> {
+    // Strategic merge is merge where nothing is known about lists.
+    let kind = if kind == PatchKind::Strategic { PatchKind::Merge } else { kind };
+    let mut new = document.clone();
+    patch::apply(patch_type(kind), None, &mut new, body).map_err(|error| patch_status(&error))?;
+    Ok(new)
+}
+
+fn patch_type(kind: PatchKind) -> PatchType {
+    match kind {
+        PatchKind::Json => PatchType::Json,
+        PatchKind::Merge => PatchType::Merge,
+        PatchKind::Strategic => PatchType::Strategic,
+        PatchKind::Apply => PatchType::Apply,
+    }
+}
+
+fn validation(request: &Request) -> Result<FieldValidation, Status> {
+    let text = &request.write.field_validation;
+    FieldValidation::parse(text).ok_or_else(|| {
+        Status::bad_request(format!(
+            "fieldValidation: Unsupported value: {text:?}: supported values: \"Ignore\", \"Strict\", \
+             \"Warn\""
+        ))
+    })
+}
+
+/// A body that cannot be taken.
+pub(crate) fn problem_status(problem: &DecodeProblem) -> Status {
+    use onggi_api::status::reason;
+    match problem {
+        DecodeProblem::MediaType => {
+            Status::failure(415, reason::UNSUPPORTED_MEDIA_TYPE, problem.to_string())
+        }
+        _ => Status::bad_request(problem.to_string()),
+    }
+}
+
+fn patch_status(error: &PatchError) -> Status {
+    use onggi_api::status::reason;
+    let reason = match error.code() {
+        413 => reason::REQUEST_ENTITY_TOO_LARGE,
+        422 => reason::INVALID,
+        _ => reason::BAD_REQUEST,
+    };
+    Status::failure(error.code(), reason, error.to_string())
+}

@@ -1,0 +1,175 @@
+//! `metadata`: what the server sets, what a client may not change, what must hold
+//! (`k8s.io/apiserver/pkg/registry/rest`).
+
+use onggi_api::Status;
+use onggi_api::object::metadata_mut;
+use onggi_client::Request;
+use onggi_machinery::resource::Resource;
+use rand::seq::IndexedRandom;
+use serde_json::Value;
+
+use super::{MODIFIED, text};
+
+/// Letters of generated names: none that could make a word.
+const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// The most of `generateName` that is kept, so that five letters fit behind it.
+const MAX_GENERATED_BASE: usize = 58;
+
+/// What the server alone sets.
+const SYSTEM: &[&str] =
+    &["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"];
+
+/// The place of a new object, and nothing that only the server may set.
+pub(super) fn begin_create(
+    row: &Resource,
+    namespace: &str,
+    object: &mut Value,
+) -> Result<(), Status> {
+    if !matches!(text(object, "/metadata/resourceVersion"), "" | "0") {
+        return Err(Status::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    let metadata = metadata_mut(object);
+    for field in SYSTEM.iter().chain(&["selfLink", "resourceVersion", "managedFields"]) {
+        metadata.remove(*field);
+    }
+    set_namespace(row, namespace, object)?;
+    drop_empty(object);
+    Ok(())
+}
+
+fn set_namespace(row: &Resource, namespace: &str, object: &mut Value) -> Result<(), Status> {
+    let given = text(object, "/metadata/namespace");
+    if !row.namespaced() {
+        metadata_mut(object).remove("namespace");
+        return Ok(());
+    }
+    if !given.is_empty() && given != namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    metadata_mut(object).insert("namespace".into(), namespace.into());
+    Ok(())
+}
+
+/// Empty maps and lists of metadata mean the same as none.
+fn drop_empty(object: &mut Value) {
+    metadata_mut(object).retain(|_, value| match value {
+        Value::Null => false,
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    });
+}
+
+/// What every new object gets.
+pub(super) fn stamp(object: &mut Value, now: &str, has_generation: bool) {
+    let metadata = metadata_mut(object);
+    metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
+    metadata.insert("creationTimestamp".into(), now.into());
+    if has_generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+}
+
+/// Whether the server is to choose a name.
+pub(super) fn needs_name(object: &Value) -> bool {
+    text(object, "/metadata/name").is_empty() && !text(object, "/metadata/generateName").is_empty()
+}
+
+/// Chooses a name.
+pub(super) fn generate_name(object: &mut Value) {
+    let base = text(object, "/metadata/generateName");
+    let base: String = base.chars().take(MAX_GENERATED_BASE).collect();
+    let name = format!("{base}{}", suffix());
+    metadata_mut(object).insert("name".into(), name.into());
+}
+
+/// Five random letters.
+pub(crate) fn suffix() -> String {
+    let mut random = rand::rng();
+    (0..5).filter_map(|_| ALPHABET.choose(&mut random)).map(|b| char::from(*b)).collect()
+}
+
+/// Whether what is sent belongs to the path it is sent to.
+pub(super) fn check_place(row: &Resource, request: &Request, object: &Value) -> Result<(), Status> {
+    let name = text(object, "/metadata/name");
+    if name != request.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            request.name
+        )));
+    }
+    let namespace = text(object, "/metadata/namespace");
+    if row.namespaced() && !namespace.is_empty() && namespace != request.namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the object ({namespace}) does not match the namespace on the request \
+             ({})",
+            request.namespace
+        )));
+    }
+    Ok(())
+}
+
+/// A `resourceVersion` or `uid` that a writer sends must be the present one.
+pub(super) fn check_preconditions(resource: &str, old: &Value, new: &Value) -> Result<(), Status> {
+    let name = text(old, "/metadata/name");
+    let (asked, actual) = (text(new, "/metadata/uid"), text(old, "/metadata/uid"));
+    if !asked.is_empty() && asked != actual {
+        let why = format!(
+            "Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}"
+        );
+        return Err(Status::conflict(resource, name, &why));
+    }
+    let asked = text(new, "/metadata/resourceVersion");
+    if !matches!(asked, "" | "0") && asked != text(old, "/metadata/resourceVersion") {
+        return Err(Status::conflict(resource, name, MODIFIED));
+    }
+    Ok(())
+}
+
+/// Puts back what only the server may change.
+pub(super) fn begin_update(new: &mut Value, old: &Value) {
+    let fixed = SYSTEM.iter().chain(&["name", "namespace", "resourceVersion", "generateName"]);
+    let metadata = metadata_mut(new);
+    metadata.remove("selfLink");
+    metadata.remove("managedFields");
+    for field in fixed {
+        match old["metadata"].get(*field) {
+            Some(value) => metadata.insert((*field).into(), value.clone()),
+            None => metadata.remove(*field),
+        };
+    }
+    drop_empty(new);
+}
+
+/// Whether anything but metadata and status differs.
+pub(super) fn desired_changed(new: &Value, old: &Value) -> bool {
+    let desired = |value: &Value| -> Vec<(String, Value)> {
+        let fields = value.as_object().into_iter().flatten();
+        fields
+            .filter(|(key, _)| {
+                !matches!(key.as_str(), "metadata" | "status" | "apiVersion" | "kind")
+            })
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    desired(new) != desired(old)
+}
+
+/// Counts a change of what is desired.
+pub(super) fn next_generation(object: &mut Value) {
+    let metadata = metadata_mut(object);
+    let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0);
+    metadata.insert("generation".into(), (generation + 1).into());
+}
+
+/// Whether the object was deleted and nobody holds it any more.
+pub(super) fn is_finished(object: &Value) -> bool {
+    let metadata = &object["metadata"];
+    metadata["deletionTimestamp"].is_string()
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        && metadata["finalizers"].as_array().is_none_or(Vec::is_empty)
+}

@@ -1,0 +1,117 @@
+//! ONE path for every verb of every kind. What a kind adds stands in its row
+//! ([`onggi_machinery::kinds`]) and, where it must act, in its hooks ([`crate::rest`]).
+
+mod create;
+mod decode;
+mod delete;
+mod meta;
+mod read;
+mod update;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use onggi_api::{Object, Status};
+use onggi_base::Clock;
+use onggi_machinery::resource::Resource;
+use onggi_store::{Error as StoreError, KeyValue, Store};
+use serde_json::Value;
+
+use crate::authn::{TokenAuthority, User};
+use crate::cache::{self, Cache};
+use crate::rest::ServiceAllocator;
+
+pub(crate) use decode::{apply_plain_patch, problem_status};
+pub(crate) use delete::DeleteOptions;
+pub(crate) use meta::suffix;
+pub(crate) use read::revision;
+pub(crate) use update::Part;
+
+/// How often a write is tried again when others were faster.
+const ATTEMPTS: usize = 32;
+
+/// Everything that a request needs.
+pub(crate) struct Registry {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) services: ServiceAllocator,
+    pub(crate) tokens: TokenAuthority,
+}
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) user: Arc<User>,
+    /// Fields that stand twice in the body, which a value cannot show any more.
+    pub(crate) duplicates: Vec<String>,
+}
+
+impl Context {
+    pub(crate) fn new(user: User) -> Self {
+        Self { user: Arc::new(user), duplicates: Vec::new() }
+    }
+}
+
+/// Why a write was refused because of another one (the text that clients look for).
+pub(crate) const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+impl Registry {
+    /// The newest state of an object, or 404.
+    pub(crate) async fn current(
+        &self,
+        row: &'static Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Object>, Status> {
+        let key = cache::key(row, namespace, name);
+        match self.store.get(&key).await.map_err(store_status)? {
+            Some(kv) => self.decode(row, &kv),
+            None => Err(Status::not_found(&row.group_resource(), name)),
+        }
+    }
+
+    /// A stored value as an object: the one of the cache where that is as new.
+    pub(crate) fn decode(
+        &self,
+        row: &'static Resource,
+        kv: &KeyValue,
+    ) -> Result<Arc<Object>, Status> {
+        if let Some(object) = self.cache.of(row)?.get(&kv.key)
+            && object.head().resource_version == kv.mod_revision
+        {
+            return Ok(object);
+        }
+        stored(row, &kv.value, kv.mod_revision)
+    }
+}
+
+/// What the store has just taken.
+fn stored(row: &Resource, bytes: &Bytes, revision: u64) -> Result<Arc<Object>, Status> {
+    Object::from_stored(bytes, revision, row.fields).map(Arc::new).map_err(Status::internal)
+}
+
+/// A text of the object, empty where it has none.
+pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Errors of the store that no caller has dealt with.
+pub(crate) fn store_status(error: StoreError) -> Status {
+    match error {
+        StoreError::Compacted { oldest } => Status::expired(format!(
+            "The provided resource version is too old: the oldest one kept is {oldest}"
+        )),
+        StoreError::TooLarge { .. } => Status::failure(
+            413,
+            onggi_api::status::reason::REQUEST_ENTITY_TOO_LARGE,
+            error.to_string(),
+        ),
+        StoreError::Closed => Status::unavailable("the API server is shutting down"),
+        other => {
+            tracing::error!(error = %other, "the store failed");
+            Status::internal(other)
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Update and patch: read, change, check, compare-and-set, again when another was faster.
+
+use std::sync::Arc;
+
+use onggi_api::{Object, Status, object};
+use onggi_client::{Request, Response};
+use onggi_machinery::resource::Resource;
+use onggi_machinery::validation;
+use onggi_store::{Error as StoreError, Expect, Txn};
+use serde_json::Value;
+
+use super::{ATTEMPTS, Context, MODIFIED, Registry, decode, meta, store_status, stored};
+use crate::admission::{self, Attributes, Operation};
+use crate::{cache, rest};
+
+/// Which part of an object a write may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All but the status.
+    Main,
+    /// The status alone.
+    Status,
+    /// Whatever the hook of this subresource has changed.
+    Whole(&'static str),
+}
+
+/// What came of a write.
+pub(crate) enum Written {
+    /// Stored, or as it was before.
+    Stored(Arc<Object>),
+    /// A dry run, or the object went with its last finalizer.
+    Value(Value),
+}
+
+impl Part {
+    fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Whole(name) => name,
+        }
+    }
+}
+
+impl Written {
+    pub(crate) fn response(self, warnings: Vec<String>) -> Response {
+        match self {
+            Self::Stored(object) => Response::Object { object, created: false, warnings },
+            Self::Value(value) => Response::Document { value, created: false, warnings },
+        }
+    }
+
+    pub(crate) fn value(self) -> Result<Value, Status> {
+        match self {
+            Self::Stored(object) => object.value().map_err(Status::internal),
+            Self::Value(value) => Ok(value),
+        }
+    }
+}
+
+impl Registry {
+    /// PUT.
+    pub(crate) async fn update(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        part: Part,
+        request: &Request,
+    ) -> Result<Response, Status> {
+        let mut warnings = Vec::new();
+        let new = decode::object(context, row, request, &mut warnings)?;
+        meta::check_place(row, request, &new)?;
+        let written =
+            self.change(context, row, part, request, &mut warnings, |_, _| Ok(new.clone())).await?;
+        Ok(written.response(warnings))
+    }
+
+    /// PATCH.
+    pub(crate) async fn patch(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        part: Part,
+        request: &Request,
+    ) -> Result<Response, Status> {
+        let mut warnings = Vec::new();
+        let written = self
+            .change(context, row, part, request, &mut warnings, |old, warnings| {
+                let new = decode::patched(row, request, old, warnings)?;
+                meta::check_place(row, request, &new)?;
+                Ok(new)
+            })
+            .await?;
+        Ok(written.response(warnings))
+    }
+
+    /// Changes an object by a function of its present state, which may be called again.
+    pub(crate) async fn change(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        part: Part,
+        request: &Request,
+        warnings: &mut Vec<String>,
+        change: impl Fn(&Value, &mut Vec<String>) -> Result<Value, Status>,
+    ) -> Result<Written, Status> {
+        let resource = row.group_resource();
+        let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
+        let key = cache::key(row, namespace, name);
+        let hooks = rest::hooks(row);
+        let before = warnings.len();
+        for _ in 0..ATTEMPTS {
+            warnings.truncate(before);
+            let current = self.current(row, namespace, name).await?;
+            let old = current.value().map_err(Status::internal)?;
+            let mut new = change(&old, warnings)?;
+            meta::check_preconditions(&resource, &old, &new)?;
+            meta::begin_update(&mut new, &old);
+            restrict(row, part, &mut new, &old);
+            if !matches!(part, Part::Whole(_)) {
+                (row.prepare_update)(&mut new, &old);
+            }
+            (row.default)(&mut new);
+            let attributes = Attributes {
+                user: &context.user,
+                row,
+                namespace,
+                subresource: part.subresource(),
+                operation: Operation::Update,
+                dry_run: request.write.dry_run,
+                old: Some(&old),
+            };
+            admission::mutate(self, &attributes, &mut new).await?;
+            if row.has_generation && part != Part::Status && meta::desired_changed(&new, &old) {
+                meta::next_generation(&mut new);
+            }
+            let _claim = match part {
+                Part::Main => Some(hooks.before_update(self, &mut new, &old).await?),
+                _ => None,
+            };
+            let mut errors = validation::metadata_update(&new, &old, row);
+            errors.extend((row.validate)(&new));
+            errors.extend((row.validate_update)(&new, &old));
+            if !errors.is_empty() {
+                return Err(Status::invalid(&row.group_kind(), name, &errors));
+            }
+            admission::validate(self, &attributes, &new).await?;
+            warnings.extend((row.warnings)(&new));
+            let gone = meta::is_finished(&new) && !hooks.holds(&new);
+            if request.write.dry_run {
+                return Ok(Written::Value(new));
+            }
+            if !gone && new == old {
+                return Ok(Written::Stored(current));
+            }
+            let expect = Expect::Revision(current.head().resource_version);
+            let bytes = object::encode(&new).map_err(Status::internal)?;
+            let txn = if gone {
+                Txn::delete(key.clone(), expect)
+            } else {
+                Txn::put(key.clone(), expect, bytes.clone())
+            };
+            match self.store.txn(txn).await {
+                Ok(_) if gone => return Ok(Written::Value(new)),
+                Ok(committed) => {
+                    return stored(row, &bytes, committed.revision).map(Written::Stored);
+                }
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(store_status(error)),
+            }
+        }
+        Err(Status::conflict(&resource, name, MODIFIED))
+    }
+}
+
+/// Puts back what a write through this part may not change.
+fn restrict(row: &Resource, part: Part, new: &mut Value, old: &Value) {
+    let (Some(fields), Some(old_fields)) = (new.as_object_mut(), old.as_object()) else { return };
+    match part {
+        Part::Main if row.has_status => match old_fields.get("status") {
+            Some(status) => {
+                fields.insert("status".into(), status.clone());
+            }
+            None => {
+                fields.remove("status");
+            }
+        },
+        Part::Status => {
+            let status = fields.remove("status");
+            fields.clone_from(old_fields);
+            match status {
+                Some(status) => fields.insert("status".into(), status),
+                None => fields.remove("status"),
+            };
+        }
+        Part::Main | Part::Whole(_) => {}
+    }
+}

@@ -1,0 +1,81 @@
+//! What a kind does beyond being stored: one file a kind, one line in [`hooks`].
+
+mod namespace;
+mod pod;
+mod scale;
+mod service;
+mod serviceaccount;
+
+use async_trait::async_trait;
+use onggi_api::Status;
+use onggi_client::{Request, Response};
+use onggi_machinery::resource::Resource;
+use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::registry::{Context, Registry};
+
+pub(crate) use service::Allocator as ServiceAllocator;
+pub use service::Cidr;
+
+/// Held until the write is done, so that nothing is given out twice.
+pub(crate) type Claim = Option<OwnedMutexGuard<service::Known>>;
+
+/// What a kind may do at its writes; each method has an answer that does nothing.
+#[async_trait]
+pub(crate) trait Hooks: Send + Sync {
+    /// After validation, before a new object is stored.
+    async fn before_create(&self, _: &Registry, _: &mut Value) -> Result<Claim, Status> {
+        Ok(None)
+    }
+
+    /// Before a changed object is checked and stored.
+    async fn before_update(
+        &self,
+        _: &Registry,
+        _: &mut Value,
+        _old: &Value,
+    ) -> Result<Claim, Status> {
+        Ok(None)
+    }
+
+    /// Seconds that a deletion waits for others; 0: it is done at once.
+    fn grace(&self, _object: &Value, _asked: Option<i64>) -> i64 {
+        0
+    }
+
+    /// Whether something but `metadata.finalizers` holds a deleted object.
+    fn holds(&self, _object: &Value) -> bool {
+        false
+    }
+
+    /// The object has been marked for deletion.
+    fn marked(&self, _object: &mut Value) {}
+
+    /// A subresource other than `status`.
+    async fn subresource(
+        &self,
+        _: &Registry,
+        _: &Context,
+        _: &'static Resource,
+        _: &Request,
+    ) -> Result<Response, Status> {
+        Err(Status::method_not_allowed())
+    }
+}
+
+struct Nothing;
+
+impl Hooks for Nothing {}
+
+/// The hooks of a kind.
+pub(crate) fn hooks(row: &Resource) -> &'static dyn Hooks {
+    match (row.group, row.plural) {
+        ("", "namespaces") => &namespace::Namespaces,
+        ("", "pods") => &pod::Pods,
+        ("", "services") => &service::Services,
+        ("", "serviceaccounts") => &serviceaccount::ServiceAccounts,
+        _ if row.subresource("scale").is_some() => &scale::Scalable,
+        _ => &Nothing,
+    }
+}

@@ -1,0 +1,355 @@
+//! Services: cluster addresses and node ports.
+//!
+//! What is given out is not kept apart from the services, so nothing can leak and nothing must be
+//! repaired: under one lock the services that are stored say what is taken, and the lock is held
+//! until the new one is stored as well.
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use onggi_api::{FieldError, FieldPath, Status};
+use onggi_machinery::resource;
+use rand::RngExt;
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{Claim, Hooks};
+use crate::cache::Selection;
+use crate::registry::{Registry, text};
+
+/// A range of IPv4 addresses, such as `10.96.0.0/16`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    base: u32,
+    bits: u8,
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fault = || format!("{text:?} is no range of IPv4 addresses such as 10.96.0.0/16");
+        let (address, bits) = text.split_once('/').ok_or_else(fault)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| fault())?;
+        let bits: u8 = bits.parse().map_err(|_| fault())?;
+        if !(8..=28).contains(&bits) {
+            return Err(format!("{text:?}: the prefix must have 8 to 28 bits"));
+        }
+        Ok(Self { base: u32::from(address) & (u32::MAX << (32 - bits)), bits })
+    }
+}
+
+impl Cidr {
+    /// The address so many places behind the base.
+    pub fn nth(self, index: u32) -> Ipv4Addr {
+        Ipv4Addr::from(self.base.wrapping_add(index))
+    }
+
+    /// Whether an address lies in it.
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        u32::from(address) & (u32::MAX << (32 - self.bits)) == self.base
+    }
+
+    fn size(self) -> u32 {
+        1 << (32 - self.bits)
+    }
+}
+
+/// Gives out addresses and ports.
+pub(crate) struct Allocator {
+    cidr: Cidr,
+    ports: RangeInclusive<u16>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What each service holds, by key and revision: only what changed is read again.
+#[derive(Default)]
+pub(crate) struct Known {
+    services: HashMap<String, Holding>,
+}
+
+struct Holding {
+    revision: u64,
+    addresses: Vec<Ipv4Addr>,
+    ports: Vec<(u16, String)>,
+}
+
+pub(super) struct Services;
+
+impl Allocator {
+    pub(crate) fn new(cidr: Cidr, ports: RangeInclusive<u16>) -> Self {
+        Self { cidr, ports, known: Arc::default() }
+    }
+
+    /// The address of the `kubernetes` Service: the first of the range.
+    pub(crate) fn kubernetes_address(&self) -> Ipv4Addr {
+        self.cidr.nth(1)
+    }
+
+    async fn lock(&self, registry: &Registry) -> Result<OwnedMutexGuard<Known>, Status> {
+        let mut known = Arc::clone(&self.known).lock_owned().await;
+        let row = resource::by_gvr("", "v1", "services").ok_or_else(Status::no_such_path)?;
+        registry.cache.catch_up().await?;
+        let all =
+            registry.cache.of(row)?.list(&Selection::everything(), registry.cache.applied(), 0);
+        let mut services = HashMap::with_capacity(all.items.len());
+        for object in &all.items {
+            let head = object.head();
+            let key = format!("{}/{}", head.namespace, head.name);
+            let holding = match known.services.remove(&key) {
+                Some(same) if same.revision == head.resource_version => same,
+                _ => {
+                    Holding::read(&object.value().map_err(Status::internal)?, head.resource_version)
+                }
+            };
+            services.insert(key, holding);
+        }
+        known.services = services;
+        Ok(known)
+    }
+
+    /// Gives a service what it asks for or lacks. `old` is what it had.
+    fn assign(
+        &self,
+        known: &Known,
+        service: &mut Value,
+        old: &Value,
+    ) -> Result<(), Vec<FieldError>> {
+        let key =
+            format!("{}/{}", text(service, "/metadata/namespace"), text(service, "/metadata/name"));
+        let mut errors = Vec::new();
+        self.assign_address(known, &key, service, old, &mut errors);
+        self.assign_ports(known, &key, service, old, &mut errors);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn assign_address(
+        &self,
+        known: &Known,
+        key: &str,
+        service: &mut Value,
+        old: &Value,
+        errors: &mut Vec<FieldError>,
+    ) {
+        let kind = text(service, "/spec/type").to_owned();
+        let Some(spec) = service["spec"].as_object_mut() else { return };
+        if kind == "ExternalName" {
+            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+                spec.remove(field);
+            }
+            return;
+        }
+        let path = FieldPath::new("spec.clusterIPs");
+        let first = spec.get("clusterIPs").and_then(|all| all.get(0)).and_then(Value::as_str);
+        let asked = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty());
+        // What an update leaves out stays.
+        let kept = text(old, "/spec/clusterIP");
+        let asked = asked.or(first).unwrap_or(kept).to_owned();
+        let address = match asked.as_str() {
+            "None" => "None".to_owned(),
+            "" => match self.free_address(known) {
+                Some(address) => address.to_string(),
+                None => {
+                    let text = "failed to allocate a serviceIP: range is full";
+                    errors.push(FieldError::invalid(&path, json!([]), text));
+                    return;
+                }
+            },
+            text => match text.parse::<Ipv4Addr>() {
+                Err(_) => {
+                    let why = "must be a valid IP address, (e.g. 10.9.8.7)";
+                    errors.push(FieldError::invalid(&path.index(0), text, why));
+                    return;
+                }
+                Ok(address) if !self.cidr.contains(address) => {
+                    let why = format!(
+                        "failed to allocate IP {address}: the provided IP ({address}) is not in the \
+                         valid range. The range of valid IPs is {}/{}",
+                        self.cidr.nth(0),
+                        self.cidr.bits
+                    );
+                    errors.push(FieldError::invalid(&path, json!([text]), why));
+                    return;
+                }
+                Ok(address) if known.holds_address(key, address) => {
+                    let why = format!(
+                        "failed to allocate IP {address}: provided IP is already allocated"
+                    );
+                    errors.push(FieldError::invalid(&path, json!([text]), why));
+                    return;
+                }
+                Ok(address) => address.to_string(),
+            },
+        };
+        if !matches!(kept, "" | "None")
+            && kept != address
+            && text(old, "/spec/type") != "ExternalName"
+        {
+            let why = "may not change once set";
+            errors.push(FieldError::invalid(&path.index(0), address, why));
+            return;
+        }
+        spec.insert("clusterIP".into(), address.clone().into());
+        spec.insert("clusterIPs".into(), json!([address]));
+        spec.insert("ipFamilies".into(), json!(["IPv4"]));
+        spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
+    }
+
+    fn assign_ports(
+        &self,
+        known: &Known,
+        key: &str,
+        service: &mut Value,
+        old: &Value,
+        errors: &mut Vec<FieldError>,
+    ) {
+        let wanted = match text(service, "/spec/type") {
+            "NodePort" => true,
+            "LoadBalancer" => service["spec"]["allocateLoadBalancerNodePorts"] != false,
+            _ => false,
+        };
+        let path = FieldPath::new("spec.ports");
+        let old_ports = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let mut taken = known.ports(key);
+        let Some(ports) = service["spec"]["ports"].as_array_mut() else { return };
+        if !wanted {
+            // A service that goes back to ClusterIP gives its ports back.
+            if text(old, "/spec/type") == "NodePort" {
+                for port in ports.iter_mut().filter_map(Value::as_object_mut) {
+                    port.remove("nodePort");
+                }
+            }
+            return;
+        }
+        let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
+        for (index, port) in ports.iter_mut().enumerate() {
+            let at = path.index(index).child("nodePort");
+            let protocol_name = protocol(port);
+            let same = |old: &&Value| old["port"] == port["port"] && protocol(old) == protocol_name;
+            let kept = old_ports.iter().find(same).and_then(|old| old["nodePort"].as_u64());
+            match port["nodePort"].as_u64().filter(|number| *number > 0).or(kept) {
+                Some(number) => {
+                    let number = u16::try_from(number).unwrap_or(0);
+                    if !self.ports.contains(&number) {
+                        let why = format!(
+                            "provided port is not in the valid range. The range of valid ports is \
+                             {}-{}",
+                            self.ports.start(),
+                            self.ports.end()
+                        );
+                        errors.push(FieldError::invalid(&at, number, why));
+                    } else if taken.contains(&(number, protocol_name.clone())) {
+                        let why = "provided port is already allocated";
+                        errors.push(FieldError::invalid(&at, number, why));
+                    }
+                    taken.push((number, protocol_name));
+                    port["nodePort"] = number.into();
+                }
+                None => match self.free_port(&taken) {
+                    Some(number) => {
+                        taken.push((number, protocol_name));
+                        port["nodePort"] = number.into();
+                    }
+                    None => errors.push(FieldError::invalid(
+                        &at,
+                        0,
+                        "failed to allocate a nodePort: range is full",
+                    )),
+                },
+            }
+        }
+    }
+
+    /// A random free address of the upper part of the range; of the lower part, which is for those
+    /// who choose (`kubernetes`, DNS), only when that is full.
+    fn free_address(&self, known: &Known) -> Option<Ipv4Addr> {
+        let (first, end) = (1, self.cidr.size() - 1);
+        let low = (self.cidr.size() / 16).clamp(16, 256).min(end);
+        let free = |index: u32| {
+            let address = self.cidr.nth(index);
+            (!known.holds_address("", address)).then_some(address)
+        };
+        let mut random = rand::rng();
+        for _ in 0..16 {
+            if low < end
+                && let Some(address) = free(random.random_range(low..end))
+            {
+                return Some(address);
+            }
+        }
+        (low..end).chain(first..low).find_map(free)
+    }
+
+    fn free_port(&self, taken: &[(u16, String)]) -> Option<u16> {
+        let free = |port: &u16| !taken.iter().any(|(number, _)| number == port);
+        let mut random = rand::rng();
+        let tries = (0..16).map(|_| random.random_range(self.ports.clone()));
+        let tries: Vec<u16> = tries.collect();
+        tries.into_iter().find(free).or_else(|| self.ports.clone().find(free))
+    }
+}
+
+impl Holding {
+    fn read(service: &Value, revision: u64) -> Self {
+        let addresses = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
+        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        Self {
+            revision,
+            addresses: addresses.filter_map(|ip| ip.as_str()?.parse().ok()).collect(),
+            ports: ports
+                .filter_map(|port| {
+                    let number = u16::try_from(port["nodePort"].as_u64()?).ok()?;
+                    Some((number, port["protocol"].as_str().unwrap_or("TCP").to_owned()))
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Known {
+    fn holds_address(&self, but: &str, address: Ipv4Addr) -> bool {
+        self.services.iter().any(|(key, held)| key != but && held.addresses.contains(&address))
+    }
+
+    fn ports(&self, but: &str) -> Vec<(u16, String)> {
+        let others = self.services.iter().filter(|(key, _)| *key != but);
+        others.flat_map(|(_, held)| held.ports.iter().cloned()).collect()
+    }
+}
+
+#[async_trait]
+impl Hooks for Services {
+    async fn before_create(
+        &self,
+        registry: &Registry,
+        service: &mut Value,
+    ) -> Result<Claim, Status> {
+        claim(registry, service, &Value::Null).await
+    }
+
+    async fn before_update(
+        &self,
+        registry: &Registry,
+        service: &mut Value,
+        old: &Value,
+    ) -> Result<Claim, Status> {
+        if service["spec"] == old["spec"] {
+            return Ok(None);
+        }
+        claim(registry, service, old).await
+    }
+}
+
+async fn claim(registry: &Registry, service: &mut Value, old: &Value) -> Result<Claim, Status> {
+    let known = registry.services.lock(registry).await?;
+    let name = text(service, "/metadata/name").to_owned();
+    registry
+        .services
+        .assign(&known, service, old)
+        .map_err(|errors| Status::invalid("Service", &name, &errors))?;
+    Ok(Some(known))
+}

@@ -1,0 +1,114 @@
+//! `POST serviceaccounts/NAME/token`: tokens bound to an audience, a time and perhaps a pod.
+
+use async_trait::async_trait;
+use onggi_api::{FieldError, FieldPath, Status};
+use onggi_client::{Body, Request, Response};
+use onggi_machinery::resource::{self, Resource, Verb};
+use serde_json::{Value, json};
+
+use super::Hooks;
+use crate::authn::{Bound, Grant};
+use crate::registry::{Context, Registry, text};
+
+/// The shortest life of a token, in seconds.
+const MIN_SECONDS: i64 = 600;
+/// What a token lives where nothing is asked.
+const DEFAULT_SECONDS: i64 = 3600;
+
+pub(super) struct ServiceAccounts;
+
+#[async_trait]
+impl Hooks for ServiceAccounts {
+    async fn subresource(
+        &self,
+        registry: &Registry,
+        _context: &Context,
+        row: &'static Resource,
+        request: &Request,
+    ) -> Result<Response, Status> {
+        let (Verb::Create, Body::Object(sent)) = (request.verb, &request.body) else {
+            return Err(Status::method_not_allowed());
+        };
+        let account = registry.current(row, &request.namespace, &request.name).await?;
+        let seconds = sent["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
+        if seconds < MIN_SECONDS {
+            let path = FieldPath::new("spec.expirationSeconds");
+            let error = FieldError::invalid(
+                &path,
+                seconds,
+                "may not specify a duration less than 10 minutes",
+            );
+            return Err(Status::invalid("TokenRequest.authentication.k8s.io", "", &[error]));
+        }
+        let asked = sent["spec"]["audiences"].as_array().into_iter().flatten();
+        let mut audiences: Vec<String> = asked.filter_map(Value::as_str).map(Into::into).collect();
+        if audiences.is_empty() {
+            audiences.push(registry.tokens.issuer().to_owned());
+        }
+        let bound = bound_pod(registry, &account.head().name, request, sent).await?;
+        let now = registry.clock.seconds();
+        let token = registry.tokens.mint(&Grant {
+            namespace: request.namespace.clone(),
+            name: request.name.clone(),
+            uid: account.head().uid.clone(),
+            audiences: audiences.clone(),
+            issued: now,
+            expires: now + seconds,
+            pod: bound,
+        })?;
+        let expires = jiff::Timestamp::from_second(now + seconds).map_err(Status::internal)?;
+        let mut spec = json!({"audiences": audiences, "expirationSeconds": seconds});
+        if let Some(reference) = sent["spec"].get("boundObjectRef") {
+            spec["boundObjectRef"] = reference.clone();
+        }
+        let value = json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "metadata": {
+                "name": request.name,
+                "namespace": request.namespace,
+                "creationTimestamp": registry.clock.rfc3339(),
+            },
+            "spec": spec,
+            "status": {
+                "token": token,
+                "expirationTimestamp": onggi_base::clock::rfc3339(expires),
+            },
+        });
+        Ok(Response::Document { value, created: true, warnings: Vec::new() })
+    }
+}
+
+/// The pod that the token is to die with.
+async fn bound_pod(
+    registry: &Registry,
+    account: &str,
+    request: &Request,
+    sent: &Value,
+) -> Result<Option<Bound>, Status> {
+    let Some(reference) = sent["spec"].get("boundObjectRef").filter(|r| !r.is_null()) else {
+        return Ok(None);
+    };
+    if text(reference, "/kind") != "Pod" {
+        return Err(Status::bad_request("spec.boundObjectRef: only a Pod can be named"));
+    }
+    let name = text(reference, "/name");
+    let row = resource::by_gvr("", "v1", "pods").ok_or_else(Status::no_such_path)?;
+    let pod = registry.current(row, &request.namespace, name).await?;
+    let uid = text(reference, "/uid");
+    if !uid.is_empty() && uid != pod.head().uid {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The \
+             object might have been deleted and then recreated"
+        );
+        return Err(Status::conflict("pods", name, &why));
+    }
+    let spec = pod.value().map_err(Status::internal)?;
+    if text(&spec, "/spec/serviceAccountName") != account {
+        return Err(Status::bad_request(format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different \
+             serviceaccount name."
+        )));
+    }
+    Ok(Some(Bound { name: name.into(), uid: pod.head().uid.clone() }))
+}

@@ -1,0 +1,261 @@
+//! The server itself: what it is made of, who may do what, which verb goes where.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use onggi_api::{GroupVersionKind, GroupVersionResource, Status};
+use onggi_base::Clock;
+use onggi_client::node::NodeConnector;
+use onggi_client::{Body, EventStream, Request, Response, Transport, WatchSpec};
+use onggi_machinery::resource::{self, Resource, Verb};
+use onggi_machinery::schema::{self, FieldValidation};
+use onggi_store::Store;
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+use crate::authn::{TokenAuthority, User};
+use crate::authz::{Attributes, Chain, Target};
+use crate::cache::Cache;
+use crate::discovery::Discovery;
+use crate::http::Gauges;
+use crate::local::LocalTransport;
+use crate::openapi::OpenApi;
+use crate::registry::{Context, Part, Registry};
+use crate::rest::{self, Cidr, ServiceAllocator};
+
+/// `gitVersion` of `/version`: the Kubernetes version that is served, and who serves it.
+pub const VERSION: &str = "v1.36.2+onggi";
+
+/// What a server needs.
+pub struct Options {
+    /// Where the objects lie.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Cluster addresses of services.
+    pub service_cidr: Cidr,
+    /// Node ports of services; Kubernetes' default is 30000 to 32767.
+    pub node_ports: RangeInclusive<u16>,
+    /// The key that signs tokens of service accounts: P-256, PKCS #8, PEM.
+    pub token_key: String,
+    /// Issuer of these tokens; Kubernetes' default is `https://kubernetes.default.svc.cluster.local`.
+    pub issuer: String,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be read.
+    #[error("cannot read the store: {0}")]
+    Store(#[from] onggi_store::Error),
+    /// The key for tokens is none.
+    #[error("the key for service account tokens cannot be used: {0}")]
+    TokenKey(String),
+    /// A first object could not be made.
+    #[error("cannot create {what}: {status}")]
+    Bootstrap {
+        /// Such as `namespace kube-system`.
+        what: String,
+        /// Why.
+        status: Box<Status>,
+    },
+    /// A listener failed.
+    #[error("cannot accept connections: {0}")]
+    Accept(std::io::Error),
+}
+
+/// The API server.
+pub struct ApiServer {
+    pub(crate) registry: Registry,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: OpenApi,
+    pub(crate) gauges: Gauges,
+    authorizers: Chain,
+    nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
+    shutdown: CancellationToken,
+}
+
+impl ApiServer {
+    /// Reads the store. Requests can be handled when this answers.
+    pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
+        let shutdown = CancellationToken::new();
+        let tokens =
+            TokenAuthority::new(&options.token_key, &options.issuer).map_err(Error::TokenKey)?;
+        let cache = Cache::start(Arc::clone(&options.store), shutdown.clone()).await?;
+        Ok(Arc::new(Self {
+            registry: Registry {
+                store: options.store,
+                cache,
+                clock: options.clock,
+                services: ServiceAllocator::new(options.service_cidr, options.node_ports),
+                tokens,
+            },
+            discovery: Discovery::new(resource::all()),
+            openapi: OpenApi::default(),
+            gauges: Gauges::default(),
+            authorizers: Chain::new(),
+            nodes: RwLock::default(),
+            shutdown,
+        }))
+    }
+
+    /// The way in for components of this process: no socket, no bytes, the same checks.
+    pub fn transport(self: &Arc<Self>, user: User) -> Arc<dyn Transport> {
+        Arc::new(LocalTransport::new(Arc::clone(self), user))
+    }
+
+    /// How nodes are reached for logs and exec.
+    pub fn set_node_connector(&self, connector: Arc<dyn NodeConnector>) {
+        *self.nodes.write() = Some(connector);
+    }
+
+    /// Ends watches, streams and [`Self::serve`]; the store is the caller's to close.
+    pub fn close(&self) {
+        self.shutdown.cancel();
+    }
+
+    pub(crate) fn nodes(&self) -> Option<Arc<dyn NodeConnector>> {
+        self.nodes.read().clone()
+    }
+
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    pub(crate) fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        self.authorizers.check(attributes)
+    }
+
+    /// Any verb but watch, by a user.
+    pub(crate) async fn handle(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<Response, Status> {
+        let verb = match request.verb {
+            Verb::Delete if request.name.is_empty() => Verb::DeleteCollection,
+            verb => verb,
+        };
+        self.authorize_resource(
+            &context.user,
+            verb.as_str(),
+            &request.resource,
+            &request.subresource,
+            &request.namespace,
+            &request.name,
+        )?;
+        self.dispatch(context, request).await
+    }
+
+    /// A watch by a user; who it is matters only when it opens.
+    pub(crate) async fn handle_watch(
+        &self,
+        user: &User,
+        spec: &WatchSpec,
+    ) -> Result<EventStream, Status> {
+        self.authorize_resource(user, "watch", &spec.resource, "", &spec.namespace, "")?;
+        self.open_watch(spec).await
+    }
+
+    pub(crate) async fn open_watch(&self, spec: &WatchSpec) -> Result<EventStream, Status> {
+        let row = row(&spec.resource)?;
+        if !row.verbs.contains(&Verb::Watch) {
+            return Err(Status::method_not_allowed());
+        }
+        self.registry.watch(row, spec).await
+    }
+
+    fn authorize_resource(
+        &self,
+        user: &User,
+        verb: &str,
+        resource: &GroupVersionResource,
+        subresource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Status> {
+        let (group, resource) = (resource.group.as_str(), resource.resource.as_str());
+        let target = Target::Resource { group, resource, subresource, namespace, name };
+        self.authorize(&Attributes { user, verb, target })
+    }
+
+    /// Any verb but watch; who may has been decided.
+    pub(crate) async fn dispatch(
+        &self,
+        context: &Context,
+        request: Request,
+    ) -> Result<Response, Status> {
+        let row = row(&request.resource)?;
+        check_scope(row, &request)?;
+        let registry = &self.registry;
+        let verb = request.verb;
+        if !request.subresource.is_empty() {
+            return self.dispatch_subresource(context, row, request).await;
+        }
+        if !row.verbs.contains(&verb) {
+            return Err(Status::method_not_allowed());
+        }
+        match verb {
+            Verb::Get => registry.get(row, &request).await,
+            Verb::List => registry.list(row, &request).await,
+            Verb::Create => registry.create(context, row, &request).await,
+            Verb::Update => registry.update(context, row, Part::Main, &request).await,
+            Verb::Patch => registry.patch(context, row, Part::Main, &request).await,
+            Verb::Delete => registry.delete(context, row, &request).await,
+            Verb::DeleteCollection => registry.delete_collection(context, row, &request).await,
+            Verb::Watch => Err(Status::bad_request("a watch is opened through Transport::watch")),
+        }
+    }
+
+    async fn dispatch_subresource(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        mut request: Request,
+    ) -> Result<Response, Status> {
+        let part = row.subresource(&request.subresource).ok_or_else(Status::no_such_path)?;
+        if !part.verbs.contains(&request.verb) {
+            return Err(Status::method_not_allowed());
+        }
+        let registry = &self.registry;
+        if part.name == "status" {
+            return match request.verb {
+                Verb::Get => registry.get(row, &request).await,
+                Verb::Update => registry.update(context, row, Part::Status, &request).await,
+                Verb::Patch => registry.patch(context, row, Part::Status, &request).await,
+                _ => Err(Status::method_not_allowed()),
+            };
+        }
+        if let Body::Object(value) = &mut request.body {
+            let (group, version, kind) = part.kind;
+            let kind = GroupVersionKind {
+                group: group.into(),
+                version: version.into(),
+                kind: kind.into(),
+            };
+            schema::admit(value, &kind, FieldValidation::Ignore)
+                .map_err(|problem| crate::registry::problem_status(&problem))?;
+        }
+        rest::hooks(row).subresource(registry, context, row, &request).await
+    }
+}
+
+/// The row of a path, or 404.
+pub(crate) fn row(resource: &GroupVersionResource) -> Result<&'static Resource, Status> {
+    resource::by_gvr(&resource.group, &resource.version, &resource.resource)
+        .ok_or_else(Status::no_such_path)
+}
+
+fn check_scope(row: &Resource, request: &Request) -> Result<(), Status> {
+    if !row.namespaced() {
+        return if request.namespace.is_empty() { Ok(()) } else { Err(Status::no_such_path()) };
+    }
+    let whole = matches!(request.verb, Verb::List | Verb::Watch);
+    if request.namespace.is_empty() && !whole {
+        return Err(Status::bad_request(format!(
+            "the namespace of the request is missing: {} live in namespaces",
+            row.plural
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Streams between a client and a container: logs, exec, attach. The node does the work; this is
+//! the way to it.
+
+mod logs;
+mod target;
+
+use std::sync::Arc;
+
+use http::Response;
+use onggi_api::Status;
+
+use crate::ApiServer;
+use crate::http::{Body, Incomings, Query, ResourcePlace};
+
+/// Whether the request is for a stream.
+pub(crate) fn is_stream(place: &ResourcePlace) -> bool {
+    (place.resource.group.as_str(), place.resource.resource.as_str()) == ("", "pods")
+        && matches!(place.subresource.as_str(), "log" | "exec" | "attach" | "portforward")
+}
+
+pub(crate) async fn answer(
+    server: &Arc<ApiServer>,
+    place: &ResourcePlace,
+    query: &Query,
+    _request: Incomings,
+) -> Result<Response<Body>, Status> {
+    match place.subresource.as_str() {
+        "log" => logs::answer(server, place, query).await,
+        _ => Err(Status::failure(
+            501,
+            onggi_api::status::reason::METHOD_NOT_ALLOWED,
+            "port-forward is not served yet",
+        )),
+    }
+}

@@ -1,0 +1,173 @@
+//! The bytes on the wire.
+
+use http::{Method, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use onggi_base::pki::Pair;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+use crate::server::Server;
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Value,
+}
+
+async fn send(
+    server: &Server,
+    client: Option<&Pair>,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = server.tls(client).connect(name, stream).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let mut request =
+        http::Request::builder().method(method).uri(format!("https://localhost{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(bytes::Bytes::from(body.to_owned()))).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let body = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+#[tokio::test]
+async fn errors_have_the_bodies_that_clients_know() {
+    let s = Server::start().await;
+    let admin = Some(&s.admin);
+    let cases = [
+        (
+            admin,
+            Method::GET,
+            "/api/v1/namespaces/default/pods/x",
+            404,
+            json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "pods \"x\" not found", "reason": "NotFound",
+                "details": {"name": "x", "kind": "pods"}, "code": 404,
+            }),
+        ),
+        (
+            admin,
+            Method::GET,
+            "/apis/nowhere/v1/things",
+            404,
+            json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "the server could not find the requested resource",
+                "reason": "NotFound", "details": {}, "code": 404,
+            }),
+        ),
+        (
+            None,
+            Method::GET,
+            "/api/v1/namespaces/default/pods",
+            403,
+            json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "pods is forbidden: User \"system:anonymous\" cannot list resource \
+                            \"pods\" in API group \"\" in the namespace \"default\"",
+                "reason": "Forbidden", "details": {"kind": "pods"}, "code": 403,
+            }),
+        ),
+        (admin, Method::GET, "/api/v1/pods?labelSelector=a%20b", 400, json!(null)),
+        (admin, Method::PUT, "/api/v1/namespaces/default/pods", 405, json!(null)),
+        (None, Method::GET, "/livez", 200, json!("ok")),
+    ];
+    for (client, method, path, code, body) in cases {
+        let answer = send(&s, client, method, path, &[], "").await;
+        assert_eq!(answer.status.as_u16(), code, "{path}: {}", answer.body);
+        if !body.is_null() {
+            assert_eq!(answer.body, body, "{path}");
+        }
+    }
+    let bad = [("authorization", "Bearer x.y.z")];
+    assert_eq!(send(&s, None, Method::GET, "/version", &bad, "").await.status, 401);
+}
+
+#[tokio::test]
+async fn accept_and_content_type_are_heeded() {
+    let s = Server::start().await;
+    let admin = Some(&s.admin);
+    let path = "/api/v1/namespaces/default/configmaps";
+    let yaml = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: y}\ndata: {a: b}\nextra: 1\n";
+    let made =
+        send(&s, admin, Method::POST, path, &[("content-type", "application/yaml")], yaml).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    assert_eq!(made.headers[header::WARNING], "299 - \"unknown field \\\"extra\\\"\"");
+    let strict = send(
+        &s,
+        admin,
+        Method::POST,
+        &format!("{path}?fieldValidation=Strict"),
+        &[("content-type", "application/json")],
+        r#"{"metadata":{"name":"z","name":"z"}}"#,
+    )
+    .await;
+    assert_eq!(strict.status, 400);
+    assert_eq!(
+        strict.body["message"],
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: \
+         duplicate field \"metadata.name\""
+    );
+    let other = [("content-type", "text/plain")];
+    assert_eq!(send(&s, admin, Method::POST, path, &other, "x").await.status, 415);
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let table = send(&s, admin, Method::GET, path, &[("accept", table)], "").await;
+    assert_eq!(table.body["kind"], "Table");
+    assert_eq!(table.body["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let only = [("accept", "application/vnd.kubernetes.protobuf")];
+    assert_eq!(send(&s, admin, Method::GET, path, &only, "").await.status, 406);
+}
+
+#[tokio::test]
+async fn too_large_a_body_is_refused() {
+    let s = Server::start().await;
+    let body = format!(r#"{{"data":{{"a":"{}"}}}}"#, "x".repeat(4 << 20));
+    let path = "/api/v1/namespaces/default/configmaps";
+    let answer = send(&s, Some(&s.admin), Method::POST, path, &[], &body).await;
+    assert_eq!(answer.status, 413);
+    assert_eq!(answer.body["message"], "Request entity is too large: limit is 3145728");
+}
+
+#[tokio::test]
+async fn service_account_tokens_say_who_it_is() {
+    let s = Server::start().await;
+    use onggi_machinery::resource::Verb;
+    let request = s.request(Verb::Create, "sa", "default", "default").subresource("token");
+    let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"});
+    let granted = s.call(request.body(onggi_client::Body::Object(asked))).await.unwrap();
+    let token = format!("Bearer {}", granted["status"]["token"].as_str().unwrap());
+    let headers = [("authorization", token.as_str())];
+    assert_eq!(send(&s, None, Method::GET, "/apis", &headers, "").await.status, 200);
+    let denied = send(&s, None, Method::GET, "/api/v1/secrets", &headers, "").await;
+    assert_eq!(denied.status, 403);
+    let user = "User \"system:serviceaccount:default:default\" cannot list resource \"secrets\"";
+    assert!(denied.body["message"].as_str().unwrap().contains(user), "{}", denied.body);
+    s.delete("sa", "default", "default").await.unwrap();
+    // The cache hears of it a moment later.
+    let mut status = StatusCode::OK;
+    for _ in 0..100 {
+        status = send(&s, None, Method::GET, "/apis", &headers, "").await.status;
+        if status == 401 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status, 401);
+}

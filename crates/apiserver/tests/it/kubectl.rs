@@ -1,0 +1,178 @@
+//! The real kubectl, where it is installed.
+
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::server::Server;
+
+struct Kubectl {
+    server: Server,
+    home: tempfile::TempDir,
+}
+
+struct Output {
+    ok: bool,
+    stdout: String,
+    stderr: String,
+}
+
+impl Kubectl {
+    async fn start() -> Option<Self> {
+        let found = Command::new("kubectl").arg("version").arg("--client").output().await;
+        if !found.is_ok_and(|output| output.status.success()) {
+            println!("skipped: kubectl is not on the PATH");
+            return None;
+        }
+        Some(Self { server: Server::start().await, home: tempfile::tempdir().unwrap() })
+    }
+
+    async fn try_run(&self, line: &str, stdin: &str) -> Output {
+        let mut child = Command::new("kubectl")
+            .args(line.split_whitespace())
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .env("HOME", self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(stdin.as_bytes()).await.unwrap();
+        drop(input);
+        let output = child.wait_with_output().await.unwrap();
+        Output {
+            ok: output.status.success(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    async fn run(&self, line: &str) -> String {
+        self.run_with(line, "").await
+    }
+
+    async fn run_with(&self, line: &str, stdin: &str) -> String {
+        let output = self.try_run(line, stdin).await;
+        assert!(output.ok, "kubectl {line}\n{}{}", output.stdout, output.stderr);
+        output.stdout
+    }
+
+    /// What it says when it fails.
+    async fn fails(&self, line: &str, stdin: &str) -> String {
+        let output = self.try_run(line, stdin).await;
+        assert!(!output.ok, "kubectl {line} should fail: {}", output.stdout);
+        output.stderr
+    }
+}
+
+const DEPLOYMENT: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: web, image: 'web:1', ports: [{containerPort: 80}]}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_from_apply_to_delete() {
+    let Some(k) = Kubectl::start().await else { return };
+    let out = k.run_with("apply -f -", DEPLOYMENT).await;
+    assert_eq!(out, "deployment.apps/web created\n");
+    let out = k.run_with("apply -f -", DEPLOYMENT).await;
+    assert_eq!(out, "deployment.apps/web unchanged\n");
+    let out = k.run_with("apply -f -", &DEPLOYMENT.replace("web:1", "web:2")).await;
+    assert_eq!(out, "deployment.apps/web configured\n");
+    assert_eq!(
+        k.run("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}").await,
+        "web:2"
+    );
+    let table = k.run("get deploy").await;
+    assert!(
+        table.starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    0/2"),
+        "{table}"
+    );
+    let wide = k.run("get deploy -o wide -A").await;
+    assert!(wide.contains("IMAGES") && wide.contains("default     web"), "{wide}");
+    assert_eq!(k.run("get deploy -o name -l app=web").await, "deployment.apps/web\n");
+    assert_eq!(k.run("get deploy -o name -l app!=web").await, "");
+    assert!(
+        k.run("get deploy web -o yaml").await.contains("apiVersion: apps/v1\nkind: Deployment")
+    );
+    k.run("scale deploy web --replicas=5").await;
+    assert_eq!(
+        k.run("get deploy web -o jsonpath={.spec.replicas},{.metadata.generation}").await,
+        "5,3"
+    );
+    k.run("label deploy web tier=front").await;
+    k.run("set image deploy/web web=web:3").await;
+    k.run("annotate deploy web a=b").await;
+    assert!(k.run("describe deploy web").await.contains("web:3"));
+    assert!(k.run("get all").await.contains("deployment.apps/web"));
+    assert_eq!(
+        k.run("delete deploy web").await,
+        "deployment.apps \"web\" deleted from default namespace\n"
+            .replace(" from default namespace", "")
+    );
+    let text = k.fails("get deploy web", "").await;
+    assert_eq!(text, "Error from server (NotFound): deployments.apps \"web\" not found\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creates_by_protobuf() {
+    let Some(k) = Kubectl::start().await else { return };
+    assert_eq!(k.run("create namespace shop").await, "namespace/shop created\n");
+    let out = k.run("create configmap c --from-literal=a=1 --from-literal=b=two -n default").await;
+    assert_eq!(out, "configmap/c created\n");
+    assert_eq!(k.run("get configmap c -o jsonpath={.data}").await, r#"{"a":"1","b":"two"}"#);
+    k.run("create secret generic s --from-literal=password=x").await;
+    assert_eq!(k.run("get secret s -o jsonpath={.data.password}").await, "eA==");
+    k.run("create serviceaccount robot").await;
+    let token = k.run("create token robot").await;
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    k.run("create deployment d --image=x").await;
+    assert_eq!(k.run("get deploy d -o jsonpath={.spec.replicas}").await, "1");
+    let text = k.fails("create namespace shop", "").await;
+    assert_eq!(text, "Error from server (AlreadyExists): namespaces \"shop\" already exists\n");
+    let text = k.fails("create configmap c -n nowhere", "").await;
+    assert!(text.contains("namespaces \"nowhere\" not found"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waits_and_watches() {
+    let Some(k) = Kubectl::start().await else { return };
+    k.run("run p --image=x --restart=Never").await;
+    let waiting = k.run("wait --for=jsonpath={.status.phase}=Running pod/p --timeout=30s");
+    let patching =
+        k.run(r#"patch pod p --subresource=status --type=merge -p {"status":{"phase":"Running"}}"#);
+    let (waited, _) = tokio::join!(waiting, patching);
+    assert_eq!(waited, "pod/p condition met\n");
+    let deleted = k.run("wait --for=delete pod/p --timeout=30s");
+    let (_, _) = tokio::join!(deleted, k.run("delete pod p --wait=false"));
+    let version = k.run("version").await;
+    assert!(version.contains("Server Version: v1.36.2+onggi"), "{version}");
+    assert!(k.run("api-resources").await.contains("deployments"));
+    assert!(k.run("explain deployment.spec.replicas").await.contains("FIELD: replicas <integer>"));
+    assert!(k.run("cluster-info").await.contains("is running at"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_named() {
+    let Some(k) = Kubectl::start().await else { return };
+    let text = k.fails("apply -f -", &DEPLOYMENT.replace("replicas", "replica")).await;
+    assert!(text.contains("unknown field \"spec.replica\""), "{text}");
+    let text = k.fails("apply -f -", &DEPLOYMENT.replace("replicas: 2", "replicas: two")).await;
+    assert!(text.contains("cannot unmarshal string"), "{text}");
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {password: 'p!'}}";
+    let text = k.fails("apply -f -", secret).await;
+    assert!(text.contains("password") && text.contains("base64"), "{text}");
+    assert!(k.fails("get secret s", "").await.contains("not found"));
+}
