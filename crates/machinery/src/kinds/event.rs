@@ -7,7 +7,7 @@ use crate::table;
 use crate::validation::{At, Errors};
 use crate::value::{i64_at, is_set, str_at, time_at};
 
-/// The row.
+/// The row. A selector by `source` is refused: it is no field of its own here.
 pub const RESOURCE: Resource = Resource {
     kind: "Event",
     plural: "events",
@@ -23,7 +23,6 @@ pub const RESOURCE: Resource = Resource {
         "involvedObject.fieldPath",
         "reason",
         "reportingComponent",
-        "source",
         "type",
     ],
     columns: &[

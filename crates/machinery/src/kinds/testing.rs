@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::resource::Resource;
+use crate::schema::{self, FieldValidation};
 use crate::validation::Errors;
 
 /// An object from YAML.
@@ -10,18 +11,26 @@ pub(crate) fn yaml(text: &str) -> Value {
     crate::yaml::parse(text).unwrap()
 }
 
-/// An object as it would be stored: prepared, then defaulted.
+/// An object on its way to the store: checked against its schema, prepared, defaulted.
+#[track_caller]
 pub(crate) fn created(resource: &Resource, text: &str) -> Value {
     let mut object = yaml(text);
+    admit(resource, &mut object);
     (resource.prepare_create)(&mut object);
     (resource.default)(&mut object);
-    let again = {
-        let mut again = object.clone();
-        (resource.default)(&mut again);
-        again
-    };
-    assert_eq!(object, again, "defaulting is idempotent");
+    // What is stored passes unchanged when it comes back in an update.
+    let mut again = object.clone();
+    admit(resource, &mut again);
+    (resource.default)(&mut again);
+    assert_eq!(object, again, "{object:#}\n{again:#}");
     object
+}
+
+#[track_caller]
+fn admit(resource: &Resource, object: &mut Value) {
+    if let Err(problem) = schema::admit(object, &resource.gvk(), FieldValidation::Strict) {
+        panic!("{problem}");
+    }
 }
 
 /// Compares what was found with the beginnings of the texts expected.

@@ -269,6 +269,8 @@ fn a_namespace() {
     assert_eq!(
         made,
         json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
             "metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "a"}},
             "spec": {"finalizers": ["x/y", "kubernetes"]},
             "status": {"phase": "Active"},

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::podspec;
 use crate::resource::{Subresource, Verb};
+use crate::selector::LabelSelector;
 use crate::table;
 use crate::validation::{At, Errors, labels};
 use crate::value::at;
@@ -41,10 +42,15 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
 fn template(template: &At<'_>, selector: &At<'_>, errors: &mut Errors) {
     let marks = template.child("metadata.labels");
     labels::labels(&marks, errors);
-    let named = selector.is_set() && !labels::selects_everything(selector.value);
-    if named && !labels::selects(selector.value, marks.value) {
-        let detail = "`selector` does not match template `labels`";
-        errors.push(FieldError::invalid(&marks.path, marks.value.clone(), detail));
+    if selector.is_set() && !labels::selects_everything(selector.value) {
+        match LabelSelector::from_object(selector.value) {
+            Err(_) => errors.push(selector.invalid("invalid label selector")),
+            Ok(wanted) if !wanted.matches_value(marks.value) => {
+                let detail = "`selector` does not match template `labels`";
+                errors.push(FieldError::invalid(&marks.path, marks.value.clone(), detail));
+            }
+            Ok(_) => {}
+        }
     }
     let pod = template.child("spec");
     podspec::validate(&pod, errors);

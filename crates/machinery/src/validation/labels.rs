@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{At, Errors, names};
-use crate::value::{entries_at, list_at, str_at};
+use crate::value::{entries_at, list_at};
 
 /// Keys and values of labels, and of maps that select by them.
 pub fn labels(labels: &At<'_>, errors: &mut Errors) {
@@ -48,48 +48,4 @@ pub fn selector(selector: &At<'_>, errors: &mut Errors) {
 pub fn selects_everything(selector: &Value) -> bool {
     entries_at(selector, "matchLabels").next().is_none()
         && list_at(selector, "matchExpressions").is_empty()
-}
-
-/// Whether a `metav1.LabelSelector` selects these labels (a map, or nothing).
-pub fn selects(selector: &Value, labels: &Value) -> bool {
-    let label = |key: &str| labels.get(key).and_then(Value::as_str);
-    entries_at(selector, "matchLabels").all(|(key, value)| label(key) == value.as_str())
-        && list_at(selector, "matchExpressions").iter().all(|expression| {
-            let found = label(str_at(expression, "key"));
-            let listed =
-                || list_at(expression, "values").iter().any(|value| value.as_str() == found);
-            match str_at(expression, "operator") {
-                "In" => found.is_some() && listed(),
-                "NotIn" => found.is_none() || !listed(),
-                "Exists" => found.is_some(),
-                "DoesNotExist" => found.is_none(),
-                _ => false,
-            }
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn matching() {
-        let labels = json!({"a": "1", "b": "2"});
-        let expression = |key: &str, operator: &str, values: Value| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
-        for (selector, expected) in [
-            (json!({}), true),
-            (json!({"matchLabels": {"a": "1"}}), true),
-            (json!({"matchLabels": {"a": "2"}}), false),
-            (json!({"matchLabels": {"c": "1"}}), false),
-            (expression("a", "In", json!(["1", "3"])), true),
-            (expression("c", "In", json!(["1"])), false),
-            (expression("c", "NotIn", json!(["1"])), true),
-            (expression("a", "NotIn", json!(["1"])), false),
-            (expression("a", "Exists", json!([])), true),
-            (expression("a", "DoesNotExist", json!([])), false),
-        ] {
-            assert_eq!(selects(&selector, &labels), expected, "{selector}");
-        }
-    }
 }

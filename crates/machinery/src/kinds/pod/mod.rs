@@ -15,7 +15,7 @@ mod row;
 mod tests;
 mod update;
 
-pub use super::podspec::resources::{QosClass, Requests, qos_class, requests};
+pub use super::podspec::resources::{QosClass, Requests, amounts, qos_class, requests};
 
 /// The row.
 pub const RESOURCE: Resource = Resource {

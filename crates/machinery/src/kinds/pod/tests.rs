@@ -45,6 +45,8 @@ spec:
         probe
     };
     let expected = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
         "metadata": {"name": "p"},
         "spec": {
             "hostNetwork": true,

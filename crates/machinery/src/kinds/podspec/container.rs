@@ -73,7 +73,7 @@ fn ports(ports: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
         if host.int().unwrap_or(0) != 0 {
             host.port_number(errors);
             if pod.host_network && host.int() != number.int() {
-                let detail = "must match `hostPort` when `hostNetwork` is set to true";
+                let detail = "must match `hostPort` when `hostNetwork` is true";
                 errors.push(number.invalid(detail));
             }
         }

@@ -298,7 +298,7 @@ spec:
   containers:
   - name: a
     image: x
-    env: [{name: A, value: x}, {name: A, value: y}, {name: A, value: '$(A):z'}]
+    env: [{name: A, value: x}, {name: A, value: two}, {name: A, value: '$(A):z'}]
     ports: [{containerPort: 1}, {containerPort: 1, name: x}]
     resources: {limits: {memory: 100m}}
 ",
