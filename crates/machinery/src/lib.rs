@@ -1,7 +1,9 @@
 //! Behaviour on objects: the resource table, defaults, validation, patches, selectors, conversion,
 //! protobuf, tables. No I/O, no clock.
 //!
-//! Begin with [`resource::Resource`]: a kind is one row of [`kinds::RESOURCES`].
+//! Begin with [`resource::Resource`]: a kind is one row of [`kinds::RESOURCES`]. A body becomes an
+//! object in this order: [`schema::decode`] (or [`patch::apply`] and [`schema::admit`]), the row's
+//! `prepare_…`, its `default`, its `validate`. Kinds of old versions pass [`conversion`] first.
 
 pub mod conversion;
 pub mod kinds;

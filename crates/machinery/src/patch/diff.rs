@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::PatchError;
 use super::directive::{DELETE_FROM_LIST, PATCH, RETAIN_KEYS, Rule, SET_ELEMENT_ORDER};
-use super::lists::{keyed, list_of_lists, position};
+use super::lists::{Places, keyed, list_of_lists};
 
 type Result<T> = std::result::Result<T, PatchError>;
 
@@ -112,8 +112,9 @@ fn diff_lists(
     let mut changed = Vec::new();
     let mut gone = Vec::new();
     let key = rule.merge_key().filter(|_| old.iter().chain(new).any(Value::is_object));
+    let (in_old, in_new) = (Places::of(old, key), Places::of(new, key));
     for item in new {
-        match (key, position(old, item, key).map(|at| &old[at])) {
+        match (key, in_old.find(item).map(|at| &old[at])) {
             (Some(key), Some(before)) => {
                 let (before, after) = (keyed(before, key)?, keyed(item, key)?);
                 let mut inner = diff(rule.item(), halves, rule.patch.retain_keys, before, after)?;
@@ -133,13 +134,15 @@ fn diff_lists(
         }
     }
     if halves.deletions {
-        gone.extend(old.iter().filter(|item| position(new, item, key).is_none()).cloned());
+        gone.extend(old.iter().filter(|item| in_new.find(item).is_none()).cloned());
     }
+    // Of the items that both lists have.
+    let same_order = new.iter().filter_map(|item| in_old.find(item)).is_sorted();
     let order: Vec<Value> = match key {
         Some(key) => new.iter().map(|item| json!({ key: item[key] })).collect(),
         None => new.to_vec(),
     };
-    let needs_order = !changed.is_empty() || !gone.is_empty() || !same_order(old, new, key);
+    let needs_order = !changed.is_empty() || !gone.is_empty() || !same_order;
     match key {
         Some(key) => {
             changed.extend(gone.iter().map(|item| json!({ key: item[key], PATCH: "delete" })));
@@ -158,12 +161,6 @@ fn diff_lists(
     Ok(())
 }
 
-/// Whether the items that both lists have stand in the same order.
-fn same_order(old: &[Value], new: &[Value], key: Option<&str>) -> bool {
-    let places = new.iter().filter_map(|item| position(old, item, key));
-    places.is_sorted()
-}
-
 /// Puts the changes into the deletions; both are patches, so nothing is deleted here.
 fn combine(
     schema: Option<Schema<'_>>,
@@ -179,8 +176,9 @@ fn combine(
             (Some(Value::Array(into)), Value::Array(change)) if rule.patch.merge => {
                 let key = rule.merge_key();
                 let deletions = std::mem::replace(into, change);
+                let places = Places::of(into, key);
                 for item in deletions {
-                    let twin = position(into, &item, key).and_then(|at| into.get_mut(at));
+                    let twin = places.find(&item).and_then(|at| into.get_mut(at));
                     match (twin, item) {
                         (Some(Value::Object(twin)), Value::Object(mut item)) => {
                             combine(rule.item(), &mut item, std::mem::take(twin));

@@ -1,17 +1,45 @@
 //! Lists that are merged: finding items, and the order of what was merged.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::PatchError;
 
-/// The place of an item that is the same as `item`: by its merge key, or by its value.
-pub(super) fn position(list: &[Value], item: &Value, merge_key: Option<&str>) -> Option<usize> {
-    match merge_key {
-        Some(key) => {
-            let wanted = item.get(key)?;
-            list.iter().position(|found| found.get(key) == Some(wanted))
+/// Where the items of a list are, by their merge key, or by their value where there is none.
+pub(super) struct Places<'k> {
+    key: Option<&'k str>,
+    at: HashMap<String, usize>,
+}
+
+impl<'k> Places<'k> {
+    /// Of items that are the same the first counts.
+    pub(super) fn of(list: &[Value], key: Option<&'k str>) -> Self {
+        let mut places = Self { key, at: HashMap::with_capacity(list.len()) };
+        for (at, item) in list.iter().enumerate() {
+            places.add(item, at);
         }
-        None => list.iter().position(|found| found == item),
+        places
+    }
+
+    /// One item more.
+    pub(super) fn add(&mut self, item: &Value, at: usize) {
+        if let Some(name) = name(item, self.key) {
+            self.at.entry(name).or_insert(at);
+        }
+    }
+
+    /// The place of the same item.
+    pub(super) fn find(&self, item: &Value) -> Option<usize> {
+        self.at.get(&name(item, self.key)?).copied()
+    }
+}
+
+/// What tells an item from the others.
+pub(super) fn name(item: &Value, key: Option<&str>) -> Option<String> {
+    match key {
+        Some(key) => item.get(key).map(ToString::to_string),
+        None => Some(item.to_string()),
     }
 }
 
@@ -48,15 +76,15 @@ pub(super) fn in_order(
     live: &[Value],
     merge_key: Option<&str>,
 ) -> Vec<Value> {
-    let place = |list: &[Value], item: &Value| position(list, item, merge_key);
+    let (wanted, live) = (Places::of(wanted, merge_key), Places::of(live, merge_key));
     let (mut named, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| place(wanted, item).is_some());
-    named.sort_by_key(|item| place(wanted, item));
-    others.sort_by_key(|item| place(live, item).unwrap_or(usize::MAX));
+        merged.into_iter().partition(|item| wanted.find(item).is_some());
+    named.sort_by_cached_key(|item| wanted.find(item));
+    others.sort_by_cached_key(|item| live.find(item).unwrap_or(usize::MAX));
     let mut all = Vec::with_capacity(named.len() + others.len());
     let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
     while let (Some(new), Some(old)) = (named.peek(), others.peek()) {
-        let old_first = matches!((place(live, old), place(live, new)), (Some(o), Some(n)) if o < n);
+        let old_first = matches!((live.find(old), live.find(new)), (Some(o), Some(n)) if o < n);
         all.extend(if old_first { others.next() } else { named.next() });
     }
     all.extend(named);

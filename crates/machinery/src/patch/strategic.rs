@@ -1,5 +1,7 @@
 //! Strategic merge patch (`k8s.io/apimachinery/pkg/util/strategicpatch`).
 
+use std::collections::HashSet;
+
 use onggi_api::schema::Schema;
 use serde_json::{Map, Value};
 
@@ -7,7 +9,7 @@ use super::PatchError;
 use super::directive::{
     DELETE_FROM_LIST, Directive, RETAIN_KEYS, Rule, SET_ELEMENT_ORDER, drop_all, take,
 };
-use super::lists::{in_order, keyed, list_of_lists, mixed, position};
+use super::lists::{Places, in_order, keyed, list_of_lists, mixed, name};
 
 type Result<T> = std::result::Result<T, PatchError>;
 
@@ -81,9 +83,11 @@ fn merge_list(rule: Rule<'_>, live: Vec<Value>, patch: Vec<Value>) -> Result<Vec
         return Err(list_of_lists());
     }
     if !live.iter().chain(&patch).any(Value::is_object) {
+        let known = Places::of(&live, None);
         let mut merged = live.clone();
+        let mut seen = HashSet::new();
         for item in &patch {
-            if !merged.contains(item) {
+            if known.find(item).is_none() && seen.insert(item.to_string()) {
                 merged.push(item.clone());
             }
         }
@@ -92,8 +96,8 @@ fn merge_list(rule: Rule<'_>, live: Vec<Value>, patch: Vec<Value>) -> Result<Vec
     let Some(key) = rule.merge_key() else {
         return Err(PatchError::Format("cannot merge lists without merge key".to_owned()));
     };
-    let mut merged = live.clone();
     let mut wanted = Vec::with_capacity(patch.len());
+    let mut gone = HashSet::new();
     let mut replaces = false;
     for item in patch {
         let Value::Object(mut map) = item else { return Err(mixed()) };
@@ -104,9 +108,7 @@ fn merge_list(rule: Rule<'_>, live: Vec<Value>, patch: Vec<Value>) -> Result<Vec
             Some(Directive::Replace) => replaces = true,
             Some(Directive::Delete) => {
                 keyed(&item, key)?;
-                while let Some(at) = position(&merged, &item, Some(key)) {
-                    merged.remove(at);
-                }
+                gone.extend(name(&item, Some(key)));
             }
             Some(Directive::Merge) | None => {
                 keyed(&item, key)?;
@@ -118,8 +120,11 @@ fn merge_list(rule: Rule<'_>, live: Vec<Value>, patch: Vec<Value>) -> Result<Vec
         wanted.iter_mut().for_each(drop_all);
         return Ok(wanted);
     }
+    let stays = |item: &Value| name(item, Some(key)).is_none_or(|name| !gone.contains(&name));
+    let mut merged: Vec<Value> = live.iter().filter(|item| stays(item)).cloned().collect();
+    let mut places = Places::of(&merged, Some(key));
     for item in &wanted {
-        match position(&merged, item, Some(key)).and_then(|at| merged.get_mut(at)) {
+        match places.find(item).and_then(|at| merged.get_mut(at)) {
             Some(Value::Object(old)) => {
                 let Value::Object(new) = item.clone() else { return Err(mixed()) };
                 merge_map(rule.item(), old, new)?;
@@ -128,6 +133,7 @@ fn merge_list(rule: Rule<'_>, live: Vec<Value>, patch: Vec<Value>) -> Result<Vec
             None => {
                 let mut item = item.clone();
                 drop_all(&mut item);
+                places.add(&item, merged.len());
                 merged.push(item);
             }
         }
@@ -195,9 +201,10 @@ fn ordered_lists(
 
 /// Whether the order names every item that the list in the patch sets, in the same sequence.
 fn agree(changes: &[Value], order: &[Value], key: Option<&str>) -> bool {
+    let places = Places::of(order, key);
     let mut last = None;
     changes.iter().filter(|item| item.get("$patch").is_none()).all(|item| {
-        let at = position(order, item, key);
+        let at = places.find(item);
         let follows = at.is_some() && at > last;
         last = at;
         follows
@@ -224,7 +231,8 @@ fn delete_from_list(
         return Err(PatchError::Format("invalid patch format of primitive list".to_owned()));
     };
     if let Some(Value::Array(items)) = object.get_mut(name) {
-        items.retain(|item| !gone.contains(item));
+        let gone = Places::of(&gone, None);
+        items.retain(|item| gone.find(item).is_none());
     }
     Ok(())
 }

@@ -287,3 +287,60 @@ fn a_patch_of_a_difference_makes_the_other() {
         assert_eq!(merged, new);
     }
 }
+
+/// Patches without sense are refused or do something, and end.
+#[test]
+fn garbage_does_not_panic() {
+    let mut state = 3_u64;
+    let mut next = move |bound: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % bound
+    };
+    const KEYS: &[&str] = &[
+        "containers",
+        "name",
+        "$patch",
+        "$retainKeys",
+        "$setElementOrder/containers",
+        "volumes",
+        "env",
+        "$deleteFromPrimitiveList/finalizers",
+        "finalizers",
+        "$setElementOrder/finalizers",
+        "image",
+        "$setElementOrder/",
+    ];
+    fn some(next: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
+        match next(if depth == 0 { 4 } else { 7 }) {
+            0 => Value::Null,
+            1 => next(3).into(),
+            2 => ["delete", "replace", "merge", "a"][next(4)].into(),
+            3 => "b".into(),
+            4 => (0..next(4)).map(|_| some(next, depth - 1)).collect(),
+            _ => {
+                let keys: Vec<&str> = (0..next(5)).map(|_| KEYS[next(KEYS.len())]).collect();
+                let entries = keys.into_iter().map(|key| (key.to_owned(), some(next, depth - 1)));
+                Value::Object(entries.collect())
+            }
+        }
+    }
+    for _ in 0..20_000 {
+        let (object, patch, other) = (some(&mut next, 4), some(&mut next, 4), some(&mut next, 4));
+        for schema in [pod_spec(), meta(), None] {
+            let _ = strategic(schema, object.clone(), patch.clone());
+            let _ = three_way_merge(schema, &other, &patch, &object);
+        }
+    }
+}
+
+#[test]
+fn long_lists_merge_in_time() {
+    let list = |from: usize| -> Value {
+        let env: Vec<Value> =
+            (from..from + 20_000).map(|n| json!({"name": format!("v{n}")})).collect();
+        json!({"containers": [{"name": "c", "env": env}]})
+    };
+    let merged = strategic(pod_spec(), list(0), list(10_000)).unwrap();
+    assert_eq!(merged["containers"][0]["env"].as_array().unwrap().len(), 30_000);
+}

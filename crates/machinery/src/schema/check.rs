@@ -8,6 +8,7 @@ use onggi_api::jiff::{Timestamp, fmt::temporal::DateTimeParser, tz::TimeZone};
 use onggi_api::schema::{Schema, Shape};
 use serde_json::{Map, Value};
 
+use super::json::{MAX_FAULTS, short};
 use super::zero::is_nothing;
 
 /// `resource.ParseQuantity`'s words.
@@ -90,7 +91,9 @@ impl Check {
         let mut drop = Vec::new();
         for (key, value) in map.iter_mut() {
             let Some(field) = schema.field(key) else {
-                self.unknown.push(text(Path::Field(&path, key, None)));
+                if self.unknown.len() < MAX_FAULTS {
+                    self.unknown.push(text(Path::Field(&path, key, None)));
+                }
                 drop.push(key.clone());
                 continue;
             };
@@ -250,10 +253,10 @@ fn text(path: Path<'_>) -> String {
     match path {
         Path::Root => String::new(),
         Path::Field(parent, name, _) => match text(*parent) {
-            parent if parent.is_empty() => name.to_owned(),
-            parent => format!("{parent}.{name}"),
+            parent if parent.is_empty() => short(name).into_owned(),
+            parent => format!("{parent}.{}", short(name)),
         },
-        Path::Key(parent, key) => format!("{}[{key}]", text(*parent)),
+        Path::Key(parent, key) => format!("{}[{}]", text(*parent), short(key)),
         Path::Index(parent, at) => format!("{}[{at}]", text(*parent)),
     }
 }

@@ -1,5 +1,7 @@
 //! JSON text to a value, with the fields that stand twice. The last one wins, as in Go.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserializer;
@@ -22,9 +24,20 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     let value = Seed(&mut duplicates).deserialize(&mut input)?;
     input.end()?;
     // A key that stands thrice is one duplicate.
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     duplicates.retain(|path| seen.insert(path.clone()));
     Ok(Parsed { value, duplicates })
+}
+
+/// How many faults of one kind are told; as in Go's strict decoder.
+pub(super) const MAX_FAULTS: usize = 100;
+
+/// A key for a path; hostile keys are shortened, so that paths stay small.
+pub(super) fn short(key: &str) -> Cow<'_, str> {
+    match key.char_indices().nth(256) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &key[..end])),
+        None => Cow::Borrowed(key),
+    }
 }
 
 /// Paths are put together from the inside to the outside, and only where there is something to
@@ -98,10 +111,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let before = self.0.len();
             let value = entries.next_value_seed(Seed(self.0))?;
             for path in self.0.iter_mut().skip(before) {
-                path.insert_str(0, &format!("{key}{}", joint(path)));
+                path.insert_str(0, &format!("{}{}", short(&key), joint(path)));
             }
-            if map.contains_key(&key) {
-                self.0.push(key.clone());
+            if map.contains_key(&key) && self.0.len() < MAX_FAULTS {
+                self.0.push(short(&key).into_owned());
             }
             map.insert(key, value);
         }

@@ -193,3 +193,39 @@ fn yaml_bodies() {
     let text = bad.unwrap_err().to_string();
     assert!(text.contains("line 3"), "{text}");
 }
+
+/// Whatever is cut off or turned over, the answer is an object or an error.
+#[test]
+fn broken_bodies_do_not_panic() {
+    let json = pod(json!({"containers": [{"name": "c", "resources": {"limits": {"cpu": "1"}}}]}))
+        .to_string();
+    let yaml = "metadata:\n  name: c\nspec:\n  containers:\n  - {name: c, image: \"가\"}\n";
+    for (text, content_type) in [(json.as_str(), "application/json"), (yaml, "application/yaml")] {
+        for at in 0..text.len() {
+            let mut bytes = text.as_bytes().to_vec();
+            for change in [b'{', b'[', b'"', b':', b'-', 0, 0xff] {
+                bytes[at] = change;
+                let _ = decode(&bytes, content_type, &gvk("v1", "Pod"), FieldValidation::Warn);
+            }
+            let _ = decode(&bytes[..at], content_type, &gvk("v1", "Pod"), FieldValidation::Warn);
+        }
+    }
+}
+
+#[test]
+fn hostile_bodies_stay_small() {
+    let key = "k".repeat(100_000);
+    let many = (0..5_000).map(|n| format!("\"x{n}\":1,\"x{n}\":2")).collect::<Vec<_>>().join(",");
+    let body = format!("{{\"metadata\":{{\"{key}\":{{{many}}}}},\"spec\":{{{many}}}}}");
+    let error =
+        decode(body.as_bytes(), "", &gvk("v1", "Pod"), FieldValidation::Strict).unwrap_err();
+    assert!(error.to_string().len() < 100_000);
+    // Deeper than text may be, as a patch could make it.
+    let mut deep = json!(1);
+    for _ in 0..1_000 {
+        deep = json!([deep]);
+    }
+    let mut object = json!({"kind": "ConfigMap", "data": deep});
+    let refused = admit(&mut object, &gvk("v1", "ConfigMap"), FieldValidation::Warn).unwrap_err();
+    assert!(refused.to_string().contains("nested deeper"));
+}
