@@ -142,7 +142,7 @@ impl Feed {
                 }
                 change = slices.recv() => {
                     let Some(change) = change else { return };
-                    for slice in change.old().into_iter().chain(change.new()) {
+                    for slice in change.before().into_iter().chain(change.after()) {
                         if let Some((namespace, name)) = slice.service().as_deref().and_then(|key| key.split_once('/')) {
                             self.refresh(&index, namespace, name);
                         }
