@@ -105,6 +105,11 @@ impl Column {
 
 /// A kind: one row of the table. Functions get the object as a dynamic value and are pure; the
 /// schema check (types, unknown fields) has been done before any of them is called.
+///
+/// A create fills in the generic metadata (name, namespace, uid …), then calls `prepare_create`,
+/// `default`, [`validation::create`](crate::validation::create) and `warnings`. An update calls
+/// `prepare_update`, `default`, [`validation::update`](crate::validation::update) and `warnings`.
+/// Writes of a part (`status`, `binding`, `finalize` …) leave those of the whole object out.
 #[derive(Debug, Clone, Copy)]
 pub struct Resource {
     /// API group; empty for core.

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{podspec, status_of, workload};
+use super::{status_of, workload};
 use crate::resource::{Column, Resource};
 use crate::table;
 use crate::validation::{At, Errors, NEGATIVE};
-use crate::value::{at_mut, i64_at, set, set_default, set_default_text, str_at};
+use crate::value::{i64_at, set, set_default, set_default_text, str_at};
 
 /// The row.
 pub const RESOURCE: Resource = Resource {
@@ -61,9 +61,7 @@ fn default(deployment: &mut Value) {
     }
     set_default(deployment, "spec.revisionHistoryLimit", 10);
     set_default(deployment, "spec.progressDeadlineSeconds", 600);
-    if let Some(spec) = at_mut(deployment, "spec.template.spec") {
-        podspec::default(spec);
-    }
+    workload::default_template(deployment);
 }
 
 // === Rules ===

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{podspec, status_of, workload};
+use super::{status_of, workload};
 use crate::resource::{Column, Resource};
 use crate::table;
 use crate::validation::{At, Errors};
-use crate::value::{at_mut, i64_at, set, set_default};
+use crate::value::{i64_at, set, set_default};
 
 /// The row.
 pub const RESOURCE: Resource = Resource {
@@ -54,9 +54,7 @@ fn row(set: &Value, now: i64) -> Vec<Value> {
 
 fn default(set: &mut Value) {
     set_default(set, "spec.replicas", 1);
-    if let Some(spec) = at_mut(set, "spec.template.spec") {
-        podspec::default(spec);
-    }
+    workload::default_template(set);
 }
 
 fn validate(set: &Value) -> Errors {

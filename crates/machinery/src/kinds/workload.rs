@@ -8,7 +8,7 @@ use crate::resource::{Subresource, Verb};
 use crate::selector::LabelSelector;
 use crate::table;
 use crate::validation::{At, Errors, labels};
-use crate::value::at;
+use crate::value::{at, at_mut, map_mut};
 
 /// `scale`.
 pub(super) const SCALE: Subresource = Subresource {
@@ -22,6 +22,14 @@ pub(super) fn wide_cells(object: &Value) -> [Value; 3] {
     let [names, images] = table::containers_and_images(at(object, "spec.template.spec"));
     let selector = table::selector_text(at(object, "spec.selector"));
     [names, images, table::text_or(&selector, "<none>").into()]
+}
+
+/// Defaults of the pod template, made where it is missing: then it lacks its containers alone.
+pub(super) fn default_template(object: &mut Value) {
+    map_mut(object, "spec.template.spec");
+    if let Some(spec) = at_mut(object, "spec.template.spec") {
+        podspec::default(spec);
+    }
 }
 
 /// The rules for `replicas`, `selector` and `template`.

@@ -8,6 +8,7 @@
 use onggi_api::{FieldError, FieldPath};
 use serde_json::Value;
 
+use crate::resource::Resource;
 use crate::value;
 
 pub mod labels;
@@ -15,6 +16,21 @@ mod metadata;
 pub mod names;
 
 pub use metadata::{metadata, metadata_update};
+
+/// Everything that is wrong with a new object: its metadata, then the rules of its kind.
+pub fn create(object: &Value, resource: &Resource) -> Errors {
+    let mut errors = metadata(object, resource);
+    errors.extend((resource.validate)(object));
+    errors
+}
+
+/// Everything that is wrong with a changed object.
+pub fn update(object: &Value, old: &Value, resource: &Resource) -> Errors {
+    let mut errors = metadata_update(object, old, resource);
+    errors.extend((resource.validate)(object));
+    errors.extend((resource.validate_update)(object, old));
+    errors
+}
 
 /// What was found so far.
 pub type Errors = Vec<FieldError>;

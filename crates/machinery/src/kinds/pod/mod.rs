@@ -5,10 +5,10 @@
 use serde_json::{Value, json};
 
 use super::podspec::{self, resources};
-use super::{PART_VERBS, STREAM_VERBS, status_of};
+use super::{STREAM_VERBS, status_of};
 use crate::resource::{Column, Resource, Subresource, Verb};
 use crate::validation::{At, Errors};
-use crate::value::{at_mut, bool_at, find, items_mut, list_at, set, set_default, str_at};
+use crate::value::{at_mut, bool_at, find, items_mut, list_at, map_mut, set, set_default, str_at};
 
 mod row;
 #[cfg(test)]
@@ -27,7 +27,6 @@ pub const RESOURCE: Resource = Resource {
     subresources: &[
         stream("attach", "PodAttachOptions"),
         Subresource { name: "binding", kind: ("", "v1", "Binding"), verbs: &[Verb::Create] },
-        Subresource { name: "ephemeralcontainers", kind: ("", "v1", "Pod"), verbs: PART_VERBS },
         Subresource {
             name: "eviction",
             kind: ("policy", "v1", "Eviction"),
@@ -76,6 +75,7 @@ const fn stream(name: &'static str, kind: &'static str) -> Subresource {
 
 /// Beyond what templates get: requests from limits, host ports on the host's network.
 fn default(pod: &mut Value) {
+    map_mut(pod, "spec");
     let Some(spec) = at_mut(pod, "spec") else { return };
     podspec::default(spec);
     set_default(spec, "enableServiceLinks", true);

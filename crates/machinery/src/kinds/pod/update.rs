@@ -1,7 +1,6 @@
 //! What may change in a pod once it is made.
 //!
-//! Binding a pod to a node and adding ephemeral containers are subresources with rules of their
-//! own; they do not come through here.
+//! Binding a pod to a node is a subresource with rules of its own and does not come through here.
 
 use serde_json::Value;
 

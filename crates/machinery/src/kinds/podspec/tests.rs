@@ -38,6 +38,7 @@ fn check(pod: &str, expected: &[&str]) {
 fn names_and_images() {
     check(BASE, &[]);
     check("spec: {}", &["spec.containers: Required value"]);
+    check("{}", &["spec.containers: Required value"]);
     check(
         "spec: {containers: [{name: A, image: ' x'}, {}]}",
         &[

@@ -42,7 +42,7 @@ pub const RESOURCE: Resource = Resource {
     ],
     row,
     default,
-    prepare_create: |object| set(object, "status", json!({"loadBalancer": {}})),
+    prepare_create,
     prepare_update: rules::prepare_update,
     validate: rules::validate,
     validate_update: rules::validate_update,
@@ -90,6 +90,11 @@ fn ports_text(service: &Value) -> String {
     };
     let texts: Vec<String> = list_at(service, "spec.ports").iter().map(port_text).collect();
     if texts.is_empty() { "<none>".to_owned() } else { texts.join(",") }
+}
+
+fn prepare_create(service: &mut Value) {
+    set(service, "status", json!({"loadBalancer": {}}));
+    rules::list_cluster_ip(service);
 }
 
 // === Defaults ===

@@ -190,8 +190,22 @@ pub(super) fn validate_update(service: &Value, old: &Value) -> Errors {
 /// What the server gave out and an updater left out is kept; what the old type had and the new one
 /// cannot have is dropped, unless the updater changed it and should be told.
 pub(super) fn prepare_update(service: &mut Value, old: &Value) {
+    let same = |field| at(service, field) == at(old, field);
+    if same("spec.clusterIPs") && !same("spec.clusterIP") {
+        // An older client changed the address and knows nothing of the list.
+        remove(service, "spec.clusterIPs");
+    }
+    list_cluster_ip(service);
     keep_given(service, old);
     drop_unfit(service, old);
+}
+
+/// The first of the addresses is the address.
+pub(super) fn list_cluster_ip(service: &mut Value) {
+    let address = str_at(service, "spec.clusterIP").to_owned();
+    if !address.is_empty() {
+        set_default(service, "spec.clusterIPs", vec![address]);
+    }
 }
 
 fn keep_given(service: &mut Value, old: &Value) {

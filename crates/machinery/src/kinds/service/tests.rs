@@ -90,6 +90,7 @@ fn rules() {
             "{type: ExternalName, clusterIP: 10.0.0.1}",
             &[
                 "spec.clusterIP: Forbidden: may not be set for ExternalName services",
+                "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
                 "spec.externalName: Required value",
             ],
         ),
@@ -98,7 +99,7 @@ fn rules() {
             &[
                 "spec.selector: Invalid value: \"b c\"",
                 "spec.sessionAffinity: Unsupported value: \"Odd\"",
-                "spec.clusterIP: Invalid value: \"x\": must be a valid IP address",
+                "spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address",
                 "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible",
             ],
         ),
@@ -142,10 +143,13 @@ spec:
     let mut named = yaml(&OLD.replace("NodePort", "ExternalName"));
     (RESOURCE.prepare_update)(&mut named, &old);
     assert_eq!(named["spec"].get("clusterIPs"), None);
-    // The address stays.
+    // The address stays, whichever field is changed.
+    let mut alone = yaml(&OLD.replace("clusterIP: 10.96.0.9", "clusterIP: 10.96.0.10"));
+    (RESOURCE.prepare_update)(&mut alone, &old);
+    let expected = "spec.clusterIPs[0]: Invalid value: [\"10.96.0.10\"]: may not change once set";
+    expect(&(RESOURCE.validate_update)(&alone, &old), &[expected], "alone");
     let (moved, old) =
         change("{clusterIP: 10.96.0.10, clusterIPs: [10.96.0.10], ports: [{port: 80}]}");
-    let expected = "spec.clusterIPs[0]: Invalid value: [\"10.96.0.10\"]: may not change once set";
     expect(&(RESOURCE.validate_update)(&moved, &old), &[expected], "moved");
 }
 
