@@ -344,3 +344,19 @@ fn long_lists_merge_in_time() {
     let merged = strategic(pod_spec(), list(0), list(10_000)).unwrap();
     assert_eq!(merged["containers"][0]["env"].as_array().unwrap().len(), 30_000);
 }
+
+/// What kubectl 1.32 sent for the same three objects.
+#[test]
+fn three_way_merges_compared_with_kubectl() {
+    let recorded: Vec<Value> =
+        serde_json::from_str(include_str!("../../testdata/apply.json")).unwrap();
+    for case in &recorded {
+        let (original, modified, current) =
+            (&case["original"], &case["modified"], &case["current"]);
+        let kind = modified["kind"].as_str().unwrap();
+        let schema = schema::of("apps", "v1", kind).or_else(|| schema::of("", "v1", kind));
+        let patch = three_way_merge(schema, original, modified, current).unwrap();
+        assert_eq!(patch, case["patch"], "{}", case["name"]);
+    }
+    assert!(recorded.len() > 15);
+}

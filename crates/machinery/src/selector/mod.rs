@@ -11,3 +11,6 @@ pub use label::{LabelSelector, Operator, Requirement};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SelectorError(pub String);
+
+#[cfg(test)]
+mod tests;
