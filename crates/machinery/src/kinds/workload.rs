@@ -3,19 +3,16 @@
 use onggi_api::FieldError;
 use serde_json::Value;
 
-use super::podspec;
-use crate::resource::{Subresource, Verb};
+use super::{PART_VERBS, podspec};
+use crate::resource::Subresource;
 use crate::selector::LabelSelector;
 use crate::table;
 use crate::validation::{At, Errors, labels};
 use crate::value::{at, at_mut, map_mut};
 
 /// `scale`.
-pub(super) const SCALE: Subresource = Subresource {
-    name: "scale",
-    kind: ("autoscaling", "v1", "Scale"),
-    verbs: &[Verb::Get, Verb::Patch, Verb::Update],
-};
+pub(super) const SCALE: Subresource =
+    Subresource { name: "scale", kind: ("autoscaling", "v1", "Scale"), verbs: PART_VERBS };
 
 /// The cells of the `-o wide` columns Containers, Images, Selector.
 pub(super) fn wide_cells(object: &Value) -> [Value; 3] {
