@@ -54,6 +54,11 @@ impl Store {
         }
         let tmp = root.join("tmp");
         if tmp.exists() {
+            // Root file systems of build steps that a crash left mounted.
+            for entry in fs::read_dir(&tmp).at(&tmp)?.flatten() {
+                let merged = entry.path().join(crate::build::MERGED);
+                let _ = rustix::mount::unmount(merged, rustix::mount::UnmountFlags::DETACH);
+            }
             fs::remove_dir_all(&tmp).at(&tmp)?;
         }
         fs::create_dir(&tmp).at(&tmp)?;

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use sha2::{Digest as _, Sha256};
 
 pub use view::{Found, View, opaque};
+pub(crate) use view::{is_whiteout, steps};
 
 use crate::{Digest, Error, Result};
 
@@ -58,9 +59,12 @@ fn run(
     })
 }
 
-/// Whether the first bytes are those of a compressed archive or of a tar.
-pub fn is_archive(head: &[u8]) -> bool {
-    head.starts_with(&GZIP) || head.starts_with(&ZSTD) || head.get(257..262) == Some(b"ustar")
+/// Whether it is a tar, compressed or not.
+pub(crate) fn is_tar(blob: impl Read + Send) -> io::Result<bool> {
+    let mut head = Vec::new();
+    // What cannot be decompressed is none.
+    let read = decompress(blob)?.take(512).read_to_end(&mut head);
+    Ok(read.is_ok() && head.get(257..262) == Some(b"ustar"))
 }
 
 /// First bytes of a gzip stream.

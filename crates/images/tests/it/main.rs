@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)] // One binary: nothing is reachable from outside.
 
 mod archive;
+mod build;
 mod store;
 mod support;
 mod transfer;
