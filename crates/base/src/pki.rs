@@ -152,6 +152,11 @@ impl Authority {
     }
 }
 
+/// A new private key (P-256, PKCS #8, PEM).
+pub fn generate_key() -> Result<String, Error> {
+    Ok(KeyPair::generate().map_err(invalid("private key"))?.serialize_pem())
+}
+
 fn issuer(pair: &Pair, what: &str) -> Result<Issuer<'static, KeyPair>, Error> {
     let key = KeyPair::from_pem(&pair.key).map_err(invalid(what))?;
     Issuer::from_ca_cert_pem(&pair.certificate, key).map_err(invalid(what))

@@ -18,8 +18,7 @@ fn copy(executable: &Path, directory: &Path) -> io::Result<PathBuf> {
     let mut source = File::open(executable)?;
     // The same file has the same identity: then nothing is read again.
     let meta = source.metadata()?;
-    let identity =
-        format!("{}-{}-{}-{}", meta.dev(), meta.ino(), meta.size(), meta.mtime_nsec());
+    let identity = format!("{}-{}-{}-{}", meta.dev(), meta.ino(), meta.size(), meta.mtime_nsec());
     let known = directory.join(format!(".{identity}"));
     if let Ok(name) = fs::read_to_string(&known) {
         let path = directory.join(name.trim());

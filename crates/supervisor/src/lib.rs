@@ -1,1 +1,13 @@
-//! The roles: which components run, in which order, with which first objects and certificates.
+//! The roles: which components run, in which order, with which first objects and certificates. The
+//! only crate that names all components.
+
+pub mod binary;
+pub mod certificates;
+pub mod check;
+pub mod daemon;
+pub mod lock;
+pub mod options;
+pub mod paths;
+
+pub use options::Options;
+pub use paths::Paths;

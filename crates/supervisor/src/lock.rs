@@ -17,7 +17,9 @@ pub struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has it.
-    #[error("{path} is in use by process {pid}; stop it with `onggi down`, or use another --data-dir")]
+    #[error(
+        "{path} is in use by process {pid}; stop it with `onggi down`, or use another --data-dir"
+    )]
     Held {
         /// The lock file.
         path: PathBuf,
