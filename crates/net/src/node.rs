@@ -244,12 +244,12 @@ impl NodeNetwork {
 
     async fn disconnect(&self, sandbox: String) -> Result<(), Error> {
         let inner = Arc::clone(&self.inner);
-        if !blocking(move || inner.disconnect(&sandbox)).await? {
-            return Ok(());
+        let disconnected = blocking(move || inner.disconnect(&sandbox)).await;
+        if !matches!(disconnected, Ok(false)) {
+            let inner = Arc::clone(&self.inner);
+            self.inner.background.spawn_blocking(move || inner.delete_dying());
         }
-        let inner = Arc::clone(&self.inner);
-        self.inner.background.spawn_blocking(move || inner.delete_dying());
-        Ok(())
+        disconnected.map(drop)
     }
 
     pub(crate) async fn with_nft<T: Send + 'static>(
@@ -310,7 +310,10 @@ impl Inner {
                 return Ok(lease);
             }
             // The namespace is another one than before, or it was cut off half way.
-            routes.delete_links(&[lease.interface.clone()], self.options.instance.metric())?;
+            routes.delete_links(
+                std::slice::from_ref(&lease.interface),
+                self.options.instance.metric(),
+            )?;
         }
         let connected = wiring.connect(&mut self.routes.lock()).and_then(|()| {
             if known {

@@ -10,6 +10,7 @@ mod elements;
 pub mod model;
 pub mod node_port;
 pub mod plan;
+mod run;
 pub mod slots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -2,34 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 use onggi_api::{DecodeError, Object};
+pub use onggi_client::ObjectKey as Name;
+use onggi_client::Project;
 use serde::Deserialize;
 
 /// `kubernetes.io/service-name`: the Service to which a slice belongs.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
-
-/// Namespace and name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name {
-    /// `metadata.namespace`.
-    pub namespace: String,
-    /// `metadata.name`.
-    pub name: String,
-}
-
-impl Name {
-    /// Of both.
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
-    }
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// Of IP, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -105,8 +86,8 @@ pub struct ServicePort {
 /// An EndpointSlice, as far as the proxy needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndpointSlice {
-    /// The Service, in the slice's namespace; empty where no label names one.
-    pub service: String,
+    /// The Service, in the slice's namespace; without a name where no label gives one.
+    pub service: Name,
     /// Ports by name and protocol.
     pub ports: BTreeMap<(String, Protocol), u16>,
     /// IPv4 endpoints.
@@ -223,7 +204,9 @@ impl EndpointSlice {
     /// The projection of an EndpointSlice.
     pub fn from(object: &Object) -> Result<Self, DecodeError> {
         let document = object.decode::<SliceDocument>()?;
-        let service = object.head().labels.get(SERVICE_NAME).cloned().unwrap_or_default();
+        let head = object.head();
+        let service = head.labels.get(SERVICE_NAME).cloned().unwrap_or_default();
+        let service = Name::new(head.namespace.as_str(), service);
         if document.address_type != "IPv4" {
             return Ok(Self { service, ..Self::default() });
         }
@@ -252,6 +235,18 @@ impl EndpointSlice {
                 .filter_map(endpoint)
                 .collect(),
         })
+    }
+}
+
+impl Project for Service {
+    fn project(object: &Arc<Object>) -> Result<Self, DecodeError> {
+        Self::from(object)
+    }
+}
+
+impl Project for EndpointSlice {
+    fn project(object: &Arc<Object>) -> Result<Self, DecodeError> {
+        Self::from(object)
     }
 }
 

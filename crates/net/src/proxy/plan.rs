@@ -52,21 +52,16 @@ pub type ServicePlan = BTreeMap<Frontend, Backends>;
 /// All Services. Plans are shared, so that what did not change is seen by its pointer.
 pub type Desired = BTreeMap<Name, Arc<ServicePlan>>;
 
-/// Plans all Services; the slices of a Service are found by its namespace and their label.
-pub fn plan(
-    services: &BTreeMap<Name, Service>,
-    slices: &BTreeMap<Name, EndpointSlice>,
-    node: &Node,
-) -> Desired {
-    let mut of = BTreeMap::<(&str, &str), Vec<&EndpointSlice>>::new();
-    for (name, slice) in slices {
-        of.entry((name.namespace.as_str(), slice.service.as_str())).or_default().push(slice);
+/// Plans all Services.
+pub fn plan(services: &BTreeMap<Name, Service>, slices: &[EndpointSlice], node: &Node) -> Desired {
+    let mut of = BTreeMap::<&Name, Vec<&EndpointSlice>>::new();
+    for slice in slices {
+        of.entry(&slice.service).or_default().push(slice);
     }
     services
         .iter()
         .map(|(name, service)| {
-            let own = of.get(&(name.namespace.as_str(), name.name.as_str()));
-            let own = own.map(Vec::as_slice).unwrap_or_default();
+            let own = of.get(name).map(Vec::as_slice).unwrap_or_default();
             (name.clone(), Arc::new(plan_service(service, own, node)))
         })
         .collect()
@@ -140,7 +135,7 @@ mod tests {
 
     fn shown(spec: Value, endpoints: Value) -> Vec<String> {
         let services = [(Name::new("d", "s"), service(spec))].into();
-        let slices = [(Name::new("d", "s-1"), slice(endpoints))].into();
+        let slices = [slice(endpoints)];
         let node = Node { name: "n1".into(), answered_here: [Ipv4Addr::new(10, 96, 0, 1)].into() };
         plan(&services, &slices, &node)
             .values()

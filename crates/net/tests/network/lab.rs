@@ -162,7 +162,7 @@ pub(crate) fn desired(
         let address = address.map(|address| address.parse().unwrap());
         let frontend = Frontend { address, protocol: *protocol, port: *port };
         let backends = Backends { slots: *slots, endpoints: endpoints.clone() };
-        plans.entry(Name::new("d", name)).or_default().insert(frontend, backends);
+        plans.entry(Name::new("d", *name)).or_default().insert(frontend, backends);
     }
     plans.into_iter().map(|(name, plan)| (name, Arc::new(plan))).collect()
 }

@@ -2,13 +2,18 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Instant;
 
+use onggi_base::Shutdown;
+use onggi_client::SharedInformers;
+use onggi_client::testing::FakeApi;
 use onggi_net::Proxy;
 use onggi_net::proxy::Protocol::{Tcp, Udp};
 use onggi_net::proxy::slots::Slots;
 use onggi_node_api::PodNetwork;
 use onggi_sys::nft::{Batch, Nft};
+use serde_json::json;
 
 use crate::lab::{ask, ask_udp, desired, in_node, udp_client};
 
@@ -251,5 +256,45 @@ fn a_thousand_services() {
         }
         times.sort();
         println!("one of 1,000 services changed in {:?} (p50), {:?} (max)", times[10], times[20]);
+    });
+}
+
+#[test]
+fn the_api_is_followed() {
+    in_node(|lab| async move {
+        let (a, b) = (lab.pod("a").await, lab.pod("b").await);
+        b.serve(8080, "b");
+        let api = FakeApi::new();
+        let shutdown = Shutdown::new();
+        let informers = SharedInformers::new(api.transport(), shutdown.clone());
+        let proxy = Arc::new(Proxy::new(lab.network.clone()));
+        let running = tokio::spawn({
+            let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
+            async move { proxy.run("n1", &informers, shutdown).await }
+        });
+        api.put(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "s", "namespace": "d"},
+            "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http", "port": 80}]}}))
+            .unwrap();
+        let slice = |ready: bool| {
+            json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {"name": "s-1", "namespace": "d",
+                    "labels": {"kubernetes.io/service-name": "s"}},
+                "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
+                "endpoints": [{"addresses": [b.address.to_string()],
+                    "conditions": {"ready": ready}}]})
+        };
+        let mut applied = proxy.applied();
+        for (ready, expected) in
+            [(true, Ok("b 10.244.0.2")), (false, Err(ErrorKind::ConnectionRefused))]
+        {
+            let object = api.put(slice(ready)).unwrap();
+            let revision = object.head().resource_version;
+            applied.wait_for(|now| *now >= revision).await.unwrap();
+            let answer = a.ask("10.96.0.7:80").map_err(|error| error.kind());
+            assert_eq!(answer, expected.map(str::to_owned));
+        }
+        shutdown.cancel();
+        running.await.unwrap().unwrap();
     });
 }
