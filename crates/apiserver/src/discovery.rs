@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use onggi_machinery::resource::{Resource, Subresource};
+use onggi_machinery::resource::{self, Resource, Subresource};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::legacy;
 
 /// A document with its hash.
 pub(crate) struct Document {
@@ -36,7 +38,42 @@ const JSON: &str = "application/json";
 const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 const V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
-type Versions<'r> = BTreeMap<&'r str, Vec<&'r Resource>>;
+/// A group: its versions, the one to be preferred first.
+struct Group {
+    name: &'static str,
+    versions: Vec<Version>,
+}
+
+struct Version {
+    name: &'static str,
+    entries: Vec<Entry>,
+}
+
+/// A row, under its own version or an old one.
+struct Entry {
+    row: &'static Resource,
+    old: bool,
+}
+
+/// What is served now, group by group, and behind it what is served for old manifests.
+fn groups() -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let now = resource::all().iter().map(|row| (row.group, row.version, *row, false));
+    let old = legacy::served().filter_map(|l| Some((l.group, l.version, l.resource()?, true)));
+    for (group, version, row, old) in now.chain(old) {
+        let at = groups.iter().position(|known| known.name == group).unwrap_or_else(|| {
+            groups.push(Group { name: group, versions: Vec::new() });
+            groups.len() - 1
+        });
+        let versions = &mut groups[at].versions;
+        let at = versions.iter().position(|known| known.name == version).unwrap_or_else(|| {
+            versions.push(Version { name: version, entries: Vec::new() });
+            versions.len() - 1
+        });
+        versions[at].entries.push(Entry { row, old });
+    }
+    groups
+}
 
 impl Document {
     pub(crate) fn new(value: &Value, content_type: &'static str) -> Self {
@@ -49,14 +86,11 @@ impl Document {
 }
 
 impl Discovery {
-    pub(crate) fn new(rows: &[&'static Resource]) -> Self {
-        let mut table: BTreeMap<&str, Versions<'_>> = BTreeMap::new();
-        for row in rows {
-            table.entry(row.group).or_default().entry(row.version).or_default().push(row);
-        }
+    pub(crate) fn new() -> Self {
+        let table = groups();
         let documents = |core: bool| {
-            let groups = || table.iter().filter(|(group, _)| group.is_empty() == core);
-            let aggregated: Vec<Value> = groups().map(|(g, v)| aggregated_group(g, v)).collect();
+            let groups = || table.iter().filter(|group| group.name.is_empty() == core);
+            let aggregated: Vec<Value> = groups().map(aggregated_group).collect();
             let list = |version: &str| {
                 json!({
                     "kind": "APIGroupDiscoveryList",
@@ -66,13 +100,14 @@ impl Discovery {
                 })
             };
             let legacy = if core {
+                let versions = groups().flat_map(|group| &group.versions);
                 json!({
                     "kind": "APIVersions",
-                    "versions": groups().flat_map(|(_, v)| v.keys()).collect::<Vec<_>>(),
+                    "versions": versions.map(|version| version.name).collect::<Vec<_>>(),
                     "serverAddressByClientCIDRs": [],
                 })
             } else {
-                let groups: Vec<Value> = groups().map(|(g, v)| api_group(g, v)).collect();
+                let groups: Vec<Value> = groups().map(api_group).collect();
                 json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
             };
             [
@@ -83,14 +118,14 @@ impl Discovery {
         };
         let mut groups = BTreeMap::new();
         let mut resources = BTreeMap::new();
-        for (group, versions) in &table {
-            let mut one = api_group(group, versions);
+        for group in &table {
+            let mut one = api_group(group);
             one["kind"] = "APIGroup".into();
             one["apiVersion"] = "v1".into();
-            groups.insert((*group).to_owned(), one);
-            for (version, rows) in versions {
-                let document = Document::new(&resource_list(rows), JSON);
-                resources.insert(((*group).to_owned(), (*version).to_owned()), document);
+            groups.insert(group.name.to_owned(), one);
+            for version in &group.versions {
+                let document = Document::new(&resource_list(group, version), JSON);
+                resources.insert((group.name.to_owned(), version.name.to_owned()), document);
             }
         }
         Self { core: documents(true), others: documents(false), groups, resources }
@@ -135,17 +170,23 @@ fn verbs(verbs: &[onggi_machinery::resource::Verb]) -> Vec<&'static str> {
     verbs.iter().map(|verb| verb.as_str()).collect()
 }
 
-fn api_group(group: &str, versions: &Versions<'_>) -> Value {
-    let all: Vec<Value> = versions
-        .keys()
-        .map(|version| json!({"groupVersion": group_version(group, version), "version": version}))
+fn api_group(group: &Group) -> Value {
+    let all: Vec<Value> = group
+        .versions
+        .iter()
+        .map(|version| {
+            json!({
+                "groupVersion": group_version(group.name, version.name),
+                "version": version.name,
+            })
+        })
         .collect();
-    json!({"name": group, "versions": all, "preferredVersion": all.first()})
+    json!({"name": group.name, "versions": all, "preferredVersion": all.first()})
 }
 
-fn resource_list(rows: &[&Resource]) -> Value {
+fn resource_list(group: &Group, version: &Version) -> Value {
     let mut all = Vec::new();
-    for row in rows {
+    for Entry { row, old } in &version.entries {
         let mut entry = json!({
             "name": row.plural,
             "singularName": row.singular,
@@ -153,15 +194,10 @@ fn resource_list(rows: &[&Resource]) -> Value {
             "kind": row.kind,
             "verbs": verbs(row.verbs),
         });
-        if !row.short_names.is_empty() {
-            entry["shortNames"] = json!(row.short_names);
-        }
-        if !row.categories.is_empty() {
-            entry["categories"] = json!(row.categories);
-        }
+        add_names(row, *old, &mut entry);
         all.push(entry);
         for part in row.subresources {
-            let (group, version, kind) = part.kind;
+            let (part_group, part_version, kind) = part.kind;
             let mut entry = json!({
                 "name": format!("{}/{}", row.plural, part.name),
                 "singularName": "",
@@ -169,9 +205,9 @@ fn resource_list(rows: &[&Resource]) -> Value {
                 "kind": kind,
                 "verbs": verbs(part.verbs),
             });
-            if (group, version) != (row.group, row.version) {
-                entry["group"] = group.into();
-                entry["version"] = version.into();
+            if (part_group, part_version) != (row.group, row.version) {
+                entry["group"] = part_group.into();
+                entry["version"] = part_version.into();
             }
             all.push(entry);
         }
@@ -179,47 +215,55 @@ fn resource_list(rows: &[&Resource]) -> Value {
     json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
-        "groupVersion": rows.first().map(|row| row.api_version()),
+        "groupVersion": group_version(group.name, version.name),
         "resources": all,
     })
 }
 
-fn aggregated_group(group: &str, versions: &Versions<'_>) -> Value {
-    let versions: Vec<Value> = versions
+/// Old versions have none, so that what a person types means the current one.
+fn add_names(row: &Resource, old: bool, entry: &mut Value) {
+    for (field, list) in [("shortNames", row.short_names), ("categories", row.categories)] {
+        if !old && !list.is_empty() {
+            entry[field] = json!(list);
+        }
+    }
+}
+
+fn aggregated_group(group: &Group) -> Value {
+    let versions: Vec<Value> = group
+        .versions
         .iter()
-        .map(|(version, rows)| {
+        .map(|version| {
+            let entries = version.entries.iter();
             json!({
-                "version": version,
+                "version": version.name,
                 "freshness": "Current",
-                "resources": rows.iter().map(|row| aggregated_resource(row)).collect::<Vec<_>>(),
+                "resources": entries
+                    .map(|entry| aggregated_resource(group.name, version.name, entry))
+                    .collect::<Vec<_>>(),
             })
         })
         .collect();
-    json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
+    json!({"metadata": {"name": group.name, "creationTimestamp": null}, "versions": versions})
 }
 
-fn aggregated_resource(row: &Resource) -> Value {
-    let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+fn aggregated_resource(group: &str, version: &str, Entry { row, old }: &Entry) -> Value {
+    let kind = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
     let part = |part: &Subresource| {
-        let (group, version, name) = part.kind;
         json!({
             "subresource": part.name,
-            "responseKind": kind(group, version, name),
+            "responseKind": kind(part.kind),
             "verbs": verbs(part.verbs),
         })
     };
     let mut entry = json!({
         "resource": row.plural,
-        "responseKind": kind(row.group, row.version, row.kind),
+        "responseKind": kind((group, version, row.kind)),
         "scope": if row.namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": row.singular,
         "verbs": verbs(row.verbs),
     });
-    for (field, list) in [("shortNames", row.short_names), ("categories", row.categories)] {
-        if !list.is_empty() {
-            entry[field] = json!(list);
-        }
-    }
+    add_names(row, *old, &mut entry);
     if !row.subresources.is_empty() {
         entry["subresources"] = row.subresources.iter().map(part).collect();
     }

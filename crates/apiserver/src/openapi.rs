@@ -8,8 +8,8 @@ use onggi_api::schema::{self, Field, ListKind, Schema, Shape};
 use onggi_machinery::resource::{self, Resource, Verb};
 use serde_json::{Map, Value, json};
 
-use crate::VERSION;
 use crate::discovery::Document;
+use crate::{VERSION, legacy};
 
 const REF: &str = "#/components/schemas/";
 
@@ -38,15 +38,24 @@ impl OpenApi {
     }
 }
 
+/// A row under its own version, or an old one.
+struct Entry {
+    row: &'static Resource,
+    version: (&'static str, &'static str),
+}
+
 fn make() -> Made {
-    let mut places: BTreeMap<String, Vec<&'static Resource>> = BTreeMap::new();
-    for row in resource::all() {
-        places.entry(base(row.group, row.version)).or_default().push(row);
+    let mut places: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    let now = resource::all().iter().map(|row| Entry { row, version: (row.group, row.version) });
+    let old = legacy::served()
+        .filter_map(|l| Some(Entry { row: l.resource()?, version: (l.group, l.version) }));
+    for entry in now.chain(old) {
+        places.entry(base(entry.version)).or_default().push(entry);
     }
     let mut index = Map::new();
     let mut documents = BTreeMap::new();
-    for (place, rows) in places {
-        let document = Document::new(&document(&rows), "application/json");
+    for (place, entries) in places {
+        let document = Document::new(&document(&entries), "application/json");
         let etag = document.etag.to_str().unwrap_or_default().trim_matches('"');
         let url = format!("/openapi/v3/{place}?hash={etag}");
         index.insert(place.clone(), json!({"serverRelativeURL": url}));
@@ -55,15 +64,20 @@ fn make() -> Made {
     Made { index: json!({"paths": index}), documents }
 }
 
-fn base(group: &str, version: &str) -> String {
+fn base((group, version): (&str, &str)) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-fn document(rows: &[&Resource]) -> Value {
+fn document(entries: &[Entry]) -> Value {
     let mut paths = Map::new();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
-    for row in rows {
-        add_paths(row, &mut paths);
+    let mut old = Vec::new();
+    for entry in entries {
+        let row = entry.row;
+        add_paths(entry, &mut paths);
+        if entry.version != (row.group, row.version) {
+            old.extend(name_of(row.group, row.version, row.kind).map(|name| (name, entry)));
+        }
         if let Some(name) = name_of(row.group, row.version, row.kind) {
             wanted.insert(format!("{name}List"));
             wanted.insert(name);
@@ -75,11 +89,21 @@ fn document(rows: &[&Resource]) -> Value {
     }
     wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions".into());
     wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.Status".into());
+    let mut schemas = components(wanted);
+    // Clients look for the schema of an old version by its name.
+    for (name, Entry { row, version: (group, version) }) in old {
+        let kinds = schemas
+            .get_mut(&name)
+            .and_then(|s| s["x-kubernetes-group-version-kind"].as_array_mut());
+        if let Some(kinds) = kinds {
+            kinds.push(json!({"group": group, "version": version, "kind": row.kind}));
+        }
+    }
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths,
-        "components": {"schemas": components(wanted)},
+        "components": {"schemas": schemas},
     })
 }
 
@@ -89,27 +113,29 @@ fn name_of(group: &str, version: &str, kind: &str) -> Option<String> {
 
 // === Paths ===
 
-fn add_paths(row: &Resource, paths: &mut Map<String, Value>) {
-    let root = format!("/{}", base(row.group, row.version));
+fn add_paths(entry: &Entry, paths: &mut Map<String, Value>) {
+    let row = entry.row;
+    let root = format!("/{}", base(entry.version));
     let collection = if row.namespaced() {
         format!("{root}/namespaces/{{namespace}}/{}", row.plural)
     } else {
         format!("{root}/{}", row.plural)
     };
-    let kind = (row.group, row.version, row.kind);
+    let kind = (entry.version.0, entry.version.1, row.kind);
+    let schema = name_of(row.group, row.version, row.kind);
     let has = |verb: &Verb| row.verbs.contains(verb);
-    let of = |verbs: &[Verb], kind| {
+    let of = |verbs: &[Verb]| {
         let operations = verbs.iter().filter(|verb| has(verb));
-        operations.map(|verb| operation(*verb, kind)).collect::<Map<_, _>>()
+        operations.map(|verb| operation(*verb, kind, schema.as_deref())).collect::<Map<_, _>>()
     };
-    let mut whole = of(&[Verb::List, Verb::Create, Verb::DeleteCollection], kind);
+    let mut whole = of(&[Verb::List, Verb::Create, Verb::DeleteCollection]);
     let item = format!("{collection}/{{name}}");
-    let mut one = of(&[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete], kind);
+    let mut one = of(&[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete]);
     let mut parameters = Vec::new();
     if row.namespaced() {
         parameters.push(path_parameter("namespace"));
         if has(&Verb::List) {
-            let all = of(&[Verb::List], kind);
+            let all = of(&[Verb::List]);
             paths.insert(format!("{root}/{}", row.plural), Value::Object(all));
         }
     }
@@ -118,8 +144,9 @@ fn add_paths(row: &Resource, paths: &mut Map<String, Value>) {
     one.insert("parameters".into(), json!(parameters));
     paths.insert(collection, Value::Object(whole));
     for part in row.subresources {
-        let operations = part.verbs.iter().map(|verb| operation(*verb, part.kind));
-        let mut operations: Map<_, _> = operations.collect();
+        let schema = name_of(part.kind.0, part.kind.1, part.kind.2);
+        let operation = |verb: &Verb| operation(*verb, part.kind, schema.as_deref());
+        let mut operations: Map<_, _> = part.verbs.iter().map(operation).collect();
         operations.insert("parameters".into(), json!(parameters));
         paths.insert(format!("{item}/{}", part.name), Value::Object(operations));
     }
@@ -135,7 +162,11 @@ fn query_parameter(name: &str, kind: &str) -> Value {
     json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
 }
 
-fn operation(verb: Verb, (group, version, kind): (&str, &str, &str)) -> (String, Value) {
+fn operation(
+    verb: Verb,
+    (group, version, kind): (&str, &str, &str),
+    name: Option<&str>,
+) -> (String, Value) {
     let (method, action) = match verb {
         Verb::Get => ("get", "get"),
         Verb::List | Verb::Watch => ("get", "list"),
@@ -145,8 +176,7 @@ fn operation(verb: Verb, (group, version, kind): (&str, &str, &str)) -> (String,
         Verb::Delete => ("delete", "delete"),
         Verb::DeleteCollection => ("delete", "deletecollection"),
     };
-    let name = name_of(group, version, kind);
-    let reference = |suffix: &str| match &name {
+    let reference = |suffix: &str| match name {
         Some(name) => json!({"$ref": format!("{REF}{name}{suffix}")}),
         None => json!({"type": "object"}),
     };

@@ -17,7 +17,9 @@ use crate::authn::{TokenAuthority, User};
 use crate::authz::{Attributes, Chain, Target};
 use crate::cache::Cache;
 use crate::discovery::Discovery;
+use crate::expiry;
 use crate::http::Gauges;
+use crate::legacy;
 use crate::local::LocalTransport;
 use crate::openapi::OpenApi;
 use crate::registry::{Context, Part, Registry};
@@ -82,7 +84,7 @@ impl ApiServer {
         let tokens =
             TokenAuthority::new(&options.token_key, &options.issuer).map_err(Error::TokenKey)?;
         let cache = Cache::start(Arc::clone(&options.store), shutdown.clone()).await?;
-        Ok(Arc::new(Self {
+        let server = Arc::new(Self {
             registry: Registry {
                 store: options.store,
                 cache,
@@ -90,13 +92,15 @@ impl ApiServer {
                 services: ServiceAllocator::new(options.service_cidr, options.node_ports),
                 tokens,
             },
-            discovery: Discovery::new(resource::all()),
+            discovery: Discovery::new(),
             openapi: OpenApi::default(),
             gauges: Gauges::default(),
             authorizers: Chain::new(),
             nodes: RwLock::default(),
             shutdown,
-        }))
+        });
+        tokio::spawn(expiry::run(Arc::downgrade(&server), server.shutdown.clone()));
+        Ok(server)
     }
 
     /// The way in for components of this process: no socket, no bytes, the same checks.
@@ -128,7 +132,7 @@ impl ApiServer {
 
     /// Any verb but watch, by a user.
     pub(crate) async fn handle(
-        &self,
+        self: &Arc<Self>,
         context: &Context,
         request: Request,
     ) -> Result<Response, Status> {
@@ -144,7 +148,25 @@ impl ApiServer {
             &request.namespace,
             &request.name,
         )?;
-        self.dispatch(context, request).await
+        self.perform(context.clone(), request).await
+    }
+
+    /// Any verb but watch; who may has been decided. A write goes on to its end when the caller
+    /// goes away: what it holds, such as an address, must not be given out again before that.
+    pub(crate) async fn perform(
+        self: &Arc<Self>,
+        context: Context,
+        request: Request,
+    ) -> Result<Response, Status> {
+        if matches!(request.verb, Verb::Get | Verb::List) {
+            return self.dispatch(&context, request).await;
+        }
+        let server = Arc::clone(self);
+        let write = tokio::spawn(async move { server.dispatch(&context, request).await });
+        write.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a write failed");
+            Err(Status::internal("this request made the server fail"))
+        })
     }
 
     /// A watch by a user; who it is matters only when it opens.
@@ -179,8 +201,16 @@ impl ApiServer {
         self.authorize(&Attributes { user, verb, target })
     }
 
-    /// Any verb but watch; who may has been decided.
-    pub(crate) async fn dispatch(
+    async fn dispatch(&self, context: &Context, mut request: Request) -> Result<Response, Status> {
+        let Some(legacy) = legacy::find(&request.resource) else {
+            return self.dispatch_current(context, request).await;
+        };
+        let warnings = legacy::to_current(legacy, &mut request)?;
+        let response = self.dispatch_current(context, request).await?;
+        legacy::relabel(legacy, response, warnings)
+    }
+
+    async fn dispatch_current(
         &self,
         context: &Context,
         request: Request,
@@ -240,9 +270,10 @@ impl ApiServer {
     }
 }
 
-/// The row of a path, or 404.
+/// The row of a path, or 404; for a path of an old version the row that it is read as.
 pub(crate) fn row(resource: &GroupVersionResource) -> Result<&'static Resource, Status> {
     resource::by_gvr(&resource.group, &resource.version, &resource.resource)
+        .or_else(|| legacy::find(resource)?.resource())
         .ok_or_else(Status::no_such_path)
 }
 

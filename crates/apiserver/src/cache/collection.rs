@@ -160,6 +160,13 @@ impl Collection {
         // nothing missing before it.
         let revision = applied.max(state.revision);
         let mut snapshot = Snapshot { revision, items: Vec::new(), remaining: 0, last_key: None };
+        if let (Some(name), false) =
+            (selection.name(), prefix == self.prefix && self.row.namespaced())
+        {
+            let found = state.objects.get(format!("{prefix}{name}").as_str());
+            snapshot.items.extend(found.filter(|o| selection.matches(o.head())).cloned());
+            return snapshot;
+        }
         let from = (Bound::Included(prefix.as_str()), Bound::Unbounded);
         let mut range = state.objects.range::<str, _>(from);
         for (key, object) in range.by_ref().take_while(|(key, _)| key.starts_with(&prefix)) {

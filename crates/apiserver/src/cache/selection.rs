@@ -42,6 +42,11 @@ impl Selection {
         Ok(Self { namespace: namespace.to_owned(), labels, fields, names: row.fields })
     }
 
+    /// The only name that can be selected.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.fields.exact("metadata.name")
+    }
+
     /// Whether the selectors leave nothing out.
     pub(crate) fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()

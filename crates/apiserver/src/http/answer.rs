@@ -51,7 +51,7 @@ pub(super) fn encode(
             (shaped(row, value, query, accept, now)?, created, warnings)
         }
         Answer::List { meta, items } => {
-            (list(row, &meta, &items, query, accept, now)?, false, Vec::new())
+            (list(row, place, &meta, &items, query, accept, now)?, false, Vec::new())
         }
     };
     let mut response = Response::new(full(bytes));
@@ -124,6 +124,7 @@ fn list_meta(meta: &ListMeta) -> Value {
 
 fn list(
     row: &Resource,
+    place: &ResourcePlace,
     meta: &ListMeta,
     items: &[Arc<Object>],
     query: &Query,
@@ -132,14 +133,14 @@ fn list(
 ) -> Result<Bytes, Status> {
     let meta = list_meta(meta);
     if (accept.shape, accept.format) == (Shape::Whole, Format::Json) {
-        return list_bytes(row, &meta, items);
+        return list_bytes(row, place, &meta, items);
     }
     let values = items.iter().map(|object| object.value().map_err(Status::internal));
     let values = values.collect::<Result<Vec<_>, _>>()?;
     let value = match accept.shape {
         Shape::Whole => json!({
             "kind": format!("{}List", row.kind),
-            "apiVersion": row.api_version(),
+            "apiVersion": place.resource.api_version(),
             "metadata": meta,
             "items": values,
         }),
@@ -155,10 +156,15 @@ fn list(
 }
 
 /// Objects are not encoded again: their bytes are put one behind the other.
-fn list_bytes(row: &Resource, meta: &Value, items: &[Arc<Object>]) -> Result<Bytes, Status> {
+fn list_bytes(
+    row: &Resource,
+    place: &ResourcePlace,
+    meta: &Value,
+    items: &[Arc<Object>],
+) -> Result<Bytes, Status> {
     let head = json!({
         "kind": format!("{}List", row.kind),
-        "apiVersion": row.api_version(),
+        "apiVersion": place.resource.api_version(),
         "metadata": meta,
     });
     let head = serde_json::to_vec(&head).map_err(Status::internal)?;

@@ -51,6 +51,22 @@ pub(crate) struct Gauges {
     pub(crate) in_flight: AtomicU64,
 }
 
+/// Counts a request, also one whose client goes away.
+struct InFlight<'g>(&'g AtomicU64);
+
+impl<'g> InFlight<'g> {
+    fn new(gauge: &'g AtomicU64) -> Self {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A whole body.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
@@ -63,7 +79,7 @@ async fn handle(
     request: Incomings,
 ) -> Response<Body> {
     server.gauges.requests.fetch_add(1, Ordering::Relaxed);
-    server.gauges.in_flight.fetch_add(1, Ordering::Relaxed);
+    let _in_flight = InFlight::new(&server.gauges.in_flight);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let began = std::time::Instant::now();
     let work = std::panic::AssertUnwindSafe(route(&server, peer.as_deref(), request));
@@ -76,7 +92,6 @@ async fn handle(
         }
     };
     let code = response.status().as_u16();
-    server.gauges.in_flight.fetch_sub(1, Ordering::Relaxed);
     if code >= 500 {
         server.gauges.failures.fetch_add(1, Ordering::Relaxed);
     }
@@ -132,7 +147,7 @@ async fn route(
     let work = async {
         let decoded = decode::request(&info, place, request).await?;
         let context = Context { duplicates: decoded.duplicates, ..context };
-        let response = server.dispatch(&context, decoded.request).await?;
+        let response = server.perform(context, decoded.request).await?;
         answer::encode(server, place, &info.query, &accept, response)
     };
     tokio::time::timeout(TIMEOUT, work).await.unwrap_or_else(|_| {

@@ -11,6 +11,7 @@ use hyper::body::Frame;
 use onggi_api::Status;
 use onggi_client::transport::Error;
 use onggi_client::{EventType, WatchEvent, WatchSpec};
+use onggi_machinery::conversion::Legacy;
 use onggi_machinery::resource::Resource;
 use rand::RngExt;
 use serde_json::json;
@@ -21,7 +22,7 @@ use super::info::ResourcePlace;
 use super::query::Query;
 use super::table::{Include, partial, table};
 use crate::registry::revision;
-use crate::{ApiServer, server};
+use crate::{ApiServer, legacy, server};
 
 /// Watches that name no time end after half an hour to an hour, so that they spread.
 const MIN_SECONDS: u64 = 1800;
@@ -60,7 +61,8 @@ pub(super) async fn answer(
     };
     let events = server.open_watch(&spec).await?;
     let include = Include::parse(query)?;
-    let encoder = Encoder { row, shape: accept.shape, include, server: Arc::clone(server) };
+    let legacy = legacy::find(&place.resource);
+    let encoder = Encoder { row, legacy, shape: accept.shape, include, server: Arc::clone(server) };
     let frames = events
         .take_until(tokio::time::sleep(Duration::from_secs(seconds)))
         .map(move |event| Ok(Frame::data(encoder.line(event))));
@@ -82,6 +84,7 @@ fn field_selector(given: &str, name: &str) -> String {
 
 struct Encoder {
     row: &'static Resource,
+    legacy: Option<&'static Legacy>,
     shape: Shape,
     include: Include,
     server: Arc<ApiServer>,
@@ -103,12 +106,16 @@ impl Encoder {
 
     fn event(&self, event: &WatchEvent) -> Result<Bytes, Status> {
         let kind = event.kind.as_str();
-        if self.shape == Shape::Whole {
+        if self.shape == Shape::Whole && self.legacy.is_none() {
             // The same bytes for every watcher.
             return Ok(frame(kind, event.object.bytes()));
         }
-        let value = event.object.value().map_err(Status::internal)?;
+        let mut value = event.object.value().map_err(Status::internal)?;
+        if let Some(legacy) = self.legacy {
+            legacy::rename(legacy, &mut value);
+        }
         let value = match self.shape {
+            Shape::Whole => value,
             Shape::Table if event.kind == EventType::Bookmark => {
                 table(self.row, Vec::new(), value["metadata"].clone(), self.include, 0)
             }
@@ -117,7 +124,7 @@ impl Encoder {
                 let now = self.server.registry.clock.seconds();
                 table(self.row, vec![value], metadata, self.include, now)
             }
-            _ => partial(&value),
+            Shape::Metadata => partial(&value),
         };
         Ok(frame(kind, &serde_json::to_vec(&value).map_err(Status::internal)?))
     }

@@ -6,7 +6,7 @@ use onggi_machinery::resource::Resource;
 use onggi_machinery::validation;
 use onggi_store::{Error as StoreError, Expect, Txn};
 
-use super::{Context, Registry, decode, meta, store_status, stored};
+use super::{Context, Registry, decode, meta, store_status};
 use crate::admission::{self, Attributes, Operation};
 use crate::{cache, rest};
 
@@ -61,10 +61,10 @@ impl Registry {
                 return Ok(Response::Document { value: object, created: true, warnings });
             }
             let bytes = object::encode(&object).map_err(Status::internal)?;
-            match self.store.txn(Txn::put(key, Expect::Absent, bytes.clone())).await {
+            match self.store.txn(Txn::put(key.clone(), Expect::Absent, bytes.clone())).await {
                 Ok(committed) => {
                     warnings.extend((row.warnings)(&object));
-                    let object = stored(row, &bytes, committed.revision)?;
+                    let object = self.written(row, &key, &bytes, committed.revision).await?;
                     return Ok(Response::Object { object, created: true, warnings });
                 }
                 Err(StoreError::Conflict { .. }) if generated && attempt < NAMES => {}

@@ -1,8 +1,9 @@
 //! Bodies to objects that fit their schema.
 
 use bytes::Bytes;
-use onggi_api::{Status, schema as schemas};
+use onggi_api::{GroupVersion, Status, schema as schemas};
 use onggi_client::{Body, PatchKind, Request};
+use onggi_machinery::conversion::{self, Legacy};
 use onggi_machinery::patch::{self, PatchError, PatchType};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::schema::{self, DecodeProblem, FieldValidation};
@@ -46,10 +47,21 @@ pub(super) fn patched(
     let schema = schemas::of(row.group, row.version, row.kind);
     let duplicates = patch::apply(patch_type(*kind), schema, &mut new, body)
         .map_err(|error| patch_status(&error))?;
+    if let Some(legacy) = old_version(row, &new) {
+        warnings.extend(legacy.to_current(&mut new));
+    }
     let found = schema::admit_with(&mut new, &row.gvk(), validation(request)?, duplicates)
         .map_err(|problem| problem_status(&problem))?;
     warnings.extend(found);
     Ok(new)
+}
+
+/// The old version that a patch of an old client has put in.
+fn old_version(row: &Resource, value: &Value) -> Option<&'static Legacy> {
+    let found = value["apiVersion"].as_str().filter(|found| *found != row.api_version())?;
+    let GroupVersion { group, version } = GroupVersion::parse(found)?;
+    conversion::legacy(&group, &version, row.plural)
+        .filter(|legacy| legacy.current == (row.group, row.version))
 }
 
 /// A patch of a document that is not stored, such as a `Scale`.

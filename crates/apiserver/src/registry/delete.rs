@@ -11,7 +11,7 @@ use onggi_machinery::resource::Resource;
 use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::{Value, json};
 
-use super::{ATTEMPTS, Context, MODIFIED, Registry, store_status, stored, text};
+use super::{ATTEMPTS, Context, MODIFIED, Registry, store_status, text};
 use crate::admission::{self, Attributes, Operation};
 use crate::cache;
 use crate::rest::{self, Hooks};
@@ -166,7 +166,8 @@ impl Registry {
             match (self.store.txn(txn).await, bytes) {
                 (Ok(_), None) => return Ok(Deleted::Gone(old)),
                 (Ok(committed), Some(bytes)) => {
-                    return stored(row, &bytes, committed.revision).map(Deleted::Waiting);
+                    let object = self.written(row, &key, &bytes, committed.revision).await?;
+                    return Ok(Deleted::Waiting(object));
                 }
                 (Err(StoreError::Conflict { .. }), _) => {}
                 (Err(error), _) => return Err(store_status(error)),

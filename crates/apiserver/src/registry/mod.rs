@@ -83,13 +83,28 @@ impl Registry {
         {
             return Ok(object);
         }
-        stored(row, &kv.value, kv.mod_revision)
+        Object::from_stored(&kv.value, kv.mod_revision, row.fields)
+            .map(Arc::new)
+            .map_err(Status::internal)
     }
-}
 
-/// What the store has just taken.
-fn stored(row: &Resource, bytes: &Bytes, revision: u64) -> Result<Arc<Object>, Status> {
-    Object::from_stored(bytes, revision, row.fields).map(Arc::new).map_err(Status::internal)
+    /// What the store has just taken. The cache reads it anyway, a moment later: taken from there,
+    /// it is decoded once for all, and who has written sees it in every later list.
+    async fn written(
+        &self,
+        row: &'static Resource,
+        key: &str,
+        bytes: &Bytes,
+        revision: u64,
+    ) -> Result<Arc<Object>, Status> {
+        if self.cache.wait_for(revision).await.is_ok()
+            && let Some(object) = self.cache.of(row)?.get(key)
+            && object.head().resource_version == revision
+        {
+            return Ok(object);
+        }
+        Object::from_stored(bytes, revision, row.fields).map(Arc::new).map_err(Status::internal)
+    }
 }
 
 /// A text of the object, empty where it has none.

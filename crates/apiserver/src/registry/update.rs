@@ -9,7 +9,7 @@ use onggi_machinery::validation;
 use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::Value;
 
-use super::{ATTEMPTS, Context, MODIFIED, Registry, decode, meta, store_status, stored};
+use super::{ATTEMPTS, Context, MODIFIED, Registry, decode, meta, store_status};
 use crate::admission::{self, Attributes, Operation};
 use crate::{cache, rest};
 
@@ -140,7 +140,10 @@ impl Registry {
             };
             let mut errors = validation::metadata_update(&new, &old, row);
             errors.extend((row.validate)(&new));
-            errors.extend((row.validate_update)(&new, &old));
+            // What a hook changes is not for everyone to change.
+            if !matches!(part, Part::Whole(_)) {
+                errors.extend((row.validate_update)(&new, &old));
+            }
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), name, &errors));
             }
@@ -163,7 +166,8 @@ impl Registry {
             match self.store.txn(txn).await {
                 Ok(_) if gone => return Ok(Written::Value(new)),
                 Ok(committed) => {
-                    return stored(row, &bytes, committed.revision).map(Written::Stored);
+                    let object = self.written(row, &key, &bytes, committed.revision).await?;
+                    return Ok(Written::Stored(object));
                 }
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(store_status(error)),

@@ -1,8 +1,10 @@
 //! Streams between a client and a container: logs, exec, attach. The node does the work; this is
-//! the way to it.
+//! the way to it. Port-forward is not served yet.
 
+mod exec;
 mod logs;
 mod target;
+mod websocket;
 
 use std::sync::Arc;
 
@@ -22,10 +24,11 @@ pub(crate) async fn answer(
     server: &Arc<ApiServer>,
     place: &ResourcePlace,
     query: &Query,
-    _request: Incomings,
+    request: Incomings,
 ) -> Result<Response<Body>, Status> {
     match place.subresource.as_str() {
         "log" => logs::answer(server, place, query).await,
+        "exec" | "attach" => exec::answer(server, place, query, request).await,
         _ => Err(Status::failure(
             501,
             onggi_api::status::reason::METHOD_NOT_ALLOWED,

@@ -105,7 +105,8 @@ async fn accept_and_content_type_are_heeded() {
     let s = Server::start().await;
     let admin = Some(&s.admin);
     let path = "/api/v1/namespaces/default/configmaps";
-    let yaml = "kind: ConfigMap\napiVersion: v1\nmetadata: {name: y}\ndata: {a: b}\nextra: 1\n";
+    let yaml =
+        "kind: ConfigMap\napiVersion: v1\nmetadata: {name: from-yaml}\ndata: {a: b}\nextra: 1\n";
     let made =
         send(&s, admin, Method::POST, path, &[("content-type", "application/yaml")], yaml).await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::node::FakeNode;
 use crate::server::Server;
 
 struct Kubectl {
@@ -14,6 +15,7 @@ struct Kubectl {
 
 struct Output {
     ok: bool,
+    code: Option<i32>,
     stdout: String,
     stderr: String,
 }
@@ -45,6 +47,7 @@ impl Kubectl {
         let output = child.wait_with_output().await.unwrap();
         Output {
             ok: output.status.success(),
+            code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
@@ -171,8 +174,54 @@ async fn mistakes_are_named() {
     assert!(text.contains("unknown field \"spec.replica\""), "{text}");
     let text = k.fails("apply -f -", &DEPLOYMENT.replace("replicas: 2", "replicas: two")).await;
     assert!(text.contains("cannot unmarshal string"), "{text}");
-    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {password: 'p!'}}";
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {password: 'p!'}\n";
     let text = k.fails("apply -f -", secret).await;
     assert!(text.contains("password") && text.contains("base64"), "{text}");
     assert!(k.fails("get secret s", "").await.contains("not found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_of_old_versions_apply() {
+    let Some(k) = Kubectl::start().await else { return };
+    let old = DEPLOYMENT
+        .replace("apps/v1", "extensions/v1beta1")
+        .replace("  selector: {matchLabels: {app: web}}\n", "");
+    let first = k.try_run("apply -f -", &old).await;
+    assert!(first.ok, "{}", first.stderr);
+    assert_eq!(first.stdout, "deployment.extensions/web created\n");
+    assert!(first.stderr.contains("Warning: extensions/v1beta1 Deployment"), "{}", first.stderr);
+    assert_eq!(
+        k.run("get deployments web -o jsonpath={.apiVersion},{.spec.selector.matchLabels.app}")
+            .await,
+        "apps/v1,web"
+    );
+    assert_eq!(k.run_with("apply -f -", &old).await, "deployment.extensions/web unchanged\n");
+    let more = old.replace("replicas: 2", "replicas: 3");
+    assert_eq!(k.run_with("apply -f -", &more).await, "deployment.extensions/web configured\n");
+    assert_eq!(k.run_with("delete -f -", &more).await, "deployment.extensions \"web\" deleted\n");
+    assert_eq!(k.run("get deploy -o name").await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_reach_the_node() {
+    let Some(k) = Kubectl::start().await else { return };
+    let bound = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n\
+                 spec: {nodeName: n1, containers: [{name: c, image: i}]}\n";
+    k.run_with("apply -f -", bound).await;
+    let patch = r#"{"status":{"phase":"Running"}}"#;
+    k.run(&format!("patch pod p --subresource=status --type=merge -p {patch}")).await;
+    let text = k.fails("logs p", "").await;
+    assert!(text.contains("no node can be reached yet"), "{text}");
+    k.server.server.set_node_connector(std::sync::Arc::new(FakeNode));
+    assert_eq!(k.run("logs p").await, "c one\ntwo\n");
+    assert_eq!(k.run("logs -f p -c c").await, "c one\ntwo\n");
+    assert_eq!(k.run("exec p -- echo hello world").await, "hello world");
+    assert_eq!(k.run_with("exec -i p -- cat", "from here").await, "from here");
+    let failed = k.try_run("exec p -- exit 7", "").await;
+    assert!(failed.stderr.starts_with("as asked\n"), "{}", failed.stderr);
+    assert_eq!(failed.code, Some(7), "{}", failed.stderr);
+    let text = k.fails("exec p -- nothing", "").await;
+    assert!(text.contains("nothing: not found"), "{text}");
+    let text = k.fails("exec p -c x -- echo", "").await;
+    assert!(text.contains("container x is not valid for pod p"), "{text}");
 }

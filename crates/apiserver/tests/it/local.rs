@@ -1,6 +1,7 @@
 //! What every verb does, through the transport inside the process.
 
 use futures::StreamExt;
+use onggi_apiserver::User;
 use onggi_client::transport::EventType;
 use onggi_client::{Body, PatchKind, Response, WatchSpec};
 use onggi_machinery::resource::{Verb, by_any_name};
@@ -249,12 +250,20 @@ async fn services_share_no_address_and_no_port() {
 }
 
 #[tokio::test]
-async fn an_old_version_must_list_again() {
+async fn a_new_server_goes_on_from_the_store() {
     let s = Server::start().await;
+    let made = s.create("cm", "default", config_map("a", json!({}))).await.unwrap();
+    let again = s.another().await;
+    let transport = again.transport(User::new("admin", &["system:masters"]));
     let mut spec = WatchSpec::all(by_any_name("cm").unwrap().gvr());
+    let mut events = transport.watch(spec.clone()).await.unwrap();
+    let first = events.next().await.unwrap().unwrap();
+    assert_eq!(first.object.value().unwrap(), made);
+    // What happened before it began it does not know any more.
     spec.initial_events = false;
     spec.resource_version = Some(1);
-    let error = s.transport.watch(spec).await.err().unwrap();
+    let error = transport.watch(spec).await.err().unwrap();
     assert!(error.is_expired());
     assert!(error.to_string().starts_with("too old resource version: 1 ("), "{error}");
+    again.close();
 }

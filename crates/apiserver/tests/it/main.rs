@@ -3,4 +3,5 @@
 mod http;
 mod kubectl;
 mod local;
+mod node;
 mod server;

@@ -39,16 +39,7 @@ impl Server {
             .unwrap();
         let admin = authority.issue_client("admin", Some("system:masters"), now).unwrap();
         let store: Arc<dyn Store> = Arc::new(memory::open(History::default()).unwrap());
-        let server = ApiServer::open(Options {
-            store: Arc::clone(&store),
-            clock: Arc::new(SystemClock),
-            service_cidr: "10.96.0.0/16".parse().unwrap(),
-            node_ports: 30000..=32767,
-            token_key: admin.key.clone(),
-            issuer: "https://kubernetes.default.svc.cluster.local".into(),
-        })
-        .await
-        .unwrap();
+        let server = open(&store, &admin).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         server.bootstrap(address).await.unwrap();
@@ -57,6 +48,11 @@ impl Server {
         let transport = server.transport(User::new("admin", &["system:masters"]));
         let directory = tempfile::tempdir().unwrap();
         Self { server, store, address, authority, admin, transport, directory }
+    }
+
+    /// A second server on the same store.
+    pub(crate) async fn another(&self) -> Arc<ApiServer> {
+        open(&self.store, &self.admin).await
     }
 
     /// TLS as a client with a certificate, or without one.
@@ -144,4 +140,17 @@ impl Server {
         let request = self.request(Verb::Update, plural, namespace, &name);
         self.call(request.body(Body::Object(object))).await
     }
+}
+
+async fn open(store: &Arc<dyn Store>, key: &Pair) -> Arc<ApiServer> {
+    ApiServer::open(Options {
+        store: Arc::clone(store),
+        clock: Arc::new(SystemClock),
+        service_cidr: "10.96.0.0/16".parse().unwrap(),
+        node_ports: 30000..=32767,
+        token_key: key.key.clone(),
+        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+    })
+    .await
+    .unwrap()
 }

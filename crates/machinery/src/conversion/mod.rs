@@ -30,6 +30,11 @@ pub struct Legacy {
     convert: fn(&mut Value) -> Vec<String>,
 }
 
+/// Every old version, of kinds that are served and of others.
+pub fn all() -> &'static [Legacy] {
+    TABLE
+}
+
 /// The old version that a path names.
 pub fn legacy(group: &str, version: &str, plural: &str) -> Option<&'static Legacy> {
     TABLE.iter().find(|l| l.group == group && l.version == version && l.plural == plural)

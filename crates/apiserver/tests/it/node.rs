@@ -1,0 +1,59 @@
+//! A node that only pretends: logs of two lines, and a shell that knows `echo`, `cat` and `exit`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use onggi_client::node::{
+    Duplex, ExecRequest, ExitStatus, LogRequest, NodeConnector, NodeError, NodeServer, PodRef,
+    Streams,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+pub(crate) struct FakeNode;
+
+#[async_trait]
+impl NodeConnector for FakeNode {
+    async fn node(&self, name: &str) -> Result<Arc<dyn NodeServer>, NodeError> {
+        if name == "n1" { Ok(Arc::new(Self)) } else { Err(NodeError::Unreachable(name.into())) }
+    }
+}
+
+#[async_trait]
+impl NodeServer for FakeNode {
+    async fn logs(
+        &self,
+        request: LogRequest,
+    ) -> Result<BoxStream<'static, Result<Bytes, NodeError>>, NodeError> {
+        let lines = [format!("{} one\n", request.container), "two\n".to_owned()];
+        Ok(stream::iter(lines).map(|line| Ok(Bytes::from(line))).boxed())
+    }
+
+    async fn exec(&self, request: ExecRequest, io: Streams) -> Result<ExitStatus, NodeError> {
+        let mut stdout = io.stdout.unwrap();
+        match request.command[0].as_str() {
+            "echo" => stdout.write_all(request.command[1..].join(" ").as_bytes()).await.unwrap(),
+            "cat" => {
+                let mut text = String::new();
+                io.stdin.unwrap().read_to_string(&mut text).await.unwrap();
+                stdout.write_all(text.as_bytes()).await.unwrap();
+            }
+            "exit" => {
+                io.stderr.unwrap().write_all(b"as asked\n").await.unwrap();
+                return Ok(ExitStatus(request.command[1].parse().unwrap()));
+            }
+            other => return Err(NodeError::Failed(format!("{other}: not found"))),
+        }
+        Ok(ExitStatus(0))
+    }
+
+    async fn attach(&self, mut request: ExecRequest, io: Streams) -> Result<ExitStatus, NodeError> {
+        request.command = vec!["echo".into(), "attached".into()];
+        self.exec(request, io).await
+    }
+
+    async fn port_forward(&self, _: PodRef, _: u16, _: Box<dyn Duplex>) -> Result<(), NodeError> {
+        Err(NodeError::Failed("no ports".into()))
+    }
+}
