@@ -15,7 +15,9 @@
 pub mod archive;
 pub mod body;
 pub mod build;
+pub mod client;
 pub mod error;
+pub mod http;
 pub mod login;
 pub mod progress;
 pub mod reference;

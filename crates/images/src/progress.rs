@@ -58,6 +58,11 @@ impl Progress {
         Self(Some(sender))
     }
 
+    /// Whether somebody listened and went away.
+    pub fn is_gone(&self) -> bool {
+        self.0.as_ref().is_some_and(mpsc::Sender::is_closed)
+    }
+
     /// Tells, from asynchronous code.
     pub async fn tell(&self, event: Event) {
         if let Some(sender) = &self.0 {

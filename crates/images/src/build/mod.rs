@@ -265,6 +265,9 @@ impl Build<'_> {
     }
 
     fn step(&mut self, state: &mut State, n: usize, step: &Step) -> Result<()> {
+        if self.progress.is_gone() {
+            return Err(Error::invalid("the build was given up: nobody listens any more"));
+        }
         let globals = self.global_args()?;
         // A value of its own hides the global one, not what was given.
         let given = |name: &str, has_default: bool| {
@@ -478,7 +481,7 @@ impl Build<'_> {
             self.store.put(&to_json("the manifest", &manifest)?, OCI_MANIFEST, self.pins)?;
         let mut names = self.request.tags.clone();
         if names.is_empty() {
-            // Found by its id alone; `latest` of a name that says so.
+            // Without a name nothing is kept.
             names.push(
                 format!(
                     "onggi.local/untagged:{}",

@@ -4,6 +4,7 @@
 
 mod archive;
 mod build;
+mod socket;
 mod store;
 mod support;
 mod transfer;
