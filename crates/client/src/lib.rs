@@ -9,18 +9,26 @@
 //! [`Client`] and says what it did with an event [`Recorder`](events::Recorder).
 
 mod client;
+pub mod events;
+pub mod exec;
+pub mod http;
 pub mod informer;
 mod key;
+pub mod kubeconfig;
 pub mod node;
 pub mod queue;
+pub mod resolve;
 pub mod testing;
+pub mod tls;
 pub mod transport;
 pub mod typed;
 
+pub use crate::http::HttpTransport;
 pub use client::{Client, Deleted, Patch};
 pub use informer::{Cache, Change, Index, Project, SharedInformers, Source, Stopped, Subscription};
 pub use key::ObjectKey;
 pub use queue::{Next, WorkQueue};
+pub use tls::{Config, ConfigError, Token};
 pub use transport::{
     Body, Error, EventStream, EventType, ListMeta, ListOptions, PatchKind, Request, Response,
     Transport, WatchEvent, WatchSpec, WriteOptions,
