@@ -16,7 +16,8 @@ use super::{Applied, Proxy};
 impl Proxy {
     /// Follows the API until the shutdown; leaves the kernel's maps as they are then, so that
     /// connections outlive us. [`Proxy::applied`] counts in revisions of the EndpointSlices: who
-    /// withdrew an endpoint waits for the revision of that write.
+    /// withdrew an endpoint waits for the revision of that write. (A Service made just before may
+    /// come a moment later: the two are watched apart.)
     pub async fn run(
         &self,
         node: &str,

@@ -11,7 +11,7 @@ use onggi_net::proxy::{Backends, Desired, Frontend, Name, Protocol, slots::Slots
 use onggi_net::{Instance, NodeNetwork, Options};
 use onggi_node_api::PodNetwork;
 use onggi_sys::netlink::NetNs;
-use onggi_sys::netlink::route::{Changes, Link, Route, RouteSocket};
+use onggi_sys::netlink::route::{Address, Changes, Link, Route, RouteSocket, Veth};
 use onggi_sys::nft::Nft;
 
 /// Nothing here takes so long unless it hangs.
@@ -90,6 +90,32 @@ pub(crate) fn set_loopback_up() {
 }
 
 impl Lab {
+    /// Another machine, 192.0.2.2, on a link to the node, 192.0.2.1. It knows no pods.
+    pub(crate) fn outside(&self) -> Pod {
+        let netns = NetNs::new().unwrap();
+        let mut node = RouteSocket::open().unwrap();
+        let mut changes = Changes::default();
+        changes.veth(&Veth {
+            name: "uplink",
+            mac: [2, 0, 0, 0, 0, 1],
+            peer: "eth0",
+            peer_mac: [2, 0, 0, 0, 0, 2],
+            peer_netns: netns.as_fd(),
+            mtu: 1500,
+        });
+        node.commit(changes).unwrap();
+        let join = |socket: &mut RouteSocket, name: &str, last: u8| {
+            let interface = socket.link(name).unwrap().unwrap().index;
+            let address = Ipv4Addr::new(192, 0, 2, last);
+            let mut changes = Changes::default();
+            changes.up(interface).address(&Address { interface, address, prefix: 24 });
+            socket.commit(changes).unwrap();
+        };
+        join(&mut node, "uplink", 1);
+        netns.run(|| join(&mut RouteSocket::open().unwrap(), "eth0", 2)).unwrap();
+        Pod { netns, address: Ipv4Addr::new(192, 0, 2, 2), interface: "uplink".into() }
+    }
+
     pub(crate) async fn pod(&self, sandbox: &str) -> Pod {
         let netns = NetNs::new().unwrap();
         let fd = netns.as_fd().try_clone_to_owned().unwrap();
@@ -153,10 +179,11 @@ pub(crate) fn ask_udp(socket: &UdpSocket, address: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }
 
+/// Name of the Service, address (none: a node port), protocol, port, slots, endpoints.
+pub(crate) type Row<'a> = (&'a str, Option<&'a str>, Protocol, u16, Slots, Vec<SocketAddrV4>);
+
 /// Services by name: frontends and endpoints.
-pub(crate) fn desired(
-    services: &[(&str, Option<&str>, Protocol, u16, Slots, Vec<SocketAddrV4>)],
-) -> Desired {
+pub(crate) fn desired(services: &[Row<'_>]) -> Desired {
     let mut plans = BTreeMap::<Name, BTreeMap<Frontend, Backends>>::new();
     for (name, address, protocol, port, slots, endpoints) in services {
         let address = address.map(|address| address.parse().unwrap());

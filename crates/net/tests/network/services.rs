@@ -105,6 +105,31 @@ fn a_node_port_answers_everywhere() {
 }
 
 #[test]
+fn the_world_sees_the_node_and_pods_see_the_world() {
+    in_node(|lab| async move {
+        let outside = lab.outside();
+        let (a, b) = (lab.pod("a").await, lab.pod("b").await);
+        outside.serve(80, "world");
+        b.serve(8080, "b");
+        // A pod goes out with the node's address there.
+        assert_eq!(a.ask("192.0.2.2:80").unwrap(), "world 192.0.2.1");
+        let proxy = Proxy::new(lab.network.clone());
+        let services = desired(&[
+            ("s", None, Tcp, 30080, Slots::Random(1), vec![b.endpoint(8080)]),
+            ("w", None, Tcp, 30081, Slots::Random(1), vec![outside.endpoint(80)]),
+            ("v", VIP, Tcp, 80, Slots::Random(1), vec![outside.endpoint(80)]),
+        ]);
+        proxy.apply(&services, 1).await.unwrap();
+        // A pod of this node sees who asks.
+        assert_eq!(outside.ask("192.0.2.1:30080").unwrap(), "b 192.0.2.2");
+        // Elsewhere the answer must come back this way.
+        assert_eq!(outside.ask("192.0.2.1:30081").unwrap(), "world 192.0.2.1");
+        assert_eq!(a.ask("10.96.0.7:80").unwrap(), "world 192.0.2.1");
+        assert_eq!(ask("10.96.0.7:80").unwrap(), "world 192.0.2.1");
+    });
+}
+
+#[test]
 fn a_taken_node_port_is_named_and_tried_again() {
     in_node(|lab| async move {
         let b = lab.pod("b").await;
@@ -265,6 +290,11 @@ fn the_api_is_followed() {
         let (a, b) = (lab.pod("a").await, lab.pod("b").await);
         b.serve(8080, "b");
         let api = FakeApi::new();
+        // First, since the revision that is waited for counts EndpointSlices.
+        api.put(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "s", "namespace": "d"},
+            "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http", "port": 80}]}}))
+            .unwrap();
         let shutdown = Shutdown::new();
         let informers = SharedInformers::new(api.transport(), shutdown.clone());
         let proxy = Arc::new(Proxy::new(lab.network.clone()));
@@ -272,10 +302,6 @@ fn the_api_is_followed() {
             let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
             async move { proxy.run("n1", &informers, shutdown).await }
         });
-        api.put(json!({"apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "s", "namespace": "d"},
-            "spec": {"clusterIP": "10.96.0.7", "ports": [{"name": "http", "port": 80}]}}))
-            .unwrap();
         let slice = |ready: bool| {
             json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
                 "metadata": {"name": "s-1", "namespace": "d",
