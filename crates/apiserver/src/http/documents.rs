@@ -157,7 +157,7 @@ fn discovery(
 ) -> Result<Response<Body>, Status> {
     let mut response = Response::new(full(document.bytes.clone()));
     let same =
-        request.headers().get(header::IF_NONE_MATCH).is_some_and(|etag| etag == &document.etag);
+        request.headers().get(header::IF_NONE_MATCH).is_some_and(|etag| *etag == document.etag);
     if same {
         response = Response::new(full(""));
         *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use onggi_apiserver::{ApiServer, Options, User};
 use onggi_base::SystemClock;
 use onggi_base::pki::{Authority, Pair, client_config, server_config};
-use onggi_client::{Body, Error, Request, Response, Transport};
+use onggi_client::{Body, Error, EventType, Request, Response, Transport, WatchSpec};
 use onggi_machinery::resource::{self, Verb};
 use onggi_store::{History, Store, memory};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 /// Ends with the value.
@@ -46,6 +47,7 @@ impl Server {
         let tls = Arc::new(server_config(&pair, authority.certificate()).unwrap());
         tokio::spawn(Arc::clone(&server).serve(listener, tls));
         let transport = server.transport(User::new("admin", &["system:masters"]));
+        tokio::spawn(accounts(Arc::clone(&transport)));
         let directory = tempfile::tempdir().unwrap();
         Self { server, store, address, authority, admin, transport, directory }
     }
@@ -153,4 +155,20 @@ async fn open(store: &Arc<dyn Store>, key: &Pair) -> Arc<ApiServer> {
     })
     .await
     .unwrap()
+}
+
+/// Stands in for the service account controller.
+async fn accounts(transport: Arc<dyn Transport>) {
+    let resource = |plural: &str| resource::by_any_name(plural).unwrap().gvr();
+    let mut spaces = transport.watch(WatchSpec::all(resource("ns"))).await.unwrap();
+    while let Some(Ok(event)) = spaces.next().await {
+        if event.kind == EventType::Added {
+            let account = json!({
+                "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"},
+            });
+            let request = Request::new(Verb::Create, resource("sa"), &event.object.head().name, "");
+            // It may be there already.
+            let _ = transport.call(request.body(Body::Object(account))).await;
+        }
+    }
 }
