@@ -5,9 +5,9 @@ use onggi_node_api::{Image, PullProgress};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-/// Something happened.
+/// Something happened: `{"step":{…}}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub enum Event {
     /// A build step begins: `Step 2/5 : COPY . .`.
     Step {

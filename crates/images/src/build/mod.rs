@@ -481,7 +481,7 @@ impl Build<'_> {
             self.store.put(&to_json("the manifest", &manifest)?, OCI_MANIFEST, self.pins)?;
         let mut names = self.request.tags.clone();
         if names.is_empty() {
-            // Without a name nothing is kept.
+            // Without any name it would be collected at once.
             names.push(
                 format!(
                     "onggi.local/untagged:{}",

@@ -1,5 +1,6 @@
 //! Tests of the store, the unpacker, archives, registries and the builder.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests too.
 #![allow(unreachable_pub)] // One binary: nothing is reachable from outside.
 
 mod archive;

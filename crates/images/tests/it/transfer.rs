@@ -134,7 +134,7 @@ async fn push_then_pull() {
     let (sender, mut counters) = tokio::sync::mpsc::channel(256);
     let pulled = there.pull_image(&name, Vec::new(), Some(sender)).await.unwrap();
     assert_eq!(pulled.id, pushed.id().to_string());
-    assert_eq!(pulled.repo_tags, [name.clone()]);
+    assert_eq!(pulled.repo_tags, std::slice::from_ref(&name));
     assert_eq!(pulled.repo_digests, [format!("{}/shop/product@{}", server.address, pushed.digest)]);
     let mut phases = std::collections::BTreeSet::new();
     while let Some(counter) = counters.recv().await {
@@ -147,6 +147,10 @@ async fn push_then_pull() {
     let asked = server.manifests.load(Ordering::SeqCst);
     there.pull_image(&pulled.repo_digests[0], Vec::new(), None).await.unwrap();
     assert_eq!(server.manifests.load(Ordering::SeqCst), asked);
+    // By name too, without the C library's look-up.
+    let local = name.replace("127.0.0.1", "localhost");
+    assert_eq!(there.pull_image(&local, Vec::new(), None).await.unwrap().id, pulled.id);
+    there.remove_image(&local).await.unwrap();
     there.remove_image(&name).await.unwrap();
     there.remove_image(&name).await.unwrap();
     assert!(there.list_images().await.unwrap().is_empty());
