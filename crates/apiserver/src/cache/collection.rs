@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use super::{REGISTRY, Selection, too_old};
 
-/// How many changes of a kind are kept for watchers to catch up.
-const MAX_CHANGES: usize = 8192;
+/// How many changes of a kind are kept for watchers to catch up: at least these, and as many as
+/// there are objects, so that one round over all of them does not send everybody back to a list.
+const MIN_CHANGES: usize = 1024;
 /// How many bytes of objects these may hold.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -131,7 +132,8 @@ impl Collection {
         let change = Arc::new(Change { event, object, previous, left: OnceLock::new() });
         state.bytes += change.size();
         state.changes.push_back(change);
-        while state.changes.len() > MAX_CHANGES || state.bytes > MAX_BYTES {
+        let most = state.objects.len().max(MIN_CHANGES);
+        while state.changes.len() > most || state.bytes > MAX_BYTES {
             let Some(gone) = state.changes.pop_front() else { break };
             state.bytes -= gone.size();
             state.oldest = gone.revision();

@@ -43,6 +43,10 @@ pub(crate) type Incomings = http::Request<Incoming>;
 /// How long a request may take that is no stream.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How many requests may be handled at once; streams that have begun do not count. As in
+/// kube-apiserver, whoever is in `system:masters` is let through.
+const MAX_IN_FLIGHT: u64 = 1000;
+
 /// Counts for `/metrics`.
 #[derive(Default)]
 pub(crate) struct Gauges {
@@ -112,6 +116,11 @@ async fn route(
     request: Incomings,
 ) -> Result<Response<Body>, Status> {
     let user = authn::from_request(&server.registry, peer, request.headers())?;
+    let busy = server.gauges.in_flight.load(Ordering::Relaxed) > MAX_IN_FLIGHT;
+    if busy && !user.is_in("system:masters") {
+        let text = "too many requests, please try again later.";
+        return Err(Status::too_many_requests(text, 1));
+    }
     let info = Info::parse(request.method(), request.uri())?;
     let place = match &info.place {
         Place::Path => {

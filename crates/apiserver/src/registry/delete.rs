@@ -248,3 +248,71 @@ fn finalizers(old: &Value, propagation: &str) -> Vec<String> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onggi_machinery::resource::by_any_name;
+
+    const NOW: i64 = 1_000_000;
+
+    /// `expected` is `remove`, `nothing`, or finalizers, grace and seconds until the end.
+    fn check(kind: &str, object: Value, options: DeleteOptions, expected: &str) {
+        let hooks = rest::hooks(by_any_name(kind).unwrap());
+        let now = jiff::Timestamp::from_second(NOW).unwrap();
+        let found = match plan(&object, &options, hooks, now) {
+            Plan::Remove => "remove".to_owned(),
+            Plan::Nothing => "nothing".to_owned(),
+            Plan::Mark(new) => {
+                let metadata = &new["metadata"];
+                let names = metadata["finalizers"].as_array().into_iter().flatten();
+                let names: Vec<&str> = names.filter_map(Value::as_str).collect();
+                let end: jiff::Timestamp =
+                    metadata["deletionTimestamp"].as_str().unwrap().parse().unwrap();
+                let grace = &metadata["deletionGracePeriodSeconds"];
+                format!("{} {grace} {}", names.join("+"), end.as_second() - NOW)
+            }
+        };
+        assert_eq!(found, expected, "{object} {options:?}");
+    }
+
+    #[test]
+    fn what_a_delete_does() {
+        let none = DeleteOptions::default;
+        let grace = |seconds| DeleteOptions { grace: Some(seconds), ..none() };
+        let policy = |text: &str| DeleteOptions { propagation: text.into(), ..none() };
+        let held = json!({"metadata": {"finalizers": ["a/b"]}});
+        check("cm", json!({"metadata": {}}), none(), "remove");
+        check("cm", held.clone(), none(), "a/b 0 0");
+        check("cm", held, policy("Orphan"), "a/b+orphan 0 0");
+        check("cm", json!({"metadata": {}}), policy("Foreground"), "foregroundDeletion 0 0");
+        let foreground = json!({"metadata": {"finalizers": ["foregroundDeletion"]}});
+        check("cm", foreground.clone(), policy("Background"), "remove");
+        check("cm", foreground, none(), "foregroundDeletion 0 0");
+
+        let pod = |spec: Value| json!({"metadata": {}, "spec": spec});
+        let bound = pod(json!({"nodeName": "n", "terminationGracePeriodSeconds": 5}));
+        check("pods", pod(json!({})), none(), "remove");
+        check("pods", pod(json!({"nodeName": "n"})), none(), " 30 30");
+        check("pods", bound.clone(), none(), " 5 5");
+        check("pods", bound.clone(), grace(60), " 60 60");
+        check("pods", bound.clone(), grace(-1), " 1 1");
+        check("pods", bound, grace(0), "remove");
+        let ended = json!({"metadata": {}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
+        check("pods", ended, none(), "remove");
+        // Begun ten seconds ago with thirty: only a shorter time changes it.
+        let end = rfc3339(jiff::Timestamp::from_second(NOW + 20).unwrap());
+        let ending = json!({
+            "metadata": {"deletionTimestamp": end, "deletionGracePeriodSeconds": 30},
+            "spec": {"nodeName": "n"},
+        });
+        check("pods", ending.clone(), none(), "nothing");
+        check("pods", ending.clone(), grace(60), "nothing");
+        check("pods", ending.clone(), grace(15), " 15 5");
+        check("pods", ending, grace(0), "remove");
+
+        let space = json!({"metadata": {}, "spec": {"finalizers": ["kubernetes"]}});
+        check("ns", space, none(), " 0 0");
+        check("ns", json!({"metadata": {}, "spec": {}}), none(), "remove");
+    }
+}

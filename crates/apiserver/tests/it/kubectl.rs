@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
 use crate::node::FakeNode;
@@ -165,6 +165,28 @@ async fn waits_and_watches() {
     assert!(k.run("api-resources").await.contains("deployments"));
     assert!(k.run("explain deployment.spec.replicas").await.contains("FIELD: replicas <integer>"));
     assert!(k.run("cluster-info").await.contains("is running at"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_prints_one_table() {
+    let Some(k) = Kubectl::start().await else { return };
+    k.run("create configmap first").await;
+    let mut child = Command::new("kubectl")
+        .args(["get", "configmaps", "-w"])
+        .env("KUBECONFIG", k.server.kubeconfig())
+        .env("HOME", k.home.path())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = async || lines.next_line().await.unwrap().unwrap();
+    assert!(next().await.starts_with("NAME    DATA   AGE"));
+    assert!(next().await.starts_with("first   0      "));
+    k.run("create configmap second --from-literal=a=1").await;
+    assert!(next().await.starts_with("second   1      "));
+    k.run("delete configmap first").await;
+    assert!(next().await.starts_with("first    0      "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
