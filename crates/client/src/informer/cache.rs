@@ -140,7 +140,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
     }
 
     /// Waits until an own write to this collection, answered with `revision`, is in the cache, so
-    /// that a controller never acts twice on the same cause.
+    /// that a controller never acts twice on the same cause. What the informer's selectors leave
+    /// out does not reach it, so wait only for objects that they select.
     pub async fn caught_up(&self, revision: u64) -> Result<(), Stopped> {
         self.wait(|progress| progress.synced && progress.revision >= revision).await
     }

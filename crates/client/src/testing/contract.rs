@@ -210,6 +210,8 @@ impl Contract {
         assert_eq!(self.names("app").await, ["l1", "l2"]);
         assert_eq!(self.names("app!=a,app").await, ["l2"]);
         assert_eq!(self.names("app,!tier").await, ["l2"]);
+        assert_eq!(self.names("app in (a,c)").await, ["l1"]);
+        assert_eq!(self.names("app,app notin (a)").await, ["l2"]);
         let mut request = Request::new(Verb::List, config_maps(), "", "");
         request.list.field_selector =
             format!("metadata.name=l2,metadata.namespace={}", self.namespace);
@@ -294,6 +296,14 @@ impl Contract {
         let spec =
             self.client.patch(&resource, &self.namespace, "d", Patch::merge(other)).await.unwrap();
         assert_eq!(spec.head().generation, 2);
+        let containers = json!([{"name": "c", "image": "j"}, {"name": "d", "image": "k"}]);
+        let strategic = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+        let strategic = Patch::strategic(strategic);
+        let merged = self.client.patch(&resource, &self.namespace, "d", strategic).await.unwrap();
+        let merged = merged.value().unwrap();
+        let containers = merged["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+        let images: Vec<_> = containers.iter().map(|c| c["image"].as_str().unwrap()).collect();
+        assert_eq!(images, ["j", "k"]);
         let value = spec.value().unwrap();
         assert_eq!(
             (&value["spec"]["replicas"], &value["status"]["replicas"]),

@@ -23,8 +23,7 @@ use crate::transport::{
 
 /// A [`Transport`] to nothing but itself. A cheap handle.
 ///
-/// Strategic merge and server-side apply are taken as a merge patch; label selectors in their
-/// simple forms; every list is whole.
+/// Server-side apply is taken as a merge patch, and every list is whole.
 #[derive(Clone)]
 pub struct FakeApi {
     shared: Arc<Shared>,

@@ -1,38 +1,17 @@
-//! Which objects a list or watch of the fake shows: namespace, labels and fields, in the simple
-//! forms `key=value`, `key!=value`, `key`, `!key`, `key in (a,b)` left out.
+//! Which objects a list or watch of the fake shows: namespace, labels and fields.
 
-use onggi_api::{Head, Object, Status};
+use onggi_api::{Object, Status};
 use onggi_machinery::resource::Resource;
+use onggi_machinery::selector::{FieldSelector, LabelSelector, SelectorError};
 
 use crate::transport::Error;
 
-#[derive(Debug, Clone)]
 pub(super) struct Selection {
     namespace: String,
-    terms: Vec<Term>,
-}
-
-#[derive(Debug, Clone)]
-struct Term {
-    field: Field,
-    wanted: Wanted,
-}
-
-#[derive(Debug, Clone)]
-enum Field {
-    Label(String),
-    Name,
-    Namespace,
-    /// A place in [`Head::fields`].
-    Row(usize),
-}
-
-#[derive(Debug, Clone)]
-enum Wanted {
-    Is(String),
-    IsNot(String),
-    Present,
-    Absent,
+    labels: LabelSelector,
+    fields: FieldSelector,
+    /// The names of [`onggi_api::Head::fields`].
+    names: &'static [&'static str],
 }
 
 impl Selection {
@@ -40,65 +19,28 @@ impl Selection {
         namespace: &str,
         labels: &str,
         fields: &str,
-        row: Option<&Resource>,
+        row: Option<&'static Resource>,
     ) -> Result<Self, Error> {
-        let mut terms = Vec::new();
-        for text in labels.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let (key, wanted) = term(text);
-            if key.contains(['(', ')', ' ']) {
-                let text = format!("the fake server knows no label selector {text:?}");
-                return Err(Status::bad_request(text).into());
-            }
-            terms.push(Term { field: Field::Label(key.to_owned()), wanted });
-        }
-        for text in fields.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let (key, wanted) = term(text);
-            let in_row = || row?.fields.iter().position(|field| *field == key).map(Field::Row);
-            let field = match key {
-                "metadata.name" => Some(Field::Name),
-                "metadata.namespace" => Some(Field::Namespace),
-                _ => in_row(),
-            };
-            let field = field
-                .ok_or_else(|| Status::bad_request(format!("field label not supported: {key}")))?;
-            terms.push(Term { field, wanted });
-        }
-        Ok(Self { namespace: namespace.to_owned(), terms })
+        let refused = |SelectorError(text)| Error::from(Status::bad_request(text));
+        let names = row.map_or(&[][..], |row| row.fields);
+        let fields = FieldSelector::parse(fields).map_err(refused)?;
+        fields.check(names).map_err(refused)?;
+        let labels = LabelSelector::parse(labels).map_err(refused)?;
+        Ok(Self { namespace: namespace.to_owned(), labels, fields, names })
     }
 
     pub(super) fn shows(&self, object: &Object) -> bool {
         let head = object.head();
-        (self.namespace.is_empty() || self.namespace == head.namespace)
-            && self.terms.iter().all(|term| term.shows(head))
-    }
-}
-
-impl Term {
-    fn shows(&self, head: &Head) -> bool {
-        let found = match &self.field {
-            Field::Label(key) => head.labels.get(key).map(String::as_str),
-            Field::Name => Some(head.name.as_str()),
-            Field::Namespace => Some(head.namespace.as_str()),
-            Field::Row(place) => Some(head.fields.get(*place).map_or("", String::as_str)),
+        let field = |name: &str| match name {
+            "metadata.name" => head.name.as_str(),
+            "metadata.namespace" => head.namespace.as_str(),
+            _ => {
+                let place = self.names.iter().position(|field| *field == name);
+                place.and_then(|place| head.fields.get(place)).map_or("", String::as_str)
+            }
         };
-        match &self.wanted {
-            Wanted::Is(value) => found == Some(value),
-            Wanted::IsNot(value) => found != Some(value),
-            Wanted::Present => found.is_some(),
-            Wanted::Absent => found.is_none(),
-        }
-    }
-}
-
-fn term(text: &str) -> (&str, Wanted) {
-    if let Some((key, value)) = text.split_once("!=") {
-        return (key.trim(), Wanted::IsNot(value.trim().to_owned()));
-    }
-    if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-        return (key.trim(), Wanted::Is(value.trim().to_owned()));
-    }
-    match text.strip_prefix('!') {
-        Some(key) => (key.trim(), Wanted::Absent),
-        None => (text, Wanted::Present),
+        (self.namespace.is_empty() || self.namespace == head.namespace)
+            && self.labels.matches(&head.labels)
+            && self.fields.matches_by(field)
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use onggi_api::object::{encode, metadata_mut};
-use onggi_api::status::Details;
+use onggi_api::status::{Details, reason};
 use onggi_api::{GroupVersionResource, Object, Status};
+use onggi_machinery::patch::{self, PatchType};
 use onggi_machinery::resource::{Resource, Verb, by_gvr};
 use onggi_machinery::value::{i64_at, is_set, list_at, str_at};
 use serde_json::{Value, json};
@@ -281,25 +282,25 @@ impl State {
 
     fn patch(&mut self, request: Request, key: &ObjectKey, now: &str) -> Result<Response, Error> {
         let Body::Patch(kind, bytes) = request.body else { return Err(no_body()) };
-        let patch: Value = serde_json::from_slice(&bytes)
-            .map_err(|e| Status::bad_request(format!("the patch cannot be read: {e}")))?;
         let Some(old) = self.find(&request.resource, key) else {
             if kind != PatchKind::Apply {
                 return self.existing(&request.resource, key).map(response);
             }
-            let (verb, body) = (Verb::Create, Body::Object(patch));
+            let whole = serde_json::from_slice(&bytes)
+                .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+            let (verb, body) = (Verb::Create, Body::Object(whole));
             return self.create(Request { verb, body, ..request }, now);
         };
         let mut value = old.value()?;
-        match kind {
-            PatchKind::Json => {
-                let patch: json_patch::Patch = serde_json::from_value(patch)
-                    .map_err(|e| Status::bad_request(format!("the patch cannot be read: {e}")))?;
-                json_patch::patch(&mut value, &patch)
-                    .map_err(|e| Status::failure(422, "Invalid", e.to_string()))?;
-            }
-            _ => json_patch::merge(&mut value, &patch),
-        }
+        let kind = match kind {
+            PatchKind::Json => PatchType::Json,
+            PatchKind::Merge | PatchKind::Apply => PatchType::Merge,
+            PatchKind::Strategic => PatchType::Strategic,
+        };
+        let schema = row_of(&request.resource)
+            .and_then(|row| onggi_api::schema::of(row.group, row.version, row.kind));
+        patch::apply(kind, schema, &mut value, &bytes)
+            .map_err(|e| Status::failure(e.code(), reason_of(e.code()), e.to_string()))?;
         let place = (&request.resource, key, request.subresource.as_str());
         self.write(place, value, request.write.dry_run)
     }
@@ -410,6 +411,10 @@ fn key_of(object: &Value) -> ObjectKey {
 
 fn response(object: Arc<Object>) -> Response {
     Response::Object { object, created: false, warnings: Vec::new() }
+}
+
+fn reason_of(code: u16) -> &'static str {
+    if code == 422 { reason::INVALID } else { reason::BAD_REQUEST }
 }
 
 fn no_body() -> Error {
