@@ -1,0 +1,3 @@
+//! faults
+use crate::Test;
+pub(crate) const TESTS: &[Test] = &[];

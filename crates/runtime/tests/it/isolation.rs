@@ -1,0 +1,3 @@
+//! isolation
+use crate::Test;
+pub(crate) const TESTS: &[Test] = &[];
