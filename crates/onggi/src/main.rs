@@ -1,3 +1,54 @@
-//! The binary: arguments, signals, `demo`.
+//! The binary: arguments, signals, `up`, `down`, `demo`.
 
-fn main() {}
+mod args;
+mod lifecycle;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    // The hidden roles come first: a shim must stay small and needs nothing of what follows.
+    let given: Vec<String> =
+        std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    match given.split_first() {
+        Some((role, rest)) if role == "shim" => return exit(onggi_runtime::shim::main(rest)),
+        Some((role, rest)) if role == "shop" => return shop(rest),
+        _ => {}
+    }
+    match run(Args::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(node) => lifecycle::up(&node.options()?),
+        Command::Down(down) => lifecycle::down(&down),
+        Command::Server(node) => lifecycle::server(node.options()?),
+        Command::Daemon { options } => lifecycle::daemon(&options),
+        Command::Kubeconfig(place) => lifecycle::kubeconfig(&place),
+    }
+}
+
+fn exit(code: i32) -> ExitCode {
+    u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+/// The sample application, which lives in this binary so that one file makes its image.
+fn shop(arguments: &[String]) -> ExitCode {
+    let service = arguments.first().map_or("", String::as_str);
+    match onggi_shop::run(service) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,7 +5,9 @@ pub mod binary;
 pub mod certificates;
 pub mod check;
 pub mod daemon;
+pub mod down;
 pub mod lock;
+pub mod node;
 pub mod options;
 pub mod paths;
 

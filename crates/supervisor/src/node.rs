@@ -1,0 +1,268 @@
+//! A node with its control plane in one process: what runs, in which order.
+//!
+//! Order matters in a few places only: the lock before anything is touched, the network before the
+//! listeners on its addresses, the API server before its clients. Everything else waits for what it
+//! needs by itself.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use onggi_apiserver::{ApiServer, User};
+use onggi_base::{Clock, Shutdown, SystemClock, Tasks};
+use onggi_client::SharedInformers;
+use onggi_client::kubeconfig::NewContext;
+use onggi_dns::Dns;
+use onggi_net::{NodeNetwork, Proxy};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::certificates::{self, Certificates};
+use crate::daemon::{Report, Reporter};
+use crate::options::Options;
+use crate::paths::Paths;
+use crate::{check, lock};
+
+/// How long components may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The port at which pods reach the API server's Service.
+const SERVICE_PORT: u16 = 443;
+
+/// The cluster's domain.
+pub const DOMAIN: &str = "cluster.local";
+
+/// Node ports, as in Kubernetes.
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
+
+/// Runs until SIGTERM or SIGINT, which leave the pods running, or [`crate::down::END_PODS`], which
+/// ends them first.
+pub async fn run(options: Options, reporter: Reporter) -> Result<(), Error> {
+    let started = start(options, &reporter).await;
+    let node = match started {
+        Ok(node) => node,
+        Err(error) => {
+            reporter.report(&Report::Failed(error.to_string()));
+            return Err(error);
+        }
+    };
+    reporter.report(&Report::Ready);
+    node.run().await
+}
+
+/// A started node.
+struct Node {
+    server: Arc<ApiServer>,
+    store: Arc<dyn onggi_store::Store>,
+    network: NodeNetwork,
+    tasks: Tasks,
+    _lock: lock::Lock,
+}
+
+async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
+    let paths = Paths::new(&options.data_dir)?;
+    paths.create()?;
+    let lock = lock::acquire(&paths.lock())?;
+    reporter.step("check the machine");
+    let problems = check::check(&options, &paths);
+    if !problems.is_empty() {
+        return Err(Error::Machine(problems));
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let network_options = check::network(&options, &paths)?;
+    let node_address = network_options.node_address();
+    let service_addresses = network_options.answered_here.clone();
+    let network = blocking(move || NodeNetwork::open(network_options)).await??;
+
+    reporter.step("start the API server");
+    let mut addresses = service_addresses.clone();
+    addresses.push(node_address);
+    let certificates = certificates::open(&paths, &options, &addresses)?;
+    let store_options = onggi_store::sqlite::Options::new(paths.store());
+    let store: Arc<dyn onggi_store::Store> =
+        Arc::new(blocking(move || onggi_store::sqlite::open(&store_options)).await??);
+    let server = ApiServer::open(onggi_apiserver::Options {
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+        service_cidr: options.service_cidr.to_string().parse().map_err(Error::Option)?,
+        node_ports: NODE_PORTS,
+        token_key: certificates.token_key.clone(),
+        issuer: format!("https://kubernetes.default.svc.{DOMAIN}"),
+    })
+    .await?;
+    let mut tasks = Tasks::new(Shutdown::new());
+    let advertise = SocketAddr::new(node_address.into(), options.listen.port());
+    listen(&mut tasks, &server, &certificates, &options, advertise).await?;
+    server.bootstrap(advertise).await?;
+    write_kubeconfig(&paths, &options, &certificates)?;
+
+    reporter.step("start the node");
+    start_network(&mut tasks, &server, &network, &options).await?;
+    Ok(Node { server, store, network, tasks, _lock: lock })
+}
+
+/// The API server answers at `--listen`, at its Service's address, and at the node's address in the
+/// pods' range, which is the Service's endpoint.
+async fn listen(
+    tasks: &mut Tasks,
+    server: &Arc<ApiServer>,
+    certificates: &Certificates,
+    options: &Options,
+    advertise: SocketAddr,
+) -> Result<(), Error> {
+    let mut addresses = vec![options.listen];
+    if !options.listen.ip().is_unspecified() {
+        addresses.push(advertise);
+    }
+    addresses
+        .extend(options.service_cidr.nth(1).map(|ip| SocketAddr::new(ip.into(), SERVICE_PORT)));
+    for address in addresses {
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+        let (server, tls) = (Arc::clone(server), Arc::clone(&certificates.server));
+        tasks.spawn("apiserver", |_| server.serve(listener, tls));
+    }
+    Ok(())
+}
+
+async fn start_network(
+    tasks: &mut Tasks,
+    server: &Arc<ApiServer>,
+    network: &NodeNetwork,
+    options: &Options,
+) -> Result<(), Error> {
+    let user = User::new("system:kube-proxy", &["system:authenticated"]);
+    let services = informers(server, tasks, user);
+    let proxy = Proxy::new(network.clone());
+    let name = options.node_name.clone();
+    tasks.spawn("proxy", |shutdown| async move { proxy.run(&name, &services, shutdown).await });
+
+    let Some(address) = options.dns_address() else { return Ok(()) };
+    let names = informers(server, tasks, User::new("system:dns", &["system:authenticated"]));
+    let dns = Dns::bind(
+        onggi_dns::Options {
+            listen: SocketAddr::new(address.into(), 53),
+            domain: DOMAIN.to_owned(),
+            upstream: onggi_dns::upstream::read(
+                onggi_dns::upstream::RESOLV_CONF.as_ref(),
+                &[IpAddr::from(address)],
+            ),
+        },
+        &names,
+    )
+    .await?;
+    tasks.spawn("dns", |shutdown| dns.run(shutdown));
+    Ok(())
+}
+
+fn informers(server: &Arc<ApiServer>, tasks: &Tasks, user: User) -> SharedInformers {
+    SharedInformers::new(server.transport(user), tasks.shutdown())
+}
+
+/// A context for the administrator; `onggi up` merges it into the user's own kubeconfig too.
+pub fn administrator(options: &Options, certificates: &Certificates) -> NewContext {
+    let ip = options.listen.ip();
+    let host = if ip.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { ip };
+    let url = format!("https://{}", SocketAddr::new(host, options.listen.port()));
+    NewContext::inline("onggi", &url, &certificates.ca, &certificates.admin)
+}
+
+fn write_kubeconfig(
+    paths: &Paths,
+    options: &Options,
+    certificates: &Certificates,
+) -> Result<(), Error> {
+    let path = paths.kubeconfig();
+    let text = administrator(options, certificates).to_yaml();
+    onggi_base::files::write_atomic(&path, text.as_bytes(), 0o600)
+        .map_err(|source| Error::File { path, source })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::Panicked(e.to_string()))
+}
+
+// === impl Node ===
+
+impl Node {
+    async fn run(self) -> Result<(), Error> {
+        let shutdown = self.tasks.shutdown();
+        let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+        let mut end_pods = signal(SignalKind::user_defined2()).map_err(Error::Signals)?;
+        let server = Arc::clone(&self.server);
+        let told = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = end_pods.recv() => {}
+                () = shutdown.cancelled() => {}
+            }
+            shutdown.cancel();
+            server.close();
+        };
+        let (ended, ()) = tokio::join!(self.tasks.run(GRACE), told);
+        self.network.drained().await;
+        self.store.close().await;
+        Ok(ended?)
+    }
+}
+
+/// Why a node does not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine lacks something, or something is taken.
+    #[error("this machine is not ready:{}", .0.iter().map(|p| format!("\n  - {p}")).collect::<String>())]
+    Machine(Vec<String>),
+    /// The data directory.
+    #[error(transparent)]
+    Paths(#[from] crate::paths::Error),
+    /// Another process has the data directory.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// Certificates.
+    #[error(transparent)]
+    Certificates(#[from] certificates::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] onggi_store::Error),
+    /// The API server.
+    #[error(transparent)]
+    ApiServer(#[from] onggi_apiserver::Error),
+    /// The node's network.
+    #[error(transparent)]
+    Network(#[from] onggi_net::Error),
+    /// The name server.
+    #[error(transparent)]
+    Dns(#[from] onggi_dns::Error),
+    /// A listener.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What happened.
+        source: std::io::Error,
+    },
+    /// An option.
+    #[error("{0}")]
+    Option(String),
+    /// A component ended too early.
+    #[error(transparent)]
+    Task(#[from] onggi_base::task::TaskFailed),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+    /// A part of ours panicked.
+    #[error("a blocking part panicked: {0}")]
+    Panicked(String),
+}
