@@ -10,6 +10,8 @@ pub mod lock;
 pub mod node;
 pub mod options;
 pub mod paths;
+pub mod socket;
+pub mod workloads;
 
 pub use options::Options;
 pub use paths::Paths;

@@ -21,6 +21,7 @@ use crate::certificates::{self, Certificates};
 use crate::daemon::{Report, Reporter};
 use crate::options::Options;
 use crate::paths::Paths;
+use crate::workloads::Workloads;
 use crate::{check, lock};
 
 /// How long components may take to end.
@@ -98,6 +99,10 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
 
     reporter.step("start the node");
     start_network(&mut tasks, &server, &network, &options).await?;
+    let workloads = Workloads::open(&paths, &network).await?;
+    let socket = crate::socket::bind(&paths.node_socket())?;
+    let images = workloads.images.clone();
+    tasks.spawn("node socket", |shutdown| crate::socket::serve(socket, images, shutdown));
     Ok(Node { server, store, network, tasks, _lock: lock })
 }
 
@@ -178,7 +183,7 @@ fn write_kubeconfig(
         .map_err(|source| Error::File { path, source })
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::Panicked(e.to_string()))
@@ -234,6 +239,15 @@ pub enum Error {
     /// The node's network.
     #[error(transparent)]
     Network(#[from] onggi_net::Error),
+    /// The images.
+    #[error(transparent)]
+    Images(#[from] onggi_images::Error),
+    /// The container runtime.
+    #[error("container runtime: {0}")]
+    Runtime(#[from] onggi_node_api::RuntimeError),
+    /// The node's socket.
+    #[error(transparent)]
+    Socket(#[from] crate::socket::Error),
     /// The name server.
     #[error(transparent)]
     Dns(#[from] onggi_dns::Error),
