@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::archive::is_index;
 use crate::progress::{Event, Progress, part};
-use crate::remote::{Remote, causes};
+use crate::remote::Remote;
 use crate::service::{Images, blocking};
 use crate::spec::{Descriptor, Index, Manifest, host_architecture, parse_json};
 use crate::store::Pins;
@@ -31,7 +31,7 @@ impl Images {
         }
         let mut refused = None;
         for login in logins {
-            let remote = Remote::new(reference, login, self.insecure())?;
+            let remote = Remote::new(reference, login, self.insecure(), false);
             match self.pull_from(&remote, reference, progress).await {
                 Err(e @ Error::Unauthorized { .. }) => refused = Some(e),
                 other => return other,
@@ -128,7 +128,7 @@ impl Images {
             return Ok(());
         }
         let broken = |e: &dyn std::error::Error| {
-            Error::Registry(format!("download of {digest} failed: {}", causes(e)))
+            Error::Registry(format!("download of {digest} failed: {e}"))
         };
         let mut stream = remote.blob(&blob.digest).await?;
         let (sender, mut chunks) = mpsc::channel::<bytes::Bytes>(16);
@@ -218,7 +218,7 @@ impl Images {
             some => some.iter().map(Some).collect(),
         };
         for login in logins {
-            let remote = Remote::new(reference, login, self.insecure())?;
+            let remote = Remote::new(reference, login, self.insecure(), true);
             match self.push_to(&remote, &image, progress).await {
                 Err(e @ Error::Unauthorized { .. }) => refused = Some(e),
                 Err(e) => return Err(e),
@@ -234,7 +234,7 @@ impl Images {
         image: &crate::store::StoredImage,
         progress: &Progress,
     ) -> Result<()> {
-        remote.log_in(true).await?;
+        remote.log_in().await?;
         let blobs: Vec<Descriptor> =
             image.manifest.layers.iter().chain([&image.manifest.config]).cloned().collect();
         futures::stream::iter(blobs)
@@ -265,7 +265,7 @@ impl Images {
                 counter.try_tell(Event::Part(part(&name, sent, size, "uploading")));
             },
         );
-        remote.push_blob(&blob.digest, blob.size, content).await?;
+        remote.push_blob(&blob.digest, blob.size, crate::body::stream(content)).await?;
         progress.tell(Event::Part(part(&digest, blob.size, blob.size, "done"))).await;
         Ok(())
     }
@@ -273,18 +273,7 @@ impl Images {
     /// Whether a login is good, asked of a registry without pulling.
     pub async fn check_login(&self, registry: &str, auth: &RegistryAuth) -> Result<()> {
         let reference: Reference = format!("{registry}/onggi/login:check").parse()?;
-        let remote = Remote::new(&reference, Some(auth), self.insecure())?;
-        remote.log_in(false).await?;
-        // A registry with Basic logins tells only when something is asked.
-        match remote.manifest(None).await {
-            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
-            // A token was given: the login is good, the repository that we made up is not ours.
-            Err(Error::Unauthorized { .. })
-                if reference.registry() == crate::reference::DEFAULT_REGISTRY =>
-            {
-                Ok(())
-            }
-            Err(e) => Err(e),
-        }
+        let remote = Remote::new(&reference, Some(auth), self.insecure(), false);
+        remote.log_in().await
     }
 }
