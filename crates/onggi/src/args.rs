@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Server(Node),
     /// Print the administrator's kubeconfig
     Kubeconfig(Place),
+    #[command(flatten)]
+    Images(crate::images::Verb),
     /// What `up` starts
     #[command(hide = true)]
     Daemon {

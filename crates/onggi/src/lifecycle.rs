@@ -121,6 +121,17 @@ fn serve(options: Options, reporter: Reporter) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Runs a verb of the command line on one thread.
+pub(crate) fn wait(
+    verb: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(verb)
+}
+
 /// Prints the administrator's kubeconfig.
 pub(crate) fn kubeconfig(place: &Place) -> anyhow::Result<ExitCode> {
     let path = Paths::new(&place.data_dir)?.kubeconfig();

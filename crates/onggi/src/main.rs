@@ -1,6 +1,7 @@
 //! The binary: arguments, signals, `up`, `down`, `demo`.
 
 mod args;
+mod images;
 mod lifecycle;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Server(node) => lifecycle::server(node.options()?),
         Command::Daemon { options } => lifecycle::daemon(&options),
         Command::Kubeconfig(place) => lifecycle::kubeconfig(&place),
+        Command::Images(verb) => lifecycle::wait(images::run(verb)),
     }
 }
 
