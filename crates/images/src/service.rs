@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::progress::{Event, Progress};
+use crate::remote::{Trust, tls_config};
 use crate::store::{Store, image_config};
 use crate::{Digest, Error, Reference, Result};
 
@@ -25,6 +26,8 @@ pub struct Options {
     pub root: PathBuf,
     /// Registries (`host` or `host:port`) that speak plain HTTP; loopback always does.
     pub insecure_registries: Vec<String>,
+    /// PEM files with authorities of private registries, beside the machine's.
+    pub certificate_authorities: Vec<PathBuf>,
 }
 
 /// The images of a node. Cheap to clone.
@@ -35,7 +38,7 @@ pub struct Images {
 
 struct Inner {
     store: Arc<Store>,
-    options: Options,
+    trust: Trust,
     /// Pulls under way. The logins are part of the key: nobody rides on another's.
     pulls: Mutex<HashMap<PullKey, Flight>>,
     fetching: AsyncLocks,
@@ -56,9 +59,13 @@ impl Images {
     /// Opens the store.
     pub fn open(options: Options) -> Result<Self> {
         let store = Store::open(&options.root)?;
+        let trust = Trust {
+            tls: tls_config(&options.certificate_authorities)?,
+            insecure: options.insecure_registries,
+        };
         let inner = Inner {
             store,
-            options,
+            trust,
             pulls: Mutex::default(),
             fetching: AsyncLocks::default(),
             steps: OnceLock::new(),
@@ -82,8 +89,8 @@ impl Images {
         &self.inner.store
     }
 
-    pub(crate) fn insecure(&self) -> &[String] {
-        &self.inner.options.insecure_registries
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.inner.trust
     }
 
     pub(crate) fn fetching(&self) -> &AsyncLocks {

@@ -31,7 +31,7 @@ impl Images {
         }
         let mut refused = None;
         for login in logins {
-            let remote = Remote::new(reference, login, self.insecure(), false);
+            let remote = Remote::new(reference, login, self.trust(), false);
             match self.pull_from(&remote, reference, progress).await {
                 Err(e @ Error::Unauthorized { .. }) => refused = Some(e),
                 other => return other,
@@ -218,7 +218,7 @@ impl Images {
             some => some.iter().map(Some).collect(),
         };
         for login in logins {
-            let remote = Remote::new(reference, login, self.insecure(), true);
+            let remote = Remote::new(reference, login, self.trust(), true);
             match self.push_to(&remote, &image, progress).await {
                 Err(e @ Error::Unauthorized { .. }) => refused = Some(e),
                 Err(e) => return Err(e),
@@ -273,7 +273,7 @@ impl Images {
     /// Whether a login is good, asked of a registry without pulling.
     pub async fn check_login(&self, registry: &str, auth: &RegistryAuth) -> Result<()> {
         let reference: Reference = format!("{registry}/onggi/login:check").parse()?;
-        let remote = Remote::new(&reference, Some(auth), self.insecure(), false);
+        let remote = Remote::new(&reference, Some(auth), self.trust(), false);
         remote.log_in().await
     }
 }

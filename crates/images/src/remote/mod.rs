@@ -5,6 +5,7 @@ mod auth;
 mod wire;
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -20,10 +21,18 @@ use crate::reference::DEFAULT_REGISTRY;
 use crate::spec::{DOCKER_LIST, DOCKER_MANIFEST, MAX_DOCUMENT, OCI_INDEX, OCI_MANIFEST};
 use crate::{Digest, Error, Reference, Result};
 use wire::Wire;
+pub(crate) use wire::tls_config;
 
 /// Where Docker Hub's registry really is.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 const MAX_REDIRECTS: usize = 5;
+
+/// Which registries are believed.
+pub(crate) struct Trust {
+    /// Hosts (`host` or `host:port`) that speak plain HTTP; loopback always does.
+    pub(crate) insecure: Vec<String>,
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+}
 
 /// A repository of a registry, with one way to log in.
 pub(crate) struct Remote {
@@ -38,20 +47,22 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Connects nothing yet. `insecure`: hosts (`host` or `host:port`) that speak plain HTTP;
-    /// loopback always does.
+    /// Connects nothing yet.
     pub(crate) fn new(
         reference: &Reference,
         login: Option<&RegistryAuth>,
-        insecure: &[String],
+        trust: &Trust,
         push: bool,
     ) -> Self {
         let registry = reference.registry();
         let plain = is_loopback(registry)
-            || insecure.iter().any(|host| host == registry || host == wire::host_of(registry));
+            || trust
+                .insecure
+                .iter()
+                .any(|host| host == registry || host == wire::host_of(registry));
         let host = if registry == DEFAULT_REGISTRY { DOCKER_HUB } else { registry };
         Self {
-            wire: Wire::default(),
+            wire: Wire::new(Arc::clone(&trust.tls)),
             reference: reference.clone(),
             origin: format!("{}://{host}", if plain { "http" } else { "https" }),
             login: login.cloned(),

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,11 +20,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::Error;
 use crate::body::Body;
 
 /// How long a silent registry is waited for.
@@ -33,12 +36,16 @@ const CONNECT: Duration = Duration::from_secs(10);
 type Result<T, E = String> = std::result::Result<T, E>;
 
 /// Connections by origin.
-#[derive(Default)]
 pub(super) struct Wire {
+    tls: Arc<rustls::ClientConfig>,
     idle: Mutex<HashMap<String, Vec<SendRequest<Body>>>>,
 }
 
 impl Wire {
+    pub(super) fn new(tls: Arc<rustls::ClientConfig>) -> Self {
+        Self { tls, idle: Mutex::default() }
+    }
+
     /// Sends one request. The answer's body follows at its own pace.
     pub(super) async fn send(
         &self,
@@ -61,7 +68,7 @@ impl Wire {
         let origin = origin(uri);
         let mut sender = match self.take(&origin) {
             Some(sender) => sender,
-            None => connect(uri).await?,
+            None => connect(uri, &self.tls).await?,
         };
         let response = timeout(PATIENCE, sender.send_request(request)).await;
         let response = response
@@ -95,7 +102,7 @@ pub(super) fn host_of(authority: &str) -> &str {
     }
 }
 
-async fn connect(uri: &Uri) -> Result<SendRequest<Body>> {
+async fn connect(uri: &Uri, tls: &Arc<rustls::ClientConfig>) -> Result<SendRequest<Body>> {
     let host = host_of(uri.host().unwrap_or_default()).to_owned();
     let plain = uri.scheme_str() == Some("http");
     let port = uri.port_u16().unwrap_or(if plain { 80 } else { 443 });
@@ -104,7 +111,7 @@ async fn connect(uri: &Uri) -> Result<SendRequest<Body>> {
         return start(tcp).await;
     }
     let name = ServerName::try_from(host.clone()).map_err(|e| format!("{host}: {e}"))?;
-    let tls = timeout(CONNECT, TlsConnector::from(tls_config()?).connect(name, tcp)).await;
+    let tls = timeout(CONNECT, TlsConnector::from(Arc::clone(tls)).connect(name, tcp)).await;
     let tls = tls
         .map_err(|_| format!("no TLS handshake with {host} within {} s", CONNECT.as_secs()))?
         .map_err(|e| format!("TLS with {host}: {}", causes(&e)))?;
@@ -160,11 +167,8 @@ async fn look_up(host: &str) -> Result<Vec<IpAddr>> {
     Ok(found.iter().collect())
 }
 
-fn tls_config() -> Result<Arc<rustls::ClientConfig>> {
-    static CONFIG: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(Arc::clone(config));
-    }
+/// Whom to trust: the machine's roots (Mozilla's where it has none) and those in `own`, PEM files.
+pub(crate) fn tls_config(own: &[PathBuf]) -> crate::Result<Arc<rustls::ClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for e in native.errors {
@@ -174,13 +178,19 @@ fn tls_config() -> Result<Arc<rustls::ClientConfig>> {
     if roots.is_empty() {
         roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
     }
+    for file in own {
+        let bad = |e: &dyn StdError| Error::invalid(format!("{}: {e}", file.display()));
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|e| bad(&e))? {
+            roots.add(certificate.map_err(|e| bad(&e))?).map_err(|e| bad(&e))?;
+        }
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
+        .map_err(|e| Error::invalid(e.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+    Ok(Arc::new(config))
 }
 
 /// A body whose sender must not fall silent.
@@ -212,4 +222,64 @@ pub(super) fn causes(e: &dyn StdError) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tls_with_a_private_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let pem = dir.path().join("ca.pem");
+        std::fs::write(&pem, made.cert.pem()).unwrap();
+        let key =
+            rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let accepted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let service = hyper::service::service_fn(|_| async {
+                    Ok::<_, std::convert::Infallible>(Response::new(crate::body::full("hello")))
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        let uri: Uri = format!("https://localhost:{port}/").parse().unwrap();
+        let get = |wire: Arc<Wire>| {
+            let uri = uri.clone();
+            async move { wire.send(Method::GET, &uri, &HeaderMap::new(), crate::body::empty()).await }
+        };
+        let trusting = Arc::new(Wire::new(tls_config(&[pem]).unwrap()));
+        for _ in 0..3 {
+            let response = get(Arc::clone(&trusting)).await.unwrap();
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+        }
+        assert!(
+            accepted.load(std::sync::atomic::Ordering::SeqCst) < 3,
+            "connections are used again"
+        );
+        let strict = Arc::new(Wire::new(tls_config(&[]).unwrap()));
+        let error = get(strict).await.unwrap_err();
+        assert!(error.contains("certificate"), "{error}");
+        assert!(tls_config(&["/nowhere.pem".into()]).is_err());
+    }
 }

@@ -40,11 +40,27 @@ impl Store {
             )));
         }
         if &Digest::of(&bytes) != digest {
+            self.drop_damaged(digest)?;
             return Err(Error::invalid(format!(
-                "blob {digest} is damaged on disk: remove the image and pull it again"
+                "blob {digest} was damaged on disk: pull the image again"
             )));
         }
         Ok(bytes)
+    }
+
+    /// Removes a blob whose content is not what its name says, so that the next pull brings it
+    /// again. Answers whether it was so.
+    pub(super) fn drop_damaged(&self, digest: &Digest) -> Result<bool> {
+        let mut hash = Sha256::new();
+        let mut file = self.open_blob(digest)?;
+        io::copy(&mut file, &mut hash).context(|| format!("blob {digest}"))?;
+        let damaged = &Digest::from_hash(hash) != digest;
+        if damaged {
+            tracing::error!(%digest, "blob was damaged on disk and is removed");
+            let path = self.blob_path(digest);
+            fs::remove_file(&path).at(&path)?;
+        }
+        Ok(damaged)
     }
 
     /// Begins a blob.

@@ -104,13 +104,21 @@ impl Store {
         self.find(text)?.ok_or_else(|| Error::NotFound(text.to_owned()))
     }
 
+    /// An image with all its blobs; one that lacks any, or whose documents are damaged, is not here.
     fn whole(&self, manifest: &Digest) -> Result<Option<StoredImage>> {
         if !self.has_blob(manifest) {
             return Ok(None);
         }
-        let image = self.image(manifest)?;
-        let whole = image.manifest.layers.iter().all(|l| self.has_blob(&l.digest));
-        Ok(whole.then_some(image))
+        match self.image(manifest) {
+            Ok(image) => {
+                let whole = image.manifest.layers.iter().all(|l| self.has_blob(&l.digest));
+                Ok(whole.then_some(image))
+            }
+            Err(e) => {
+                tracing::warn!(%manifest, error = %e, "image is not usable");
+                Ok(None)
+            }
+        }
     }
 
     /// By the beginning of an id (of the configuration or the manifest), when only one fits.

@@ -101,13 +101,24 @@ impl Store {
         fs::create_dir(&root).at(&root)?;
         let blob = self.open_blob(&layer.digest)?;
         let unpacked = unpack::layer(blob, &root, &View::new(below.to_vec()))
-            .map_err(|e| Error::invalid(format!("layer {}: {e}", layer.digest)))?;
-        if &unpacked.diff_id != diff_id {
-            return Err(Error::invalid(format!(
-                "layer {} unpacks to {}, not to {diff_id} as the configuration says",
-                layer.digest, unpacked.diff_id
-            )));
-        }
+            .map_err(|e| e.to_string())
+            .and_then(|unpacked| match &unpacked.diff_id == diff_id {
+                true => Ok(unpacked),
+                false => Err(format!(
+                    "it unpacks to {}, not to {diff_id} as the configuration says",
+                    unpacked.diff_id
+                )),
+            });
+        let unpacked = match unpacked {
+            Ok(unpacked) => unpacked,
+            Err(e) if self.drop_damaged(&layer.digest)? => {
+                return Err(Error::invalid(format!(
+                    "layer {} was damaged on disk: pull the image again ({e})",
+                    layer.digest
+                )));
+            }
+            Err(e) => return Err(Error::invalid(format!("layer {}: {e}", layer.digest))),
+        };
         let marker = Marker {
             chain_id: chain_id.clone(),
             diff_id: diff_id.clone(),

@@ -5,6 +5,7 @@
 
 mod archive;
 mod build;
+mod interop;
 mod socket;
 mod store;
 mod support;

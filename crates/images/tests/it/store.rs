@@ -157,7 +157,13 @@ fn wrong_contents_are_refused() {
     let a = image(&store, "a", vec![layer("a")]);
     std::fs::write(store.blob_path(&a.manifest.layers[0].digest), layer("b")).unwrap();
     let error = store.layers_for(&a, "c").unwrap_err().to_string();
-    assert!(error.contains("unpacks to"), "{error}");
+    assert!(error.contains("was damaged"), "{error}");
+    assert!(store.find("a").unwrap().is_none(), "a pull mends it");
+    let a = image(&store, "a", vec![layer("a")]);
+    std::fs::write(store.blob_path(a.id()), "{}").unwrap();
+    assert!(store.find("a").unwrap().is_none());
+    image(&store, "a", vec![layer("a")]);
+    assert!(store.find("a").unwrap().is_some());
     assert_eq!(std::fs::read_dir(dir.path().join("layers")).unwrap().count(), 0);
 }
 

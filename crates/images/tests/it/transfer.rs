@@ -18,20 +18,20 @@ use crate::support::{Tar, image, root};
 
 /// How a test registry lets in.
 #[derive(Clone, Copy, PartialEq)]
-enum Login {
+pub enum Login {
     Open,
     Basic,
     Bearer,
 }
 
 /// A registry on loopback; ends with the test's runtime.
-struct Server {
-    address: String,
+pub struct Server {
+    pub address: String,
     manifests: Arc<AtomicUsize>,
     dir: tempfile::TempDir,
 }
 
-async fn serve(login: Login) -> Server {
+pub async fn serve(login: Login) -> Server {
     let dir = tempfile::tempdir().unwrap();
     let registry = Registry::open(dir.path()).unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,7 +99,7 @@ fn admitted(
     }
 }
 
-fn images() -> (tempfile::TempDir, Images) {
+pub fn images() -> (tempfile::TempDir, Images) {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("images");
     std::fs::create_dir(&root).unwrap();
