@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use onggi_images::Images;
 use onggi_net::NodeNetwork;
-use onggi_node_api::{RuntimeService, StepRunner};
+use onggi_node_api::{RuntimeError, RuntimeService, StepRunner};
 use onggi_runtime::Runtime;
 
 use crate::binary;
@@ -26,8 +26,7 @@ impl Workloads {
     /// Opens both and finds the pods that an earlier daemon left; what belongs to none of them is
     /// given back.
     pub async fn open(paths: &Paths, network: &NodeNetwork) -> Result<Self, Error> {
-        let options =
-            onggi_images::Options { root: paths.images(), insecure_registries: Vec::new() };
+        let options = onggi_images::Options { root: paths.images(), ..Default::default() };
         let bin = paths.bin();
         let (images, shim_binary) =
             crate::node::blocking(move || (Images::open(options), binary::copy_of_self(&bin)))
@@ -53,5 +52,20 @@ impl Workloads {
         let holds: HashSet<_> = containers.into_iter().map(|container| container.id).collect();
         images.reconcile(holds).await?;
         Ok(Self { images, runtime })
+    }
+
+    /// Ends every pod: each container gets its stop signal and, at the latest after `grace_seconds`,
+    /// is killed. They come back with the next start, from what the API holds.
+    pub async fn end_pods(&self, grace_seconds: u64) -> Result<(), RuntimeError> {
+        let containers = self.runtime.list_containers().await?;
+        let stops = containers
+            .iter()
+            .map(|container| self.runtime.stop_container(&container.id, grace_seconds));
+        for stopped in futures::future::join_all(stops).await {
+            if let Err(error) = stopped {
+                tracing::warn!(%error, "a container did not stop");
+            }
+        }
+        self.runtime.remove_all().await
     }
 }
