@@ -298,7 +298,8 @@ mod tests {
         check("pods", bound.clone(), grace(60), " 60 60");
         check("pods", bound.clone(), grace(-1), " 1 1");
         check("pods", bound, grace(0), "remove");
-        let ended = json!({"metadata": {}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
+        let ended =
+            json!({"metadata": {}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
         check("pods", ended, none(), "remove");
         // Begun ten seconds ago with thirty: only a shorter time changes it.
         let end = rfc3339(jiff::Timestamp::from_second(NOW + 20).unwrap());

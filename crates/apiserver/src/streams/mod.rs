@@ -1,8 +1,10 @@
-//! Streams between a client and a container: logs, exec, attach. The node does the work; this is
-//! the way to it. Port-forward is not served yet.
+//! Streams between a client and a container: logs, exec, attach, port-forward. The node does the
+//! work; this is the way to it.
 
 mod exec;
 mod logs;
+mod port_forward;
+mod spdy;
 mod target;
 mod websocket;
 
@@ -29,10 +31,6 @@ pub(crate) async fn answer(
     match place.subresource.as_str() {
         "log" => logs::answer(server, place, query).await,
         "exec" | "attach" => exec::answer(server, place, query, request).await,
-        _ => Err(Status::failure(
-            501,
-            onggi_api::status::reason::METHOD_NOT_ALLOWED,
-            "port-forward is not served yet",
-        )),
+        _ => port_forward::answer(server, place, request).await,
     }
 }

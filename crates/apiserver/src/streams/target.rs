@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onggi_api::Status;
+use onggi_api::{Object, Status};
 use onggi_client::node::{NodeError, NodeServer, PodRef};
 use onggi_machinery::resource;
 use serde_json::Value;
@@ -21,16 +21,45 @@ pub(super) struct Target {
 /// The annotation by which a pod names the container that is meant when none is.
 const DEFAULT_CONTAINER: &str = "/metadata/annotations/kubectl.kubernetes.io~1default-container";
 
+/// The pod, its node, and the container that is meant.
 pub(super) async fn find(
     server: &ApiServer,
     place: &ResourcePlace,
     container: &str,
 ) -> Result<Target, Status> {
+    let (object, pod) = read(server, place).await?;
+    let container = container_of(&pod, &place.name, container)?;
+    let node = node_of(server, place, &pod).await?;
+    Ok(Target { pod: reference(&object), container, node })
+}
+
+/// The pod and its node.
+pub(super) async fn find_pod(
+    server: &ApiServer,
+    place: &ResourcePlace,
+) -> Result<(PodRef, Arc<dyn NodeServer>), Status> {
+    let (object, pod) = read(server, place).await?;
+    Ok((reference(&object), node_of(server, place, &pod).await?))
+}
+
+async fn read(server: &ApiServer, place: &ResourcePlace) -> Result<(Arc<Object>, Value), Status> {
     let row = resource::by_gvr("", "v1", "pods").ok_or_else(Status::no_such_path)?;
     let object = server.registry.current(row, &place.namespace, &place.name).await?;
     let pod = object.value().map_err(Status::internal)?;
-    let container = container_of(&pod, &place.name, container)?;
-    let node = text(&pod, "/spec/nodeName");
+    Ok((object, pod))
+}
+
+fn reference(object: &Object) -> PodRef {
+    let head = object.head();
+    PodRef { namespace: head.namespace.clone(), name: head.name.clone(), uid: head.uid.clone() }
+}
+
+async fn node_of(
+    server: &ApiServer,
+    place: &ResourcePlace,
+    pod: &Value,
+) -> Result<Arc<dyn NodeServer>, Status> {
+    let node = text(pod, "/spec/nodeName");
     if node.is_empty() {
         return Err(Status::bad_request(format!(
             "pod {} does not have a host assigned",
@@ -39,14 +68,7 @@ pub(super) async fn find(
     }
     let connector =
         server.nodes().ok_or_else(|| Status::unavailable("no node can be reached yet"))?;
-    let node = connector.node(node).await.map_err(|error| node_status(&error))?;
-    let head = object.head();
-    let pod = PodRef {
-        namespace: head.namespace.clone(),
-        name: head.name.clone(),
-        uid: head.uid.clone(),
-    };
-    Ok(Target { pod, container, node })
+    connector.node(node).await.map_err(|error| node_status(&error))
 }
 
 fn container_of(pod: &Value, name: &str, asked: &str) -> Result<String, Status> {

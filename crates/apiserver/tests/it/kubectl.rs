@@ -2,7 +2,8 @@
 
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::node::FakeNode;
@@ -246,4 +247,44 @@ async fn streams_reach_the_node() {
     assert!(text.contains("nothing: not found"), "{text}");
     let text = k.fails("exec p -c x -- echo", "").await;
     assert!(text.contains("container x is not valid for pod p"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_are_forwarded() {
+    let Some(k) = Kubectl::start().await else { return };
+    let bound = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n\
+                 spec: {nodeName: n1, containers: [{name: c, image: i}]}\n";
+    k.run_with("apply -f -", bound).await;
+    let patch = r#"{"status":{"phase":"Running"}}"#;
+    k.run(&format!("patch pod p --subresource=status --type=merge -p {patch}")).await;
+    k.server.server.set_node_connector(std::sync::Arc::new(FakeNode));
+    let mut child = Command::new("kubectl")
+        .args(["port-forward", "pod/p", ":80", ":81"])
+        .env("KUBECONFIG", k.server.kubeconfig())
+        .env("HOME", k.home.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut ports = Vec::new();
+    while ports.len() < 2 {
+        let line = lines.next_line().await.unwrap().unwrap();
+        if let Some(rest) = line.strip_prefix("Forwarding from 127.0.0.1:") {
+            ports.push(rest.split(' ').next().unwrap().parse::<u16>().unwrap());
+        }
+    }
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(("127.0.0.1", ports[0])).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "HELLO");
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", ports[1])).await.unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+    let text = errors.next_line().await.unwrap().unwrap();
+    assert!(text.contains("nobody listens on 81"), "{text}");
+    let _ = stream.shutdown().await;
 }

@@ -1,5 +1,8 @@
 //! The API server from the outside: in the process, over TLS, and with the real kubectl.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod access;
 mod contract;
 mod http;
 mod kubectl;
