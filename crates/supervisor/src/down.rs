@@ -18,7 +18,7 @@ use crate::paths::Paths;
 /// The daemon ends its pods before itself on this signal; on SIGTERM it leaves them running.
 pub const END_PODS: Signal = Signal::USR2;
 
-/// The daemon ends pods within their grace periods, cut at [`crate::node::DOWN_GRACE`].
+/// The daemon ends pods within their grace periods, cut at [`crate::node::DOWN_GRACE_SECONDS`].
 const DAEMON_GRACE: Duration = Duration::from_secs(60);
 const GROUP_GRACE: Duration = Duration::from_secs(10);
 

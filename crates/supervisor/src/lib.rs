@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod check;
 pub mod daemon;
 pub mod down;
+mod drain;
 pub mod lock;
 pub mod node;
 pub mod options;

@@ -8,17 +8,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures::StreamExt;
+use onggi_api::GroupVersionResource;
 use onggi_apiserver::{ApiServer, User};
 use onggi_base::{Clock, Shutdown, SystemClock, Tasks};
-use onggi_client::SharedInformers;
 use onggi_client::kubeconfig::NewContext;
+use onggi_client::node::{NodeConnector, NodeError, NodeServer};
+use onggi_client::{EventType, SharedInformers, WatchSpec};
 use onggi_dns::Dns;
+use onggi_kubelet::Kubelet;
 use onggi_net::{NodeNetwork, Proxy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::certificates::{self, Certificates};
 use crate::daemon::{Report, Reporter};
+use crate::drain::ProxyDrain;
 use crate::options::Options;
 use crate::paths::Paths;
 use crate::workloads::Workloads;
@@ -26,6 +33,9 @@ use crate::{check, lock};
 
 /// How long components may take to end.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long pods may take to end in `onggi down`, whatever their own grace periods say.
+pub const DOWN_GRACE_SECONDS: u64 = 10;
 
 /// The port at which pods reach the API server's Service.
 const SERVICE_PORT: u16 = 443;
@@ -56,6 +66,7 @@ struct Node {
     server: Arc<ApiServer>,
     store: Arc<dyn onggi_store::Store>,
     network: NodeNetwork,
+    workloads: Workloads,
     tasks: Tasks,
     _lock: lock::Lock,
 }
@@ -98,12 +109,14 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     write_kubeconfig(&paths, &options, &certificates)?;
 
     reporter.step("start the node");
-    start_network(&mut tasks, &server, &network, &options).await?;
+    let applied = start_network(&mut tasks, &server, &network, &options).await?;
     let workloads = Workloads::open(&paths, &network).await?;
     let socket = crate::socket::bind(&paths.node_socket())?;
     let images = workloads.images.clone();
     tasks.spawn("node socket", |shutdown| crate::socket::serve(socket, images, shutdown));
-    Ok(Node { server, store, network, tasks, _lock: lock })
+    start_kubelet(&mut tasks, &server, &workloads, &options, applied, &clock)?;
+    node_ready(&server, &options.node_name).await?;
+    Ok(Node { server, store, network, workloads, tasks, _lock: lock })
 }
 
 /// The API server answers at `--listen`, at its Service's address, and at the node's address in the
@@ -135,14 +148,15 @@ async fn start_network(
     server: &Arc<ApiServer>,
     network: &NodeNetwork,
     options: &Options,
-) -> Result<(), Error> {
+) -> Result<watch::Receiver<u64>, Error> {
     let user = User::new("system:kube-proxy", &["system:authenticated"]);
     let services = informers(server, tasks, user);
     let proxy = Proxy::new(network.clone());
+    let applied = proxy.applied();
     let name = options.node_name.clone();
     tasks.spawn("proxy", |shutdown| async move { proxy.run(&name, &services, shutdown).await });
 
-    let Some(address) = options.dns_address() else { return Ok(()) };
+    let Some(address) = options.dns_address() else { return Ok(applied) };
     let names = informers(server, tasks, User::new("system:dns", &["system:authenticated"]));
     let dns = Dns::bind(
         onggi_dns::Options {
@@ -157,7 +171,85 @@ async fn start_network(
     )
     .await?;
     tasks.spawn("dns", |shutdown| dns.run(shutdown));
+    Ok(applied)
+}
+
+fn start_kubelet(
+    tasks: &mut Tasks,
+    server: &Arc<ApiServer>,
+    workloads: &Workloads,
+    options: &Options,
+    applied: watch::Receiver<u64>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(), Error> {
+    let node_name = options.node_name.clone();
+    let user = User::new(format!("system:node:{node_name}"), &["system:nodes"]);
+    let informers = informers(server, tasks, user);
+    let drain = Arc::new(ProxyDrain::new(&informers, applied));
+    let node_cidr = options.node_cidr();
+    let kubelet_options = onggi_kubelet::Options {
+        node_name: node_name.clone(),
+        data_dir: options.data_dir.clone(),
+        node_ip: node_cidr.nth(1).unwrap_or(node_cidr.network()).into(),
+        cluster_dns: options.dns_address().into_iter().map(IpAddr::from).collect(),
+        cluster_domain: DOMAIN.to_owned(),
+        pod_cidr: node_cidr.to_string(),
+        version: onggi_apiserver::VERSION.to_owned(),
+        ..onggi_kubelet::Options::default()
+    };
+    let services = onggi_kubelet::Services {
+        informers,
+        runtime: Arc::clone(&workloads.runtime) as Arc<dyn onggi_node_api::RuntimeService>,
+        images: Arc::new(workloads.images.clone()),
+        drain,
+        clock: Arc::clone(clock),
+    };
+    let (kubelet, node) = Kubelet::new(kubelet_options, services)?;
+    server.set_node_connector(Arc::new(OwnNode { name: node_name, node }));
+    tasks.spawn("kubelet", |shutdown| kubelet.run(shutdown));
     Ok(())
+}
+
+/// Waits until the node says that it is ready.
+async fn node_ready(server: &Arc<ApiServer>, name: &str) -> Result<(), Error> {
+    let transport = server.transport(User::new("system:apiserver", &["system:masters"]));
+    let spec = WatchSpec {
+        field_selector: format!("metadata.name={name}"),
+        ..WatchSpec::all(GroupVersionResource::new("", "v1", "nodes"))
+    };
+    let mut events = transport.watch(spec).await?;
+    while let Some(event) = events.next().await {
+        let event = event?;
+        if event.kind != EventType::Bookmark && is_ready(&event.object.value()?) {
+            return Ok(());
+        }
+    }
+    Err(Error::NodeNotReady)
+}
+
+fn is_ready(node: &serde_json::Value) -> bool {
+    let conditions = node.pointer("/status/conditions").and_then(serde_json::Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
+/// The one node of this process.
+struct OwnNode {
+    name: String,
+    node: Arc<dyn NodeServer>,
+}
+
+#[async_trait]
+impl NodeConnector for OwnNode {
+    async fn node(&self, name: &str) -> Result<Arc<dyn NodeServer>, NodeError> {
+        if name == self.name {
+            Ok(Arc::clone(&self.node))
+        } else {
+            Err(NodeError::Unreachable(name.to_owned()))
+        }
+    }
 }
 
 fn informers(server: &Arc<ApiServer>, tasks: &Tasks, user: User) -> SharedInformers {
@@ -199,16 +291,20 @@ impl Node {
         let mut end_pods = signal(SignalKind::user_defined2()).map_err(Error::Signals)?;
         let server = Arc::clone(&self.server);
         let told = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = end_pods.recv() => {}
-                () = shutdown.cancelled() => {}
-            }
+            let pods_too = tokio::select! {
+                _ = terminate.recv() => false,
+                _ = interrupt.recv() => false,
+                _ = end_pods.recv() => true,
+                () = shutdown.cancelled() => false,
+            };
             shutdown.cancel();
             server.close();
+            pods_too
         };
-        let (ended, ()) = tokio::join!(self.tasks.run(GRACE), told);
+        let (ended, pods_too) = tokio::join!(self.tasks.run(GRACE), told);
+        if pods_too {
+            self.workloads.end_pods(DOWN_GRACE_SECONDS).await?;
+        }
         self.network.drained().await;
         self.store.close().await;
         Ok(ended?)
@@ -245,6 +341,18 @@ pub enum Error {
     /// The container runtime.
     #[error("container runtime: {0}")]
     Runtime(#[from] onggi_node_api::RuntimeError),
+    /// The kubelet.
+    #[error(transparent)]
+    Kubelet(#[from] onggi_kubelet::Error),
+    /// A request of our own to the API server.
+    #[error(transparent)]
+    Request(#[from] onggi_client::Error),
+    /// An object of ours cannot be read.
+    #[error(transparent)]
+    Decode(#[from] onggi_api::DecodeError),
+    /// The API server ended before the node was ready.
+    #[error("the API server ended before the node was ready")]
+    NodeNotReady,
     /// The node's socket.
     #[error(transparent)]
     Socket(#[from] crate::socket::Error),

@@ -119,7 +119,7 @@ impl Paths {
         self.data.join("images")
     }
 
-    /// Volumes and container roots, a directory a pod.
+    /// Volumes and logs, a directory a pod. (Writable layers are in `containers/`.)
     pub fn pods(&self) -> PathBuf {
         self.data.join("pods")
     }

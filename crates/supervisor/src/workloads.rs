@@ -36,7 +36,7 @@ impl Workloads {
             shim_binary.map_err(|source| Error::File { path: paths.bin(), source })?;
         let runtime = Runtime::new(onggi_runtime::Options {
             state_dir: paths.run.clone(),
-            data_dir: paths.pods(),
+            data_dir: paths.data.clone(),
             instance: paths.instance.clone(),
             shim_binary,
             shim_arguments: vec!["shim".to_owned()],

@@ -1,0 +1,36 @@
+//! `up`, `down`, and what must not be there after it.
+
+use crate::rig::Cluster;
+
+#[test]
+fn up_is_idempotent_and_down_leaves_nothing() {
+    let Some(cluster) = Cluster::up() else { return };
+    assert!(cluster.ok(&["up"]).contains("runs already"));
+    let instance = std::fs::read_dir("/run/onggi").unwrap().count();
+    assert!(instance > 0);
+    cluster.ok(&["down"]);
+    assert!(cluster.data().join("VERSION").exists(), "the data stays");
+    let links = cluster.inside(|| std::fs::read_to_string("/proc/net/dev").unwrap());
+    assert_eq!(links.lines().count(), 3, "only lo is left: {links}");
+    let routes = cluster.inside(|| std::fs::read_to_string("/proc/net/route").unwrap());
+    assert_eq!(routes.lines().count(), 1, "no route is left: {routes}");
+    assert!(cluster.ok(&["down"]).contains("did not run"));
+    cluster.ok(&["up"]);
+}
+
+#[test]
+fn two_clusters_side_by_side() {
+    let (Some(one), Some(two)) = (Cluster::up(), Cluster::up()) else { return };
+    assert_ne!(one.ok(&["kubeconfig"]), two.ok(&["kubeconfig"]));
+}
+
+#[test]
+fn a_second_one_in_the_same_network_is_refused_by_name() {
+    let Some(cluster) = Cluster::up() else { return };
+    let other = cluster.data().with_file_name("other");
+    let said = cluster.onggi(&["up", "--data-dir", &other.display().to_string()]);
+    assert!(!said.ok);
+    assert!(said.err.contains("127.0.0.1:6443"), "{}", said.err);
+    assert!(said.err.contains("10.244.0.0/16 is taken"), "{}", said.err);
+    cluster.ok(&["down", "--data-dir", &other.display().to_string(), "--purge"]);
+}

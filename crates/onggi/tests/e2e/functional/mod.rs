@@ -1,0 +1,3 @@
+//! What it does.
+
+mod lifecycle;
