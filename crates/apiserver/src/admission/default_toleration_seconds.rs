@@ -28,7 +28,7 @@ impl Step for DefaultTolerationSeconds {
 }
 
 fn add(pod: &mut Value) {
-    let Some(spec) = pod["spec"].as_object_mut() else { return };
+    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
     let Some(list) = tolerations.as_array_mut() else { return };
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {

@@ -29,7 +29,7 @@ impl Step for Priority {
                 return Err(attributes.forbidden(pod, &why));
             }
         };
-        let Some(spec) = pod["spec"].as_object_mut() else { return Ok(()) };
+        let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
         spec.insert("priority".into(), priority.into());
         spec.entry("preemptionPolicy").or_insert_with(|| "PreemptLowerPriority".into());
         Ok(())

@@ -83,10 +83,11 @@ async fn find(
 
 fn mount_token(pod: &mut Value) {
     let volume = format!("kube-api-access-{}", suffix());
+    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
-        for container in pod["spec"][list].as_array_mut().into_iter().flatten() {
-            let Some(container) = container.as_object_mut() else { continue };
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for container in containers.filter_map(Value::as_object_mut) {
             let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
             let Some(mounts) = mounts.as_array_mut() else { continue };
             if !mounts.iter().any(|mount| mount["mountPath"] == MOUNT) {
@@ -98,9 +99,6 @@ fn mount_token(pod: &mut Value) {
     if !mounted {
         return;
     }
-    let Some(spec) = pod["spec"].as_object_mut() else { return };
-    // Indexing made the lists that the pod has not.
-    spec.retain(|key, value| key != "initContainers" || !value.is_null());
     let volumes = spec.entry("volumes").or_insert_with(|| json!([]));
     let Some(volumes) = volumes.as_array_mut() else { return };
     volumes.push(json!({

@@ -162,9 +162,8 @@ impl Collection {
         // nothing missing before it.
         let revision = applied.max(state.revision);
         let mut snapshot = Snapshot { revision, items: Vec::new(), remaining: 0, last_key: None };
-        if let (Some(name), false) =
-            (selection.name(), prefix == self.prefix && self.row.namespaced())
-        {
+        let one_place = !self.row.namespaced() || !selection.namespace.is_empty();
+        if let Some(name) = selection.name().filter(|_| one_place) {
             let found = state.objects.get(format!("{prefix}{name}").as_str());
             snapshot.items.extend(found.filter(|o| selection.matches(o.head())).cloned());
             return snapshot;

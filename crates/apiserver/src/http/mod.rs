@@ -99,6 +99,7 @@ async fn handle(
     if code >= 500 {
         server.gauges.failures.fetch_add(1, Ordering::Relaxed);
     }
+    // The place of the audit log.
     tracing::debug!(%method, path, code, took = ?began.elapsed(), "request");
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
         response.headers_mut().insert("audit-id", id);

@@ -43,6 +43,8 @@ impl Registry {
         for attempt in 1.. {
             if generated {
                 meta::generate_name(&mut object);
+                // A default may hold the name, as the label of a namespace does.
+                (row.default)(&mut object);
             }
             let name = super::text(&object, "/metadata/name").to_owned();
             let mut errors = validation::metadata(&object, row);

@@ -220,8 +220,11 @@ fn plan(old: &Value, options: &DeleteOptions, hooks: &dyn Hooks, now: jiff::Time
         let seconds = jiff::SignedDuration::from_secs;
         let begun = text(old, "/metadata/deletionTimestamp")
             .parse::<jiff::Timestamp>()
-            .map_or(now, |end| end - seconds(earlier.unwrap_or(0)));
-        let until = begun + seconds(grace);
+            .ok()
+            .and_then(|end| end.checked_sub(seconds(earlier.unwrap_or(0))).ok())
+            .unwrap_or(now);
+        // Whoever asks for more than there is time gets the end of time.
+        let until = begun.checked_add(seconds(grace)).unwrap_or(jiff::Timestamp::MAX);
         metadata.insert("deletionTimestamp".into(), rfc3339(until).into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
         if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
@@ -297,6 +300,8 @@ mod tests {
         check("pods", bound.clone(), none(), " 5 5");
         check("pods", bound.clone(), grace(60), " 60 60");
         check("pods", bound.clone(), grace(-1), " 1 1");
+        let end = jiff::Timestamp::MAX.as_second() - NOW;
+        check("pods", bound.clone(), grace(i64::MAX), &format!(" {} {end}", i64::MAX));
         check("pods", bound, grace(0), "remove");
         let ended =
             json!({"metadata": {}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});

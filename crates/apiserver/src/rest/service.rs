@@ -136,7 +136,7 @@ impl Allocator {
         errors: &mut Vec<FieldError>,
     ) {
         let kind = text(service, "/spec/type").to_owned();
-        let Some(spec) = service["spec"].as_object_mut() else { return };
+        let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return };
         if kind == "ExternalName" {
             for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
                 spec.remove(field);
@@ -215,7 +215,9 @@ impl Allocator {
         let path = FieldPath::new("spec.ports");
         let old_ports = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
         let mut taken = known.ports(key);
-        let Some(ports) = service["spec"]["ports"].as_array_mut() else { return };
+        let Some(ports) = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut) else {
+            return;
+        };
         if !wanted {
             // A service that goes back to ClusterIP gives its ports back.
             if text(old, "/spec/type") == "NodePort" {

@@ -12,6 +12,8 @@ use crate::registry::{Context, Registry, text};
 
 /// The shortest life of a token, in seconds.
 const MIN_SECONDS: i64 = 600;
+/// The longest.
+const MAX_SECONDS: i64 = 1 << 32;
 /// What a token lives where nothing is asked.
 const DEFAULT_SECONDS: i64 = 3600;
 
@@ -38,6 +40,12 @@ impl Hooks for ServiceAccounts {
                 seconds,
                 "may not specify a duration less than 10 minutes",
             );
+            return Err(Status::invalid("TokenRequest.authentication.k8s.io", "", &[error]));
+        }
+        if seconds > MAX_SECONDS {
+            let path = FieldPath::new("spec.expirationSeconds");
+            let text = "may not specify a duration larger than 2^32 seconds";
+            let error = FieldError::invalid(&path, seconds, text);
             return Err(Status::invalid("TokenRequest.authentication.k8s.io", "", &[error]));
         }
         let asked = sent["spec"]["audiences"].as_array().into_iter().flatten();

@@ -172,3 +172,66 @@ async fn service_account_tokens_say_who_it_is() {
     }
     assert_eq!(status, 401);
 }
+
+#[tokio::test]
+async fn odd_requests_are_refused_and_break_nothing() {
+    let s = Server::start().await;
+    let json = [("content-type", "application/json")];
+    let bodies = [
+        "",
+        "null",
+        "1",
+        "[]",
+        "{",
+        "{}",
+        r#"{"spec":1}"#,
+        r#"{"metadata":[]}"#,
+        r#"{"metadata":{"name":"x"},"spec":null}"#,
+        r#"{"metadata":{"name":"x"},"spec":{}}"#,
+        r#"{"metadata":{"name":"x","annotations":{"a":1}}}"#,
+        "\u{0}\u{1}",
+        r#"{"apiVersion":"v9","kind":"Nothing"}"#,
+        r#"{"target":{"name":7}}"#,
+        r#"{"spec":{"expirationSeconds":9223372036854775807}}"#,
+        r#"{"gracePeriodSeconds":9223372036854775807,"propagationPolicy":"Sideways"}"#,
+    ];
+    let paths = [
+        "/api/v1/namespaces/default/pods",
+        "/api/v1/namespaces/default/services",
+        "/api/v1/namespaces/default/pods/x/binding",
+        "/api/v1/namespaces/default/pods/x/eviction",
+        "/api/v1/namespaces/default/serviceaccounts/default/token",
+        "/api/v1/namespaces",
+        "/apis/apps/v1/namespaces/default/deployments",
+        "/api/v1/nodes",
+        "/apis/extensions/v1beta1/namespaces/default/deployments",
+        "/api/v1/namespaces/x/finalize",
+    ];
+    for path in paths {
+        for body in bodies {
+            for method in [Method::POST, Method::PUT, Method::DELETE] {
+                let answer = send(&s, Some(&s.admin), method.clone(), path, &json, body).await;
+                assert!(answer.status.as_u16() < 500, "{method} {path} {body}: {}", answer.body);
+            }
+        }
+    }
+    for path in [
+        "/api/v1/pods?limit=-1",
+        "/api/v1/pods?limit=x",
+        "/api/v1/pods?continue=%21",
+        "/api/v1/pods?resourceVersion=x",
+        "/api/v1/pods?fieldSelector=nothing%3D1",
+        "/api/v1/pods?watch=1&timeoutSeconds=x",
+        "/api/v1/pods?watch=1&sendInitialEvents=true",
+        "/api/v1/pods?resourceVersion=0&resourceVersionMatch=Exact",
+        "/api/v1/%ff/%00",
+        "/api//",
+        "/api/v1/namespaces/%2e%2e/pods/..%2fx",
+        "/apis/apps/v1/namespaces",
+        "//",
+    ] {
+        let answer = send(&s, Some(&s.admin), Method::GET, path, &[], "").await;
+        assert!(answer.status.as_u16() < 500, "{path}: {}", answer.body);
+    }
+    assert_eq!(send(&s, None, Method::GET, "/readyz", &[], "").await.status, 200);
+}

@@ -239,6 +239,12 @@ async fn services_share_no_address_and_no_port() {
         "Service \"t\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.1\"]: failed to \
          allocate IP 10.96.0.1: provided IP is already allocated"
     );
+    let outside = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "o"},
+        "spec": {"type": "ExternalName", "externalName": "example.com"},
+    });
+    let outside = s.create("svc", "default", outside).await.unwrap();
+    assert_eq!((outside["spec"].get("ports"), outside["spec"].get("clusterIP")), (None, None));
     let headless =
         s.create("svc", "default", service("h", json!({"clusterIP": "None"}))).await.unwrap();
     assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
