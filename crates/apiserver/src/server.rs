@@ -228,8 +228,8 @@ impl ApiServer {
         match verb {
             Verb::Get => registry.get(row, &request).await,
             Verb::List => registry.list(row, &request).await,
-            Verb::Create => registry.create(context, row, &request).await,
-            Verb::Update => registry.update(context, row, Part::Main, &request).await,
+            Verb::Create => registry.create(context, row, request).await,
+            Verb::Update => registry.update(context, row, Part::Main, request).await,
             Verb::Patch => registry.patch(context, row, Part::Main, &request).await,
             Verb::Delete => registry.delete(context, row, &request).await,
             Verb::DeleteCollection => registry.delete_collection(context, row, &request).await,
@@ -251,7 +251,7 @@ impl ApiServer {
         if part.name == "status" {
             return match request.verb {
                 Verb::Get => registry.get(row, &request).await,
-                Verb::Update => registry.update(context, row, Part::Status, &request).await,
+                Verb::Update => registry.update(context, row, Part::Status, request).await,
                 Verb::Patch => registry.patch(context, row, Part::Status, &request).await,
                 _ => Err(Status::method_not_allowed()),
             };

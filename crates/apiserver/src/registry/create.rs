@@ -19,10 +19,10 @@ impl Registry {
         &self,
         context: &Context,
         row: &'static Resource,
-        request: &Request,
+        mut request: Request,
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
-        let mut object = decode::object(context, row, request, &mut warnings)?;
+        let mut object = decode::object(context, row, &mut request, &mut warnings)?;
         meta::begin_create(row, &request.namespace, &mut object)?;
         (row.prepare_create)(&mut object);
         (row.default)(&mut object);

@@ -11,17 +11,16 @@ use serde_json::Value;
 
 use super::Context;
 
-/// The object of a create or update.
+/// Takes the object of a create or update out of its request.
 pub(super) fn object(
     context: &Context,
     row: &Resource,
-    request: &Request,
+    request: &mut Request,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let Body::Object(value) = &request.body else {
+    let Body::Object(mut value) = std::mem::take(&mut request.body) else {
         return Err(Status::bad_request("the request has no object in its body"));
     };
-    let mut value = value.clone();
     let found = schema::admit_with(
         &mut value,
         &row.gvk(),

@@ -65,13 +65,14 @@ impl Registry {
         context: &Context,
         row: &'static Resource,
         part: Part,
-        request: &Request,
+        mut request: Request,
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
-        let new = decode::object(context, row, request, &mut warnings)?;
-        meta::check_place(row, request, &new)?;
-        let written =
-            self.change(context, row, part, request, &mut warnings, |_, _| Ok(new.clone())).await?;
+        let new = decode::object(context, row, &mut request, &mut warnings)?;
+        meta::check_place(row, &request, &new)?;
+        let written = self
+            .change(context, row, part, &request, &mut warnings, |_, _| Ok(new.clone()))
+            .await?;
         Ok(written.response(warnings))
     }
 
