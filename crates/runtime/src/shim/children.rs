@@ -248,7 +248,7 @@ pub(super) fn exec(
     let seccomp = filters(process)?;
     let (ours, theirs) = control_pair()?;
     let forked = if container.spec.pid_namespace == PidNamespace::Own {
-        sandbox.in_process_namespace(init, || fork(Namespaces::empty()))
+        sandbox.fork_beside(init)
     } else {
         fork(Namespaces::empty())
     };

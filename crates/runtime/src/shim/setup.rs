@@ -137,18 +137,18 @@ fn pause(group: &onggi_sys::cgroups::Group) -> io::Result<OwnedFd> {
 }
 
 impl Sandbox {
-    /// Lets children be born in the process namespace of `process` while `body` runs.
-    pub(super) fn in_process_namespace<T>(
-        &self,
-        process: &OwnedFd,
-        body: impl FnOnce() -> io::Result<T>,
-    ) -> io::Result<T> {
+    /// Forks a child that is born in the process namespace of `process`.
+    pub(super) fn fork_beside(&self, process: &OwnedFd) -> io::Result<Fork> {
         enter_process(process, ThreadNameSpaceType::PROCESS_ID)?;
-        let result = body();
+        let forked = fork(Namespaces::empty());
+        // The child is in there for good: from below there is no way back up.
+        if matches!(forked, Ok(Fork::Child)) {
+            return forked;
+        }
         match &self.pause {
             Some(pause) => enter_process(pause, ThreadNameSpaceType::PROCESS_ID)?,
             None => enter(&self.own_pids, LinkNameSpaceType::ProcessID)?,
         }
-        result
+        forked
     }
 }
