@@ -6,6 +6,7 @@
 //! reads or plans; what went through a typed view is never stored, because decoding and encoding
 //! again loses explicit nulls, empty objects and unknown fields.
 
+pub mod cidr;
 pub mod field;
 pub mod names;
 pub mod object;
@@ -13,6 +14,7 @@ pub mod quantity;
 pub mod schema;
 pub mod status;
 
+pub use cidr::{Cidr, CidrError};
 pub use field::{FieldError, FieldErrorKind, FieldPath};
 pub use names::{GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use object::{DecodeError, Head, Object, OwnerReference};

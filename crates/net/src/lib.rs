@@ -7,7 +7,6 @@
 //! interfaces and the nftables table carry it in their names, routes in their metric.
 
 pub mod check;
-pub mod cidr;
 pub mod error;
 pub mod instance;
 pub mod ipam;
@@ -18,8 +17,8 @@ mod purge;
 mod ruleset;
 
 pub use check::{Problem, check};
-pub use cidr::Cidr;
 pub use error::Error;
 pub use instance::Instance;
 pub use node::{NodeNetwork, Options};
+pub use onggi_api::Cidr;
 pub use proxy::Proxy;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use onggi_net::Cidr;
+use onggi_api::Cidr;
 use serde::{Deserialize, Serialize};
 
 /// Options of `up`, `demo` and `server`.

@@ -6,8 +6,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-
 /// A range of addresses: `10.244.0.0/16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -74,11 +72,16 @@ impl fmt::Display for Cidr {
     }
 }
 
-impl FromStr for Cidr {
-    type Err = Error;
+/// The text is no range; says what would be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct CidrError(String);
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = |message: String| Error::Option { option: "address range", message };
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        let invalid = CidrError;
         let parsed = text.split_once('/').and_then(|(address, prefix)| {
             Some((address.parse::<Ipv4Addr>().ok()?, prefix.parse::<u8>().ok()?))
         });
@@ -96,9 +99,9 @@ impl FromStr for Cidr {
 }
 
 impl TryFrom<String> for Cidr {
-    type Error = Error;
+    type Error = CidrError;
 
-    fn try_from(text: String) -> Result<Self, Error> {
+    fn try_from(text: String) -> Result<Self, CidrError> {
         text.parse()
     }
 }
