@@ -92,9 +92,9 @@ fn set_attributes_at(
         attr_clr: 0,
         propagation: match propagation {
             None => 0,
-            Some(Propagation::Private) => libc::MS_PRIVATE as u64,
-            Some(Propagation::Slave) => libc::MS_SLAVE as u64,
-            Some(Propagation::Shared) => libc::MS_SHARED as u64,
+            Some(Propagation::Private) => libc::MS_PRIVATE,
+            Some(Propagation::Slave) => libc::MS_SLAVE,
+            Some(Propagation::Shared) => libc::MS_SHARED,
         },
         userns_fd: 0,
     };

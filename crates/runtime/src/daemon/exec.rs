@@ -213,10 +213,12 @@ impl Runtime {
 }
 
 type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+/// From a process to a client.
+type Outward = (FdStream, Writer);
 type Reader = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A pipe where somebody wants the output.
-fn wanted_pipe(to: Option<Writer>) -> io::Result<(Option<OwnedFd>, Option<(FdStream, Writer)>)> {
+fn wanted_pipe(to: Option<Writer>) -> io::Result<(Option<OwnedFd>, Option<Outward>)> {
     match to {
         Some(writer) => {
             let (read, end) = output_pipe()?;
@@ -226,10 +228,7 @@ fn wanted_pipe(to: Option<Writer>) -> io::Result<(Option<OwnedFd>, Option<(FdStr
     }
 }
 
-async fn copy_wanted(
-    pipe: Option<(FdStream, Writer)>,
-    ended: impl Future<Output = ()>,
-) -> io::Result<()> {
+async fn copy_wanted(pipe: Option<Outward>, ended: impl Future<Output = ()>) -> io::Result<()> {
     match pipe {
         Some((from, mut to)) => copy_output(from, &mut *to, ended).await,
         None => Ok(()),

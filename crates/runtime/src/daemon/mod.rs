@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
+use futures::stream::{self, TryStreamExt};
 use onggi_node_api::{PodNetwork, RootFs, RuntimeError, RuntimeEvent};
 use onggi_sys::caps::CapabilitySet;
 use onggi_sys::cgroups::{Cgroups, Group};
@@ -95,9 +96,9 @@ impl Runtime {
     /// Ends and removes every pod and every control group of this instance.
     pub async fn remove_all(&self) -> Result<(), RuntimeError> {
         let ids: Vec<_> = self.sandboxes.lock().keys().cloned().collect();
-        for id in ids {
-            self.remove_sandbox(&id).await?;
-        }
+        stream::iter(ids.into_iter().map(Ok))
+            .try_for_each_concurrent(AT_ONCE, async |id: String| self.remove_sandbox(&id).await)
+            .await?;
         let group = self.cgroups.group(&self.instance_group());
         blocking(move || group.kill(GROUP_TIMEOUT).and_then(|()| group.remove(GROUP_TIMEOUT))).await
     }
@@ -164,6 +165,8 @@ impl Runtime {
     }
 }
 
+/// Pods that are removed at the same time.
+const AT_ONCE: usize = 16;
 const SANDBOXES: &str = "sandboxes";
 const CONTAINERS: &str = "containers";
 /// How long the kernel may take to end what was killed.

@@ -137,18 +137,22 @@ fn pause(group: &onggi_sys::cgroups::Group) -> io::Result<OwnedFd> {
 }
 
 impl Sandbox {
-    /// Forks a child that is born in the process namespace of `process`.
+    /// Forks into the process namespace that `process` is in.
     pub(super) fn fork_beside(&self, process: &OwnedFd) -> io::Result<Fork> {
         enter_process(process, ThreadNameSpaceType::PROCESS_ID)?;
         let forked = fork(Namespaces::empty());
-        // The child is in there for good: from below there is no way back up.
-        if matches!(forked, Ok(Fork::Child)) {
+        if let Ok(Fork::Child) = forked {
+            // It is where it shall be, and cannot go back.
             return forked;
         }
-        match &self.pause {
-            Some(pause) => enter_process(pause, ThreadNameSpaceType::PROCESS_ID)?,
-            None => enter(&self.own_pids, LinkNameSpaceType::ProcessID)?,
+        // Containers that come later must not be born there.
+        let back = match &self.pause {
+            Some(pause) => enter_process(pause, ThreadNameSpaceType::PROCESS_ID),
+            None => enter(&self.own_pids, LinkNameSpaceType::ProcessID),
+        };
+        if let (Err(_), Ok(Fork::Parent { pidfd, .. })) = (&back, &forked) {
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
         }
-        forked
+        back.and(forked)
     }
 }

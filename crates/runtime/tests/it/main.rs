@@ -3,6 +3,9 @@
 //! This binary plays three parts: the tests, the shims that the runtime starts, and, copied into
 //! root file systems, the programs in the containers (`program`).
 
+// Without the standard harness clippy does not see that these are tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod bench;
 mod daemon;
 mod exec;
@@ -13,6 +16,10 @@ mod lifecycle;
 mod program;
 
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// A test that hangs has failed.
+const TEST: Duration = Duration::from_secs(60);
 
 type Test = (&'static str, fn() -> futures::future::BoxFuture<'static, ()>);
 
@@ -57,7 +64,10 @@ fn main() -> ExitCode {
     let mut failed = 0;
     for (name, test) in tests {
         let start = std::time::Instant::now();
-        let ok = runtime.block_on(async { tokio::spawn(test()).await.is_ok() });
+        let ok = runtime.block_on(async {
+            let test = tokio::time::timeout(TEST, tokio::spawn(test()));
+            matches!(test.await, Ok(Ok(())))
+        });
         let verdict = if ok { "ok" } else { "FAILED" };
         println!("test {name} ... {verdict} ({} ms)", start.elapsed().as_millis());
         failed += usize::from(!ok);

@@ -168,11 +168,11 @@ impl Group {
     /// alone), a millisecond.
     fn wait_empty(&self, timeout: Duration) -> io::Result<()> {
         let events = self.unified.as_ref().map(|dir| dir.path.join("cgroup.events"));
-        if let Some(file) = events.and_then(|path| File::open(path).ok()) {
-            if !io::read_to_string(&file)?.contains("populated 0") {
-                poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&timespec(timeout)))?;
-                return Ok(());
-            }
+        if let Some(file) = events.and_then(|path| File::open(path).ok())
+            && !io::read_to_string(&file)?.contains("populated 0")
+        {
+            poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&timespec(timeout)))?;
+            return Ok(());
         }
         poll(&mut [], Some(&timespec(Duration::from_millis(1))))?;
         Ok(())
