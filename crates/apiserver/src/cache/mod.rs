@@ -29,6 +29,9 @@ pub(crate) const REGISTRY: &str = "/registry/";
 /// How long a read waits for the cache to reach a revision.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How many changes at most are applied before they are made known.
+const ROUND: usize = 256;
+
 /// See the module.
 pub(crate) struct Cache {
     store: Arc<dyn Store>,
@@ -105,7 +108,10 @@ impl Cache {
         }
     }
 
-    async fn load(&self) -> Result<WatchStream, StoreError> {
+    /// Reads everything. The watch is opened before, so that it cannot be refused for want of
+    /// history; what it tells up to the revision answered is in what was read.
+    async fn load(&self) -> Result<(WatchStream, u64), StoreError> {
+        let events = self.store.watch("", None).await?;
         let all = self.store.range(RangeRequest::all(REGISTRY)).await?;
         let mut contents: HashMap<&str, Vec<_>> = HashMap::new();
         for kv in &all.items {
@@ -121,12 +127,11 @@ impl Cache {
         for (place, collection) in &self.collections {
             collection.replace(contents.remove(place.as_str()).unwrap_or_default(), all.revision);
         }
-        let events = self.store.watch("", Some(all.revision)).await?;
         self.applied.send_replace(all.revision);
-        Ok(events)
+        Ok((events, all.revision))
     }
 
-    async fn follow(self: Arc<Self>, mut events: WatchStream) {
+    async fn follow(self: Arc<Self>, (mut events, mut known): (WatchStream, u64)) {
         loop {
             let next = tokio::select! {
                 () = self.shutdown.cancelled() => return,
@@ -136,8 +141,14 @@ impl Cache {
             // What has come meanwhile goes in one round: watchers are woken once for all of it.
             let mut touched: Vec<&Arc<Collection>> = Vec::new();
             let mut reached = None;
+            let mut count = 0;
             let failed = loop {
+                count += 1;
+                if count > ROUND {
+                    break None;
+                }
                 match next.take().or_else(|| events.next().now_or_never()) {
+                    Some(Some(Ok(event))) if event.revision <= known => {}
                     Some(Some(Ok(event))) => {
                         reached = Some(event.revision);
                         if let Some(collection) = self.apply(event)
@@ -161,7 +172,8 @@ impl Cache {
                 Some(error) => {
                     tracing::warn!(%error, "the watch cache begins anew");
                     match self.load().await {
-                        Ok(stream) => events = stream,
+                        Ok(loaded) => (events, known) = loaded,
+                        Err(StoreError::Closed) => return,
                         Err(error) => {
                             tracing::error!(%error, "the watch cache cannot be filled");
                             return self.shutdown.cancel();

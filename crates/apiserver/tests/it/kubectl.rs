@@ -64,6 +64,27 @@ impl Kubectl {
         output.stdout
     }
 
+    /// `exec -it` on a pseudo-terminal of 100 columns, made by script(1) where that is installed.
+    async fn runs_on_a_terminal(&self) {
+        let line = "stty cols 100 rows 30; exec kubectl exec -it p -- size";
+        let output = Command::new("script")
+            .args(["-qec", line, "/dev/null"])
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .env("HOME", self.home.path())
+            .env("TERM", "xterm")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await;
+        match output {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                assert!(text.contains("100x30"), "{text}");
+            }
+            Err(error) => println!("skipped: script(1): {error}"),
+        }
+    }
+
     /// What it says when it fails.
     async fn fails(&self, line: &str, stdin: &str) -> String {
         let output = self.try_run(line, stdin).await;
@@ -240,6 +261,7 @@ async fn streams_reach_the_node() {
     assert_eq!(k.run("logs -f p -c c").await, "c one\ntwo\n");
     assert_eq!(k.run("exec p -- echo hello world").await, "hello world");
     assert_eq!(k.run_with("exec -i p -- cat", "from here").await, "from here");
+    k.runs_on_a_terminal().await;
     let failed = k.try_run("exec p -- exit 7", "").await;
     assert!(failed.stderr.starts_with("as asked\n"), "{}", failed.stderr);
     assert_eq!(failed.code, Some(7), "{}", failed.stderr);

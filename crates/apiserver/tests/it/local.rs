@@ -5,6 +5,7 @@ use onggi_apiserver::User;
 use onggi_client::transport::EventType;
 use onggi_client::{Body, PatchKind, Response, WatchSpec};
 use onggi_machinery::resource::{Verb, by_any_name};
+use onggi_store::History;
 use serde_json::{Value, json};
 
 use crate::server::Server;
@@ -272,4 +273,29 @@ async fn a_new_server_goes_on_from_the_store() {
     assert!(error.is_expired());
     assert!(error.to_string().starts_with("too old resource version: 1 ("), "{error}");
     again.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_falls_behind_begins_anew() {
+    // So little history that the cache itself is too slow for it now and then.
+    let s = Server::with(History { revisions: 1, bytes: 1 }).await;
+    let writers = (0..16).map(|w| {
+        let s = &s;
+        async move {
+            for i in 0..20 {
+                s.create("cm", "default", config_map(&format!("c{w}-{i}"), json!({})))
+                    .await
+                    .unwrap();
+            }
+        }
+    });
+    futures::future::join_all(writers).await;
+    let all = s.call(s.request(Verb::List, "cm", "default", "")).await.unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 320);
+    let mut events =
+        s.transport.watch(WatchSpec::all(by_any_name("cm").unwrap().gvr())).await.unwrap();
+    for _ in 0..320 {
+        assert_eq!(events.next().await.unwrap().unwrap().kind, EventType::Added);
+    }
+    assert!(events.next().await.unwrap().unwrap().initial_events_end);
 }

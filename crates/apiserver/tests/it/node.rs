@@ -39,6 +39,14 @@ impl NodeServer for FakeNode {
                 io.stdin.unwrap().read_to_string(&mut text).await.unwrap();
                 stdout.write_all(text.as_bytes()).await.unwrap();
             }
+            "size" => {
+                assert!(request.tty && io.stderr.is_none());
+                let size = io.resize.unwrap().recv().await.unwrap();
+                stdout
+                    .write_all(format!("{}x{}", size.width, size.height).as_bytes())
+                    .await
+                    .unwrap();
+            }
             "exit" => {
                 io.stderr.unwrap().write_all(b"as asked\n").await.unwrap();
                 return Ok(ExitStatus(request.command[1].parse().unwrap()));

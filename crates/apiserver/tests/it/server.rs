@@ -33,13 +33,18 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::with(History::default()).await
+    }
+
+    /// With a store that keeps so much history.
+    pub(crate) async fn with(history: History) -> Self {
         let now = time::OffsetDateTime::now_utc();
         let authority = Authority::generate("test", now).unwrap();
         let pair = authority
             .issue_server("api", &["localhost".into()], &[[127, 0, 0, 1].into()], now)
             .unwrap();
         let admin = authority.issue_client("admin", Some("system:masters"), now).unwrap();
-        let store: Arc<dyn Store> = Arc::new(memory::open(History::default()).unwrap());
+        let store: Arc<dyn Store> = Arc::new(memory::open(history).unwrap());
         let server = open(&store, &admin).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
