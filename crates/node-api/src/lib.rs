@@ -2,6 +2,7 @@
 //! stand in whole: [`RuntimeService`], [`ImageService`], and what a runtime in turn is given:
 //! [`PodNetwork`], [`RootFs`].
 
+pub mod fake;
 pub mod images;
 pub mod network;
 pub mod runtime;
