@@ -93,7 +93,7 @@ async fn paths() {
     for (path, error) in [
         ("/proc/sys/kernel/core_pattern", "Read-only"),
         ("/sys/kernel/mm/ksm/run", "Read-only"),
-        ("/proc/sysrq-trigger", "Read-only"),
+        ("/proc/irq/default_smp_affinity", "Read-only"),
     ] {
         let (_, log) = f.run(&pod, f.container(&["write", path, "x"])).await;
         assert!(log.contains(error), "{log}");

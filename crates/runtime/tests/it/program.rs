@@ -143,6 +143,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             println!("{line}");
         }
         // A grandchild that outlives its parent and keeps the output open.
+        #[allow(clippy::zombie_processes)] // That is the point.
         "leave-child" => {
             let me = std::env::args().next().unwrap();
             let child = std::process::Command::new(me).arg("sleep").spawn().unwrap();
