@@ -33,5 +33,4 @@ mod server;
 mod streams;
 
 pub use authn::User;
-pub use rest::Cidr;
 pub use server::{ApiServer, Error, Options, VERSION};

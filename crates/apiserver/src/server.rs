@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use onggi_api::{GroupVersionKind, GroupVersionResource, Status};
+use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
 use onggi_base::Clock;
 use onggi_client::node::NodeConnector;
 use onggi_client::{Body, EventStream, Request, Response, Transport, WatchSpec};
@@ -23,7 +23,7 @@ use crate::legacy;
 use crate::local::LocalTransport;
 use crate::openapi::OpenApi;
 use crate::registry::{Context, Part, Registry};
-use crate::rest::{self, Cidr, ServiceAllocator};
+use crate::rest::{self, ServiceAllocator};
 
 /// `gitVersion` of `/version`: the Kubernetes version that is served, and who serves it.
 pub const VERSION: &str = "v1.36.2+onggi";

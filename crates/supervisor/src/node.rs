@@ -96,7 +96,7 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     let server = ApiServer::open(onggi_apiserver::Options {
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
-        service_cidr: options.service_cidr.to_string().parse().map_err(Error::Option)?,
+        service_cidr: options.service_cidr,
         node_ports: NODE_PORTS,
         token_key: certificates.token_key.clone(),
         issuer: format!("https://kubernetes.default.svc.{DOMAIN}"),
@@ -375,9 +375,6 @@ pub enum Error {
         /// What happened.
         source: std::io::Error,
     },
-    /// An option.
-    #[error("{0}")]
-    Option(String),
     /// A component ended too early.
     #[error(transparent)]
     Task(#[from] onggi_base::task::TaskFailed),

@@ -16,7 +16,6 @@ use tokio::sync::OwnedMutexGuard;
 use crate::registry::{Context, Registry};
 
 pub(crate) use service::Allocator as ServiceAllocator;
-pub use service::Cidr;
 
 /// Held until the write is done, so that nothing is given out twice.
 pub(crate) type Claim = Option<OwnedMutexGuard<service::Known>>;

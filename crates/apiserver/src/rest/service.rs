@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use onggi_api::{FieldError, FieldPath, Status};
+use onggi_api::{Cidr, FieldError, FieldPath, Status};
 use onggi_machinery::resource;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -20,44 +19,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::{Claim, Hooks};
 use crate::cache::Selection;
 use crate::registry::{Registry, text};
-
-/// A range of IPv4 addresses, such as `10.96.0.0/16`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    base: u32,
-    bits: u8,
-}
-
-impl FromStr for Cidr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("{text:?} is no range of IPv4 addresses such as 10.96.0.0/16");
-        let (address, bits) = text.split_once('/').ok_or_else(fault)?;
-        let address: Ipv4Addr = address.parse().map_err(|_| fault())?;
-        let bits: u8 = bits.parse().map_err(|_| fault())?;
-        if !(8..=28).contains(&bits) {
-            return Err(format!("{text:?}: the prefix must have 8 to 28 bits"));
-        }
-        Ok(Self { base: u32::from(address) & (u32::MAX << (32 - bits)), bits })
-    }
-}
-
-impl Cidr {
-    /// The address so many places behind the base.
-    pub fn nth(self, index: u32) -> Ipv4Addr {
-        Ipv4Addr::from(self.base.wrapping_add(index))
-    }
-
-    /// Whether an address lies in it.
-    pub fn contains(self, address: Ipv4Addr) -> bool {
-        u32::from(address) & (u32::MAX << (32 - self.bits)) == self.base
-    }
-
-    fn size(self) -> u32 {
-        1 << (32 - self.bits)
-    }
-}
 
 /// Gives out addresses and ports.
 pub(crate) struct Allocator {
@@ -87,7 +48,7 @@ impl Allocator {
 
     /// The address of the `kubernetes` Service: the first of the range.
     pub(crate) fn kubernetes_address(&self) -> Ipv4Addr {
-        self.cidr.nth(1)
+        self.cidr.nth(1).unwrap_or(self.cidr.network())
     }
 
     async fn lock(&self, registry: &Registry) -> Result<OwnedMutexGuard<Known>, Status> {
@@ -168,9 +129,8 @@ impl Allocator {
                 Ok(address) if !self.cidr.contains(address) => {
                     let why = format!(
                         "failed to allocate IP {address}: the provided IP ({address}) is not in the \
-                         valid range. The range of valid IPs is {}/{}",
-                        self.cidr.nth(0),
-                        self.cidr.bits
+                         valid range. The range of valid IPs is {}",
+                        self.cidr
                     );
                     errors.push(FieldError::invalid(&path, json!([text]), why));
                     return;
@@ -269,12 +229,11 @@ impl Allocator {
     /// A random free address of the upper part of the range; of the lower part, which is for those
     /// who choose (`kubernetes`, DNS), only when that is full.
     fn free_address(&self, known: &Known) -> Option<Ipv4Addr> {
-        let (first, end) = (1, self.cidr.size() - 1);
-        let low = (self.cidr.size() / 16).clamp(16, 256).min(end);
-        let free = |index: u32| {
-            let address = self.cidr.nth(index);
-            (!known.holds_address("", address)).then_some(address)
-        };
+        // The last address is the broadcast one.
+        let end = u32::try_from(self.cidr.size() - 1).unwrap_or(u32::MAX);
+        let (first, low) = (1, (end / 16).clamp(16, 256).min(end));
+        let free =
+            |index: u32| self.cidr.nth(index).filter(|address| !known.holds_address("", *address));
         let mut random = rand::rng();
         for _ in 0..16 {
             if low < end
