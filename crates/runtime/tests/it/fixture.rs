@@ -71,6 +71,11 @@ static LAYER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     dir
 });
 
+/// Statics are never dropped.
+pub(crate) fn remove_layer() {
+    let _ = std::fs::remove_dir_all(LAYER.path());
+}
+
 pub(crate) fn make_layer(dir: &Path) {
     let bin = dir.join("bin");
     std::fs::create_dir_all(&bin).unwrap();

@@ -72,6 +72,7 @@ fn main() -> ExitCode {
         println!("test {name} ... {verdict} ({} ms)", start.elapsed().as_millis());
         failed += usize::from(!ok);
     }
+    fixture::remove_layer();
     println!("{failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
