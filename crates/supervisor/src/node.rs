@@ -4,6 +4,7 @@
 //! listeners on its addresses, the API server before its clients. Everything else waits for what it
 //! needs by itself.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +17,11 @@ use onggi_base::{Clock, Shutdown, SystemClock, Tasks};
 use onggi_client::kubeconfig::NewContext;
 use onggi_client::node::{NodeConnector, NodeError, NodeServer};
 use onggi_client::{EventType, SharedInformers, WatchSpec};
+use onggi_controllers::Controllers;
 use onggi_dns::Dns;
 use onggi_kubelet::Kubelet;
 use onggi_net::{NodeNetwork, Proxy};
+use onggi_scheduler::Scheduler;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -108,6 +111,8 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     server.bootstrap(advertise).await?;
     write_kubeconfig(&paths, &options, &certificates)?;
 
+    start_control(&mut tasks, &server, &certificates, &clock);
+
     reporter.step("start the node");
     let applied = start_network(&mut tasks, &server, &network, &options).await?;
     let workloads = Workloads::open(&paths, &network).await?;
@@ -143,13 +148,34 @@ async fn listen(
     Ok(())
 }
 
+fn start_control(
+    tasks: &mut Tasks,
+    server: &Arc<ApiServer>,
+    certificates: &Certificates,
+    clock: &Arc<dyn Clock>,
+) {
+    let user = User::new("system:kube-controller-manager", &[]);
+    let options = onggi_controllers::Options { ca_pem: certificates.ca.clone() };
+    let controllers = Controllers::new(options, informers(server, tasks, user), Arc::clone(clock));
+    tasks.spawn("controllers", |shutdown| async move {
+        controllers.run(shutdown).await;
+        Ok::<_, Infallible>(())
+    });
+    let user = User::new("system:kube-scheduler", &[]);
+    let scheduler = Scheduler::new(informers(server, tasks, user), Arc::clone(clock));
+    tasks.spawn("scheduler", |shutdown| async move {
+        scheduler.run(shutdown).await;
+        Ok::<_, Infallible>(())
+    });
+}
+
 async fn start_network(
     tasks: &mut Tasks,
     server: &Arc<ApiServer>,
     network: &NodeNetwork,
     options: &Options,
 ) -> Result<watch::Receiver<u64>, Error> {
-    let user = User::new("system:kube-proxy", &["system:authenticated"]);
+    let user = User::new("system:kube-proxy", &[]);
     let services = informers(server, tasks, user);
     let proxy = Proxy::new(network.clone());
     let applied = proxy.applied();
@@ -157,7 +183,7 @@ async fn start_network(
     tasks.spawn("proxy", |shutdown| async move { proxy.run(&name, &services, shutdown).await });
 
     let Some(address) = options.dns_address() else { return Ok(applied) };
-    let names = informers(server, tasks, User::new("system:dns", &["system:authenticated"]));
+    let names = informers(server, tasks, User::new("system:dns", &[]));
     let dns = Dns::bind(
         onggi_dns::Options {
             listen: SocketAddr::new(address.into(), 53),
