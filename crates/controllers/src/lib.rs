@@ -1,1 +1,61 @@
 //! The controllers: each a pure plan and a thin shell on one harness.
+//!
+//! Begin with [`harness`](crate::harness): a controller is a line in its table, names what it
+//! watches, maps changes to keys, and brings one key at a time to where it should be. A folder a
+//! controller: `plan.rs` decides from a snapshot, `mod.rs` reads the caches and carries it out.
+
+mod claim;
+mod context;
+mod deployment;
+mod endpointslice;
+mod harness;
+mod replicaset;
+mod view;
+
+use std::sync::Arc;
+
+use onggi_base::{Clock, Shutdown};
+use onggi_client::SharedInformers;
+
+/// What the controllers are told.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The certificates, in PEM, by which pods know the API server: `ca.crt` of the ConfigMap
+    /// `kube-root-ca.crt` in every namespace.
+    pub ca_pem: String,
+}
+
+/// Why a key could not be brought to where it should be; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Api(#[from] onggi_client::Error),
+    #[error(transparent)]
+    Stopped(#[from] onggi_client::Stopped),
+    #[error(transparent)]
+    Decode(#[from] onggi_api::DecodeError),
+    /// What was planned on is no longer so.
+    #[error("{0}")]
+    Stale(String),
+}
+
+/// All controllers of the table.
+pub struct Controllers {
+    options: Options,
+    informers: SharedInformers,
+    clock: Arc<dyn Clock>,
+}
+
+impl Controllers {
+    /// Over the transport of the informers, whose identity should be
+    /// `system:kube-controller-manager`.
+    pub fn new(options: Options, informers: SharedInformers, clock: Arc<dyn Clock>) -> Self {
+        Self { options, informers, clock }
+    }
+
+    /// Works until the shutdown.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Self { options, informers, clock } = self;
+        harness::run(&Arc::new(options), &informers, &clock, &shutdown).await;
+    }
+}

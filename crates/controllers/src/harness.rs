@@ -1,0 +1,128 @@
+//! The harness: from changes of caches to keys in a queue to workers.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::{BoxFuture, join_all};
+use onggi_base::{Clock, Shutdown};
+use onggi_client::queue::Key;
+use onggi_client::{Cache, Change, Next, SharedInformers, WorkQueue};
+
+use crate::context::Context;
+use crate::{Error, Options};
+
+/// Every controller. To add one: a folder beside this file, and a line here.
+const CONTROLLERS: &[Row] = &[
+    Row { name: "deployment-controller", launch: crate::deployment::launch },
+    Row { name: "endpoint-slice-controller", launch: crate::endpointslice::launch },
+    Row { name: "replicaset-controller", launch: crate::replicaset::launch },
+];
+
+/// Keys that one controller works on at once.
+const WORKERS: usize = 8;
+
+/// A line of the table.
+struct Row {
+    /// Kubernetes' name; it stands in events.
+    name: &'static str,
+    /// Names what is watched; the future works until the shutdown.
+    launch: fn(Context) -> BoxFuture<'static, ()>,
+}
+
+/// Brings one key at a time to where it should be.
+#[async_trait]
+pub(crate) trait Controller: Send + Sync + 'static {
+    /// What is worked on.
+    type Key: Key;
+
+    /// One step; called again when something changes, after the time it asks for, or after a delay
+    /// when it fails.
+    async fn reconcile(&self, key: &Self::Key) -> Result<Next, Error>;
+}
+
+/// What a controller watches, until it is run.
+pub(crate) struct Harness<K: Key> {
+    context: Context,
+    queue: WorkQueue<K>,
+    watching: Vec<BoxFuture<'static, ()>>,
+    synced: Vec<BoxFuture<'static, bool>>,
+}
+
+impl<K: Key> Harness<K> {
+    pub(crate) fn new(context: &Context) -> Self {
+        let context = context.clone();
+        Self { context, queue: WorkQueue::new(), watching: Vec::new(), synced: Vec::new() }
+    }
+
+    /// The queue, for controllers that find work by themselves.
+    pub(crate) fn queue(&self) -> WorkQueue<K> {
+        self.queue.clone()
+    }
+
+    /// Queues the keys that a change of the cache concerns. Everything present counts as added.
+    pub(crate) fn watch<T: Send + Sync + 'static>(
+        &mut self,
+        cache: &Cache<T>,
+        mut keys: impl FnMut(&Change<T>) -> Vec<K> + Send + 'static,
+    ) {
+        self.needs(cache);
+        let mut changes = cache.subscribe();
+        let queue = self.queue.clone();
+        self.watching.push(Box::pin(async move {
+            while let Some(change) = changes.recv().await {
+                keys(&change).into_iter().for_each(|key| queue.add(key));
+            }
+        }));
+    }
+
+    /// The cache is read by the controller, which waits for it before its first step.
+    pub(crate) fn needs<T: Send + Sync + 'static>(&mut self, cache: &Cache<T>) {
+        let cache = cache.clone();
+        self.synced.push(Box::pin(async move { cache.synced().await.is_ok() }));
+    }
+
+    /// Works until the shutdown, once all caches are filled.
+    pub(crate) fn run<C: Controller<Key = K>>(self, controller: C) -> BoxFuture<'static, ()> {
+        let Self { context, queue, watching, synced } = self;
+        let controller = Arc::new(controller);
+        Box::pin(async move {
+            let filled = tokio::select! {
+                () = context.shutdown.cancelled() => return,
+                filled = join_all(synced) => filled,
+            };
+            if filled.contains(&false) {
+                return;
+            }
+            // Mappings look into other caches: they begin when all are filled.
+            let watching = tokio::spawn(join_all(watching));
+            let work = |key: K| {
+                let controller = Arc::clone(&controller);
+                async move { controller.reconcile(&key).await }
+            };
+            queue.run(WORKERS, context.shutdown.clone(), work).await;
+            watching.abort();
+            tracing::debug!(controller = context.name, "ended");
+        })
+    }
+}
+
+/// Runs the table until the shutdown.
+pub(crate) async fn run(
+    options: &Arc<Options>,
+    informers: &SharedInformers,
+    clock: &Arc<dyn Clock>,
+    shutdown: &Shutdown,
+) {
+    let running = CONTROLLERS.iter().map(|row| {
+        let context = Context::new(row.name, options, informers, clock, shutdown);
+        let launched = tokio::spawn((row.launch)(context));
+        async move {
+            if let Err(error) = launched.await {
+                // Better no control plane than half of one that nobody misses.
+                tracing::error!(controller = row.name, %error, "controller failed; shutting down");
+                shutdown.cancel();
+            }
+        }
+    });
+    join_all(running).await;
+}

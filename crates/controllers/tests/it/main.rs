@@ -1,0 +1,6 @@
+//! The controllers on a real API server with a memory store: do they bring things to where they
+//! should be?
+
+mod world;
+
+mod workloads;
