@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Up(Node),
     /// End the cluster and remove everything it made in the kernel; the data stays
     Down(Down),
+    /// Show how the cluster on this machine is
+    Status(crate::status::Status),
     /// Run a server with its node in the foreground, for service managers
     Server(Node),
     /// Print the administrator's kubeconfig

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -183,9 +183,13 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn client(place: &Place) -> anyhow::Result<Client> {
+    client_of(&Paths::new(&place.data_dir)?)
+}
+
 /// The node's images.
-pub(crate) fn client(place: &Place) -> anyhow::Result<Client> {
-    let socket = Paths::new(&place.data_dir)?.node_socket();
+pub(crate) fn client_of(paths: &Paths) -> anyhow::Result<Client> {
+    let socket = paths.node_socket();
     anyhow::ensure!(
         socket.exists(),
         "no cluster runs here (there is no {}); start one with `onggi up`",
@@ -407,14 +411,5 @@ impl View {
         for bar in self.parts.values() {
             bar.finish_and_clear();
         }
-    }
-}
-
-/// The folder of a build that is not the user's own.
-pub(crate) fn build_options(context: &Path, tag: &str) -> BuildOptions {
-    BuildOptions {
-        context: context.to_owned(),
-        tags: vec![tag.to_owned()],
-        ..BuildOptions::default()
     }
 }

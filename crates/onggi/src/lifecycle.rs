@@ -12,6 +12,9 @@ use onggi_supervisor::{Options, Paths, down as sweep, lock, node};
 
 use crate::args::{Down, Place};
 
+/// Name of our context in a kubeconfig.
+const CONTEXT: &str = "onggi";
+
 /// Starts the cluster in the background, unless it runs already.
 pub(crate) fn up(options: &Options) -> anyhow::Result<ExitCode> {
     start(options)?;
@@ -70,8 +73,13 @@ fn try_merge(own: &Path) -> anyhow::Result<PathBuf> {
     let (Some(ca), Some(client)) = (config.ca, config.client) else {
         anyhow::bail!("{}: certificates are missing", own.display());
     };
-    let context = kubeconfig::NewContext::inline("onggi", &config.server, &ca, &client);
+    let mut context = kubeconfig::NewContext::inline(CONTEXT, &config.server, &ca, &client);
     let path = kubeconfig::paths(None).into_iter().next().context("no place for a kubeconfig")?;
+    // The namespace that the user chose is the user's.
+    let before = kubeconfig::Kubeconfig::load(std::slice::from_ref(&path))?.resolve(Some(CONTEXT));
+    if let Ok(before) = before {
+        context.namespace = before.namespace;
+    }
     kubeconfig::merge_context(&path, &context, true)?;
     Ok(path)
 }

@@ -3,6 +3,7 @@
 mod args;
 mod images;
 mod lifecycle;
+mod status;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Server(node) => lifecycle::server(node.options()?),
         Command::Daemon { options } => lifecycle::daemon(&options),
         Command::Kubeconfig(place) => lifecycle::kubeconfig(&place),
+        Command::Status(status) => lifecycle::wait(status::run(&status)),
         Command::Images(verb) => lifecycle::wait(images::run(verb)),
     }
 }
