@@ -258,6 +258,9 @@ async fn init_containers_run_in_order_and_a_job_ends() {
     // Its network is given back, its log is kept.
     world.until("p", "stopped", |_| !world.calls("stop_pod_sandbox").is_empty()).await;
     assert!(world.calls("remove_pod_sandbox").is_empty());
+    assert!(world.directory.path().join("pods/uid-p").exists());
+    world.delete("p", 0).await;
+    world.until_gone("p").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -465,4 +468,26 @@ async fn logs_of_what_has_not_started() {
         let got = world.server.logs(request(previous)).await.err().unwrap();
         assert_eq!(got.to_string(), text);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_pods_at_once() {
+    let world = World::new();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
+    for number in 0..100 {
+        world.bind(&format!("p{number}"), one(json!({})));
+    }
+    for number in 0..100 {
+        world.until(&format!("p{number}"), "ready", ready).await;
+    }
+    println!("100 pods ready after {:?}", begun.elapsed());
+    let begun = Instant::now();
+    for number in 0..100 {
+        world.delete(&format!("p{number}"), 30).await;
+    }
+    for number in 0..100 {
+        world.until_gone(&format!("p{number}")).await;
+    }
+    println!("100 pods gone after {:?}", begun.elapsed());
 }

@@ -86,7 +86,8 @@ impl Job {
                 let pod_files = self.context.files(self.pod.uid());
                 let released = tokio::task::spawn_blocking(move || pod_files.release(files)).await;
                 let released = released.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-                Done::Released(released.map_err(|error| error.to_string()))
+                let result = released.map_err(|error| error.to_string());
+                Done::Released { files, result }
             }
             Action::FinalDelete => Done::Deleted(delete(&self.context, &self.pod).await),
             // Done by the worker itself.
@@ -332,6 +333,11 @@ pub(super) async fn write_status(
     match written {
         Ok(object) => Ok(object.head().resource_version),
         Err(error) if error.is_not_found() || error.is_conflict() => Ok(0),
+        // The same again would be refused again, and the pod must go on.
+        Err(Error::Status(status)) if matches!(status.code, 400 | 422) => {
+            tracing::error!(pod = %pod.full_name(), %status, "the API server refuses the status");
+            Ok(0)
+        }
         Err(error) => Err(error),
     }
 }

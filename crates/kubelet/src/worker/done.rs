@@ -62,7 +62,10 @@ pub(super) enum Done {
         id: String,
         result: Result<(), RuntimeError>,
     },
-    Released(Result<(), String>),
+    Released {
+        files: bool,
+        result: Result<(), String>,
+    },
     Deleted(Result<(), Error>),
     StatusWritten {
         status: Box<PodStatus>,
@@ -156,8 +159,10 @@ impl Worker {
                     }
                 }
             }
-            Done::Released(result) => {
-                self.memory.released |= self.check(slot, "release volumes", result);
+            Done::Released { files, result } => {
+                let released = self.check(slot, "release volumes", result);
+                self.memory.released |= released;
+                self.memory.removed |= released && files;
             }
             Done::Deleted(result) => {
                 self.memory.deleted |= self.check(slot, "delete pod", result);

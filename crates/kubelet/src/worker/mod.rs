@@ -131,10 +131,14 @@ impl Worker {
             if plan.finished {
                 return;
             }
+            // What is done at once changes what we know: plan again.
+            let again = plan.actions.iter().any(|action| action.slot().is_none());
             for action in plan.actions {
                 self.begin(action);
             }
-            self.wait(plan.wake_at).await;
+            if !again {
+                self.wait(plan.wake_at).await;
+            }
         }
     }
 

@@ -335,7 +335,7 @@ impl Planner<'_> {
         if !self.s.sandboxes.is_empty() {
             return;
         }
-        if !memory.released {
+        if !memory.removed {
             return self.act(Action::Release { files: true });
         }
         if self.s.gone {
@@ -403,3 +403,6 @@ pub(crate) fn crash_wait(
     let until = crash.wait(timestamp(dead.finished_at))?;
     (until > s.now).then(|| (until, crash.delay, dead.id.clone()))
 }
+
+#[cfg(test)]
+mod tests;

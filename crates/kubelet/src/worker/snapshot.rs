@@ -76,6 +76,8 @@ pub(crate) struct Memory {
     pub(crate) stopped_sandboxes: BTreeSet<String>,
     /// Volumes are unmounted for good.
     pub(crate) released: bool,
+    /// No file of it is left.
+    pub(crate) removed: bool,
     /// The API was told that the node is done with it.
     pub(crate) deleted: bool,
     /// The API has the status that follows from this snapshot.
