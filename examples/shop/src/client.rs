@@ -15,10 +15,13 @@ use hyper::{Request, StatusCode};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an idle connection is kept.
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
 /// A pool of connections.
 pub(crate) struct Client {
@@ -41,7 +44,8 @@ impl Client {
     pub(crate) fn new(authorization: Option<String>) -> Self {
         let connector = HttpConnector::new_with_resolver(Resolver);
         let pool = Pool::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
             .build(connector);
         Self { pool, authorization }
     }

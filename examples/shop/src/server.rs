@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -23,7 +25,12 @@ use crate::{Config, Error};
 /// What a handler answers: a code and a JSON document.
 pub(crate) type Answer = (StatusCode, Value);
 
-/// Serves until SIGTERM or SIGINT, then ends the requests that are under way.
+/// How long connections are served after SIGTERM, each answer asking the client to come back on a
+/// new one. Longer than a client of ours keeps an idle connection ([`crate::client::IDLE`]), so that
+/// none sends a request into one that is being closed.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves until SIGTERM or SIGINT, then lets clients go and ends the requests that are under way.
 pub async fn serve(config: Config) -> Result<(), Error> {
     let port = config.port;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
@@ -35,11 +42,21 @@ pub async fn serve(config: Config) -> Result<(), Error> {
     let service = Arc::new(Service::new(config));
     let server = auto::Builder::new(TokioExecutor::new());
     let connections = GracefulShutdown::new();
+    let ending = Arc::new(AtomicBool::new(false));
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        println!("ends after the requests under way");
+        ending.store(true, Ordering::Relaxed);
+        tokio::time::sleep(LINGER).await;
+    };
+    tokio::pin!(told);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = &mut told => break,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -48,10 +65,16 @@ pub async fn serve(config: Config) -> Result<(), Error> {
                 continue;
             }
         };
-        let service = Arc::clone(&service);
+        let (service, ending) = (Arc::clone(&service), Arc::clone(&ending));
         let handler = hyper::service::service_fn(move |request| {
-            let service = Arc::clone(&service);
-            async move { Ok::<_, Infallible>(respond(&service, request).await) }
+            let (service, ending) = (Arc::clone(&service), Arc::clone(&ending));
+            async move {
+                let mut response = respond(&service, request).await;
+                if ending.load(Ordering::Relaxed) {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = server.serve_connection(TokioIo::new(stream), handler).into_owned();
         let connection = connections.watch(connection);
@@ -60,7 +83,6 @@ pub async fn serve(config: Config) -> Result<(), Error> {
             let _ = connection.await;
         });
     }
-    println!("ends after the requests under way");
     connections.shutdown().await;
     Ok(())
 }
@@ -78,9 +100,7 @@ async fn respond(service: &Service, request: Request<Incoming>) -> Response<Full
     };
     let mut response = Response::new(Full::new(Bytes::from(format!("{body}\n"))));
     *response.status_mut() = code;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
