@@ -1,6 +1,8 @@
 //! The lives of pods on a kubelet whose API server, runtime and images are only memory, in paused
 //! time: what has to wait, waits no real time.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

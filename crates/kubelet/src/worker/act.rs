@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,8 +71,11 @@ impl Job {
                 let status = refresh(&self.context, &self.pod, &id).await;
                 Done::Stopped { id, result, status }
             }
-            Action::Remove { id } => {
+            Action::Remove { id, log } => {
                 let result = runtime.remove_container(&id).await;
+                if result.is_ok() {
+                    remove_log(&log).await;
+                }
                 Done::Removed { id, result }
             }
             Action::StopSandbox { id } => {
@@ -268,6 +272,24 @@ impl Job {
 
 fn time(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// Removes a log and what was rotated out of it: `3.log`, `3.log.2026…`.
+async fn remove_log(log: &Path) {
+    let (Some(directory), Some(name)) = (log.parent(), log.file_name()) else { return };
+    let Ok(mut entries) = tokio::fs::read_dir(directory).await else { return };
+    let name = name.to_string_lossy();
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let rotated = entry.file_name();
+        let rotated = rotated.to_string_lossy();
+        let rest = rotated.strip_prefix(&*name);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            && let Err(error) = tokio::fs::remove_file(entry.path()).await
+        {
+            // It goes with the pod's directory at the latest.
+            tracing::debug!(path = %entry.path().display(), %error, "log not removed");
+        }
+    }
 }
 
 /// What the runtime says of a container; none when it is gone.

@@ -265,10 +265,10 @@ impl Worker {
         let failed = match result {
             Ok(image) => {
                 self.memory.images.insert(container.clone(), image);
-                let is_of_image = |t: &mut Trouble| t.reason.contains("Image");
-                if self.memory.troubles.get_mut(&container).is_some_and(|t| is_of_image(t)) {
-                    self.memory.troubles.remove(&container);
-                }
+                // The trouble was the image: the reasons that speak of it all say so.
+                self.memory.troubles.retain(|name, trouble| {
+                    *name != container || !trouble.reason.contains("Image")
+                });
                 return;
             }
             Err(failed) => failed,

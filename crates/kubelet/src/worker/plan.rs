@@ -1,6 +1,8 @@
 //! What to do next for a pod: a pure function from a [`Snapshot`] to actions and the time of the
 //! next look. It is asked again after every event; work that is under way is in the snapshot.
 
+use std::path::PathBuf;
+
 use onggi_api::core::Container;
 use onggi_api::jiff::{SignedDuration, Timestamp};
 use onggi_node_api::{ContainerState, ContainerStatus};
@@ -103,7 +105,7 @@ impl Action {
             Self::Withdraw { .. } => Slot::Withdraw,
             Self::PreStop { id, .. } => Slot::PreStop(id.clone()),
             Self::Stop { id, .. } => Slot::Stop(id.clone()),
-            Self::Remove { id } => Slot::Remove(id.clone()),
+            Self::Remove { id, .. } => Slot::Remove(id.clone()),
             Self::StopSandbox { id } | Self::RemoveSandbox { id } => Slot::Sandbox(id.clone()),
             Self::Release { .. } => Slot::Release,
             Self::FinalDelete => Slot::Delete,
@@ -271,14 +273,14 @@ impl Planner<'_> {
                 if at < RECORDS_KEPT {
                     needed.push(record.sandbox.clone());
                 } else if !self.s.is_running(record) {
-                    self.act(Action::Remove { id: record.id.clone() });
+                    self.remove(record);
                 }
             }
         }
         for record in self.s.containers {
             let starting = self.s.is_busy(&Slot::Start(record.name.clone()));
             if record.state == ContainerState::Created && !starting {
-                self.act(Action::Remove { id: record.id.clone() });
+                self.remove(record);
             }
         }
         for old in self.s.sandboxes {
@@ -287,6 +289,10 @@ impl Planner<'_> {
                 self.act(Action::RemoveSandbox { id: old.id.clone() });
             }
         }
+    }
+
+    fn remove(&mut self, record: &ContainerStatus) {
+        self.act(Action::Remove { id: record.id.clone(), log: record.log_path.clone() });
     }
 
     // === Ending ===

@@ -115,7 +115,7 @@ fn words(action: &Action) -> String {
         Action::Withdraw { .. } => "withdraw".into(),
         Action::PreStop { id, .. } => format!("preStop {id}"),
         Action::Stop { id, grace, .. } => format!("stop {id} {grace}"),
-        Action::Remove { id } => format!("remove {id}"),
+        Action::Remove { id, .. } => format!("remove {id}"),
         Action::StopSandbox { id } => format!("stop {id}"),
         Action::RemoveSandbox { id } => format!("remove {id}"),
         Action::Release { files } => format!("release {files}"),
