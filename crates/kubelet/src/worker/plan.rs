@@ -56,8 +56,10 @@ pub(crate) enum Action {
         id: String,
         grace: i64,
     },
+    /// Remove a record and its log.
     Remove {
         id: String,
+        log: PathBuf,
     },
     StopSandbox {
         id: String,
