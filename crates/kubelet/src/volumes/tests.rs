@@ -131,3 +131,50 @@ fn mounts_name_the_volume_and_the_sub_path() {
     assert_eq!((mounts[0].host_path.to_str(), mounts[0].readonly), (Some("/srv"), true));
     assert!(mounts[1].host_path.ends_with("volume-subpaths/e/c/1"));
 }
+
+/// Takes mounts away, however the test ends.
+struct Cleared(std::path::PathBuf);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        let _ = mounts::KernelMounts.unmount_below(&self.0);
+    }
+}
+
+#[test]
+fn the_kernel_mounts_and_unmounts() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: mounts need root");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let _cleared = Cleared(directory.path().to_owned());
+    let files = PodFiles::new(directory.path(), "u", Arc::new(mounts::KernelMounts));
+    let spec = json!({
+        "volumes": [
+            {"name": "s", "projected": {"sources": [{"configMap": {"name": "m"}}]}},
+            {"name": "d", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
+        "containers": [{"name": "c", "volumeMounts": [
+            {"name": "s", "mountPath": "/k", "subPath": "k"},
+            {"name": "d", "mountPath": "/d", "subPath": "new"}]}],
+    });
+    let sources = sources(spec, &[("k", "v")]);
+    if let Err(error) = files.set_up(&sources, "one") {
+        println!("skipped: this machine lets nobody mount: {error}");
+        return;
+    }
+    // Once more, as after a restart: nothing is mounted twice.
+    files.set_up(&sources, "two").unwrap();
+    let container = &sources.pod.spec.containers[0];
+    for _ in 0..2 {
+        let mounts = files.mounts(&sources, container, str::to_owned).unwrap();
+        assert_eq!(fs::read_to_string(&mounts[0].host_path).unwrap(), "v");
+        assert!(mounts::is_mount_point(&mounts[1].host_path).is_ok());
+    }
+    let here = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let own = directory.path().to_str().unwrap().to_owned();
+    assert_eq!(here().matches(&own).count(), 4);
+    files.release(true).unwrap();
+    assert_eq!(here().matches(&own).count(), 0);
+    assert!(!directory.path().join("pods/u").exists());
+}
