@@ -4,6 +4,7 @@ mod schemas;
 mod tidy;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
@@ -16,7 +17,17 @@ cargo xtask schemas --from WHEEL_OR_DIR [--protobuf DIR] [--check]
 cargo xtask tidy
     Checks layers, file lengths, module comments and where `unsafe` stands.";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("schemas") => schemas::run(&args[1..]),

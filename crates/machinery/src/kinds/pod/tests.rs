@@ -1,3 +1,5 @@
+//! Tables of defaults, rules and rows.
+
 use serde_json::{Value, json};
 
 use super::*;

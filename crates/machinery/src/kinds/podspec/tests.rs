@@ -1,3 +1,5 @@
+//! Tables of defaults, rules and rows.
+
 use crate::kinds::pod::RESOURCE;
 use crate::kinds::testing::{created, expect};
 use crate::validation::At;
