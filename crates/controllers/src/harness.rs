@@ -15,7 +15,13 @@ use crate::{Error, Options};
 const CONTROLLERS: &[Row] = &[
     Row { name: "deployment-controller", launch: crate::deployment::launch },
     Row { name: "endpoint-slice-controller", launch: crate::endpointslice::launch },
+    Row { name: "generic-garbage-collector", launch: crate::garbagecollector::launch },
+    Row { name: "namespace-controller", launch: crate::namespace::launch },
+    Row { name: "node-controller", launch: crate::nodelifecycle::launch },
+    Row { name: "pod-garbage-collector", launch: crate::podgc::launch },
     Row { name: "replicaset-controller", launch: crate::replicaset::launch },
+    Row { name: "service-account-controller", launch: crate::serviceaccount::launch },
+    Row { name: "taint-eviction-controller", launch: crate::tainteviction::launch },
 ];
 
 /// Keys that one controller works on at once.

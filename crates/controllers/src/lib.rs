@@ -8,21 +8,36 @@ mod claim;
 mod context;
 mod deployment;
 mod endpointslice;
+mod garbagecollector;
 mod harness;
+mod namespace;
+mod nodelifecycle;
+mod podgc;
 mod replicaset;
+mod serviceaccount;
+mod tainteviction;
 mod view;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use onggi_base::{Clock, Shutdown};
 use onggi_client::SharedInformers;
 
 /// What the controllers are told.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The certificates, in PEM, by which pods know the API server: `ca.crt` of the ConfigMap
     /// `kube-root-ca.crt` in every namespace.
     pub ca_pem: String,
+    /// How long a node may be silent before it counts as lost (`--node-monitor-grace-period`).
+    pub node_grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { ca_pem: String::new(), node_grace: Duration::from_secs(40) }
+    }
 }
 
 /// Why a key could not be brought to where it should be; it is tried again.

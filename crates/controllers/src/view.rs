@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onggi_api::jiff::{SignedDuration, Timestamp};
 use onggi_api::meta::Time;
-use onggi_api::{DecodeError, IntOrString, Object, OwnerReference};
+use onggi_api::{DecodeError, Head, IntOrString, Object, OwnerReference};
 use onggi_client::{Cache, Index, ObjectKey, Project};
 use onggi_machinery::selector::LabelSelector;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -21,7 +21,7 @@ macro_rules! projections {
     )+};
 }
 
-projections!(Pod, ReplicaSet, Deployment, Service, NodeTopology);
+projections!(Pod, ReplicaSet, Deployment, Service, Node);
 
 /// `metadata`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -78,6 +78,37 @@ impl Condition {
     /// The one of a type.
     pub(crate) fn find<'a>(all: &'a [Self], kind: &str) -> Option<&'a Self> {
         all.iter().find(|condition| condition.kind == kind)
+    }
+}
+
+/// Who an object is and whose it is: all that the garbage collector and the end of a namespace
+/// need of any kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Dependent {
+    pub(crate) uid: String,
+    pub(crate) deleting: bool,
+    pub(crate) finalizers: Vec<String>,
+    pub(crate) owners: Vec<OwnerReference>,
+}
+
+impl Project for Dependent {
+    fn project(object: &Arc<Object>) -> Result<Self, DecodeError> {
+        Ok(Self::of(object.head()))
+    }
+}
+
+impl Dependent {
+    pub(crate) fn of(head: &Head) -> Self {
+        Self {
+            uid: head.uid.clone(),
+            deleting: head.deleting,
+            finalizers: head.finalizers.clone(),
+            owners: head.owner_references.clone(),
+        }
+    }
+
+    pub(crate) fn has_finalizer(&self, name: &str) -> bool {
+        self.finalizers.iter().any(|finalizer| finalizer == name)
     }
 }
 
@@ -361,11 +392,44 @@ pub(crate) struct ServicePort {
     pub(crate) target_port: Option<IntOrString>,
 }
 
-/// The labels of a node, for the zone of its endpoints.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct NodeTopology {
+pub(crate) struct Node {
     pub(crate) metadata: Meta,
+    pub(crate) spec: NodeSpec,
+    pub(crate) status: NodeStatus,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeSpec {
+    pub(crate) unschedulable: bool,
+    pub(crate) taints: Vec<Taint>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Taint {
+    pub(crate) key: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) value: String,
+    pub(crate) effect: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) time_added: Option<Time>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NodeStatus {
+    pub(crate) conditions: Vec<Condition>,
+}
+
+/// Pods under the node that they are bound to.
+pub(crate) fn by_node(pods: &Cache<Pod>) -> Index<Pod> {
+    pods.index("node", |pod| {
+        let node = &pod.spec.node_name;
+        if node.is_empty() { Vec::new() } else { vec![node.clone()] }
+    })
 }
 
 fn label_selector<'de, D: Deserializer<'de>>(from: D) -> Result<LabelSelector, D::Error> {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
-use crate::view::{NodeTopology, Pod, Service};
+use crate::view::{Node, Pod, Service};
 use plan::{MANAGED_BY, MANAGER, SERVICE_NAME, Slice};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -26,7 +26,7 @@ struct EndpointSlices {
     resource: GroupVersionResource,
     services: Cache<Service>,
     pods: Cache<Pod>,
-    nodes: Cache<NodeTopology>,
+    nodes: Cache<Keep<Node>>,
     slices: Cache<Keep<Slice>>,
     by_service: Index<Keep<Slice>>,
 }
@@ -36,7 +36,7 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let resource = GroupVersionResource::new("discovery.k8s.io", "v1", "endpointslices");
     let services: Cache<Service> = context.cache(core("services"));
     let pods: Cache<Pod> = context.cache(core("pods"));
-    let nodes: Cache<NodeTopology> = context.cache(core("nodes"));
+    let nodes: Cache<Keep<Node>> = context.cache(core("nodes"));
     let own = Source::all(resource.clone()).labels(format!("{MANAGED_BY}={MANAGER}"));
     let slices: Cache<Keep<Slice>> = context.cache(own);
     let mut harness = Harness::new(&context);

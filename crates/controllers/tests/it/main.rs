@@ -3,4 +3,6 @@
 
 mod world;
 
+mod endings;
+mod nodes;
 mod workloads;

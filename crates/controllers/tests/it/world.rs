@@ -16,7 +16,7 @@ use onggi_store::{History, memory};
 use serde_json::{Value, json};
 
 /// Only for what does not happen: a failing test ends.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) client: Client,
@@ -67,7 +67,10 @@ impl World {
         let transport = |user: &str, groups: &[&str]| server.transport(User::new(user, groups));
         let shutdown = Shutdown::new();
         let controllers = transport("system:kube-controller-manager", &[]);
-        let options = onggi_controllers::Options { ca_pem: authority.certificate().to_owned() };
+        let options = onggi_controllers::Options {
+            ca_pem: authority.certificate().to_owned(),
+            ..onggi_controllers::Options::default()
+        };
         let informers = SharedInformers::new(controllers, shutdown.clone());
         tokio::spawn(Controllers::new(options, informers, clock).run(shutdown.clone()));
         let admin = transport("admin", &["system:masters"]);
@@ -113,12 +116,13 @@ impl World {
         wanted: impl Fn(&[Value]) -> bool,
     ) -> Vec<Value> {
         let cache: Cache<Whole> = self.informers.informer(Source::all(gvr(plural)));
+        cache.synced().await.unwrap();
         let mut changes = cache.subscribe();
         let look = async {
             loop {
                 let all: Vec<Value> =
                     cache.list().iter().map(|object| object.value().unwrap()).collect();
-                if cache.is_synced() && wanted(&all) {
+                if wanted(&all) {
                     return all;
                 }
                 changes.recv().await.unwrap();

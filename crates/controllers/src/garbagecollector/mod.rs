@@ -1,0 +1,166 @@
+//! Garbage collection: what belongs to nobody any more is deleted, in the way that the delete of
+//! its owner asked for.
+
+mod graph;
+mod plan;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use onggi_api::{GroupVersionResource, OwnerReference};
+use onggi_client::{Next, Patch, WorkQueue, WriteOptions};
+use onggi_machinery::value::{list_at, set};
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::context::Context;
+use crate::harness::{Controller, Harness};
+use crate::view::Dependent;
+use graph::{FOREGROUND, Graph, ORPHAN, Owner, Vertex};
+use plan::{Action, Owns};
+
+struct GarbageCollector {
+    context: Context,
+    graph: Graph,
+    queue: WorkQueue<Vertex>,
+}
+
+pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
+    let graph = Graph::new(&context);
+    let mut harness = Harness::new(&context);
+    for (place, kind) in graph.kinds.iter().enumerate() {
+        let graph = graph.clone();
+        harness.watch(&kind.objects, move |change| {
+            let (before, after) = (change.before(), change.after());
+            graph.concerned(place, change.key(), before.map(|v| &**v), after.map(|v| &**v))
+        });
+    }
+    let queue = harness.queue();
+    harness.run(GarbageCollector { context, graph, queue })
+}
+
+#[async_trait]
+impl Controller for GarbageCollector {
+    type Key = Vertex;
+
+    async fn reconcile(&self, vertex: &Vertex) -> Result<Next, Error> {
+        let Some(object) = self.graph.get(vertex) else { return Ok(Next::Done) };
+        if !object.deleting {
+            self.collect(vertex, &object).await?;
+        } else if object.has_finalizer(ORPHAN) {
+            self.orphan(vertex).await?;
+        } else if object.has_finalizer(FOREGROUND) {
+            self.wait_for_dependents(vertex).await?;
+        }
+        Ok(Next::Done)
+    }
+}
+
+impl GarbageCollector {
+    fn resource(&self, vertex: &Vertex) -> GroupVersionResource {
+        self.graph.kinds[vertex.kind].row.gvr()
+    }
+
+    async fn collect(&self, vertex: &Vertex, object: &Dependent) -> Result<(), Error> {
+        let mut owners = Vec::with_capacity(object.owners.len());
+        for reference in &object.owners {
+            owners.push((reference, self.look_at(&vertex.key.namespace, reference).await?));
+        }
+        let has_dependents = !self.graph.dependents(&vertex.uid).is_empty();
+        match plan::plan(object, &owners, has_dependents) {
+            Action::Nothing => Ok(()),
+            Action::Disown(uids) => self.disown(vertex, &uids).await,
+            Action::Delete(policy) => {
+                let options = WriteOptions {
+                    propagation_policy: policy.to_owned(),
+                    precondition_uid: Some(vertex.uid.clone()),
+                    ..WriteOptions::default()
+                };
+                let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
+                let client = &self.context.client;
+                gone_is_fine(
+                    client.delete(&self.resource(vertex), namespace, name, options).await.map(drop),
+                )
+            }
+        }
+    }
+
+    /// How an owner is. One that the cache does not know is asked for before anything is deleted
+    /// on account of its absence.
+    async fn look_at(&self, namespace: &str, reference: &OwnerReference) -> Result<Owns, Error> {
+        let owner = match self.graph.owner(namespace, reference) {
+            Owner::Foreign => return Ok(Owns::Solid),
+            Owner::Known(_, owner) => (*owner).clone(),
+            Owner::Unknown(kind) => {
+                let row = self.graph.kinds[kind].row;
+                let namespace = if row.namespaced() { namespace } else { "" };
+                match self.context.client.get(&row.gvr(), namespace, &reference.name).await {
+                    Ok(found) if found.head().uid == reference.uid => Dependent::of(found.head()),
+                    Ok(_) => return Ok(Owns::Absent),
+                    Err(error) if error.is_not_found() => return Ok(Owns::Absent),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        let waiting = owner.deleting && owner.has_finalizer(FOREGROUND);
+        Ok(if waiting { Owns::Waiting } else { Owns::Solid })
+    }
+
+    /// An owner being deleted goes when those below it that block it are gone.
+    async fn wait_for_dependents(&self, vertex: &Vertex) -> Result<(), Error> {
+        let mut blocked = false;
+        for dependent in self.graph.dependents(&vertex.uid) {
+            let Some(object) = self.graph.get(&dependent) else { continue };
+            let blocks = |owner: &OwnerReference| {
+                owner.uid == vertex.uid && owner.block_owner_deletion == Some(true)
+            };
+            blocked |= object.owners.iter().any(blocks);
+            if !object.deleting {
+                self.queue.add(dependent);
+            }
+        }
+        if blocked { Ok(()) } else { self.let_go(vertex, FOREGROUND).await }
+    }
+
+    /// What an orphaning owner leaves behind forgets it; then it goes.
+    async fn orphan(&self, vertex: &Vertex) -> Result<(), Error> {
+        for dependent in self.graph.dependents(&vertex.uid) {
+            self.disown(&dependent, std::slice::from_ref(&vertex.uid)).await?;
+        }
+        self.let_go(vertex, ORPHAN).await
+    }
+
+    async fn disown(&self, vertex: &Vertex, owners: &[String]) -> Result<(), Error> {
+        let off: Vec<Value> =
+            owners.iter().map(|uid| json!({"$patch": "delete", "uid": uid})).collect();
+        let patch = json!({"metadata": {"uid": vertex.uid, "ownerReferences": off}});
+        let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
+        let client = &self.context.client;
+        let patch = Patch::strategic(patch);
+        gone_is_fine(client.patch(&self.resource(vertex), namespace, name, patch).await.map(drop))
+    }
+
+    async fn let_go(&self, vertex: &Vertex, finalizer: &str) -> Result<(), Error> {
+        let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
+        let change = |value: &mut Value| {
+            if value["metadata"]["uid"] != vertex.uid.as_str() {
+                return;
+            }
+            let mut finalizers = list_at(value, "metadata.finalizers").to_vec();
+            finalizers.retain(|other| other != finalizer);
+            set(value, "metadata.finalizers", finalizers);
+        };
+        let client = &self.context.client;
+        match client.modify(&self.resource(vertex), namespace, name, "", change).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Gone already, or another one of the same name: the caches tell soon.
+fn gone_is_fine(result: Result<(), onggi_client::Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if !error.is_not_found() && !error.is_conflict() => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,143 @@
+//! The end of a namespace: all that is in it is deleted, and when it is gone, so is the namespace.
+
+mod plan;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use onggi_api::{GroupVersionResource, Object};
+use onggi_client::informer::Whole;
+use onggi_client::{Body, Cache, ListOptions, Next, Patch, Request, Source};
+use onggi_machinery::kinds::namespace::FINALIZER;
+use onggi_machinery::resource::{self, Resource, Verb};
+use onggi_machinery::value::{at, list_at, set};
+use serde_json::json;
+
+use crate::Error;
+use crate::context::Context;
+use crate::harness::{Controller, Harness};
+use crate::view::{Condition, Dependent};
+use plan::Remains;
+
+struct Namespaces {
+    context: Context,
+    resource: GroupVersionResource,
+    namespaces: Cache<Whole>,
+}
+
+/// What lives in a namespace and can be deleted; the pods first, since they may need the rest until
+/// they have ended.
+fn content() -> impl Iterator<Item = &'static Resource> {
+    let deletable =
+        |row: &&'static Resource| row.namespaced() && row.verbs.contains(&Verb::DeleteCollection);
+    let all = resource::all().iter().copied().filter(deletable);
+    let (pods, rest): (Vec<_>, Vec<_>) = all.partition(|row| row.plural == "pods");
+    pods.into_iter().chain(rest)
+}
+
+/// Keys are namespaces.
+pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
+    let resource = GroupVersionResource::new("", "v1", "namespaces");
+    let namespaces: Cache<Whole> = context.cache(Source::all(resource.clone()));
+    let mut harness = Harness::new(&context);
+    harness.watch(&namespaces, |change| vec![change.key().name.clone()]);
+    // What ends a namespace's wait is that something in it is gone. Events go at once.
+    for row in content().filter(|row| row.plural != "events") {
+        let objects: Cache<Dependent> = context.cache(Source::all(row.gvr()));
+        let ending = namespaces.clone();
+        harness.watch(&objects, move |change| {
+            let namespace = &change.key().namespace;
+            let gone = change.after().is_none();
+            let waits = gone && ending.get("", namespace).is_some_and(|ns| ns.head().deleting);
+            waits.then(|| namespace.clone()).into_iter().collect()
+        });
+    }
+    harness.run(Namespaces { context, resource, namespaces })
+}
+
+#[async_trait]
+impl Controller for Namespaces {
+    type Key = String;
+
+    async fn reconcile(&self, name: &String) -> Result<Next, Error> {
+        let Some(namespace) = self.namespaces.get("", name) else { return Ok(Next::Done) };
+        if !namespace.head().deleting {
+            return Ok(Next::Done);
+        }
+        let mut remains = Remains::default();
+        for row in content() {
+            self.empty(name, row, &mut remains).await?;
+            if row.plural == "pods" && !remains.is_empty() {
+                break;
+            }
+        }
+        if remains.is_empty() {
+            return self.finalize(name).await;
+        }
+        self.report(&namespace, &remains).await?;
+        match remains.failures.first() {
+            Some(failure) => Err(Error::Stale(failure.clone())),
+            None => Ok(Next::Done),
+        }
+    }
+}
+
+impl Namespaces {
+    /// Deletes what there is of a kind, and notes down what stays for now.
+    async fn empty(&self, name: &str, row: &Resource, remains: &mut Remains) -> Result<(), Error> {
+        let client = &self.context.client;
+        let resource = row.gvr();
+        let list = || client.list(&resource, name, ListOptions::default());
+        let (_, mut objects) = list().await?;
+        if objects.iter().any(|object| !object.head().deleting) {
+            let all = Request::new(Verb::DeleteCollection, resource.clone(), name, "");
+            if let Err(error) = client.call(all).await {
+                remains.failures.push(format!("{}: {error}", row.group_resource()));
+            }
+            objects = list().await?.1;
+        }
+        if !objects.is_empty() {
+            remains.objects.insert(format!("{}.{}", row.plural, row.group), objects.len());
+        }
+        for finalizer in objects.iter().flat_map(|object| &object.head().finalizers) {
+            *remains.finalizers.entry(finalizer.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the namespace.
+    async fn finalize(&self, name: &str) -> Result<Next, Error> {
+        let client = &self.context.client;
+        let mut value = match client.get(&self.resource, "", name).await {
+            Ok(object) if object.head().deleting => object.value()?,
+            Ok(_) => return Ok(Next::Done),
+            Err(error) if error.is_not_found() => return Ok(Next::Done),
+            Err(error) => return Err(error.into()),
+        };
+        let mut finalizers = list_at(&value, "spec.finalizers").to_vec();
+        if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(Next::Done);
+        }
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+        set(&mut value, "spec.finalizers", finalizers);
+        let request = Request::new(Verb::Update, self.resource.clone(), "", name);
+        let request = request.subresource("finalize").body(Body::Object(value));
+        match client.call(request).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(Next::Done),
+        }
+    }
+
+    async fn report(&self, namespace: &Object, remains: &Remains) -> Result<(), Error> {
+        let value = namespace.value()?;
+        let old: Vec<Condition> =
+            serde_json::from_value(at(&value, "status.conditions").clone()).unwrap_or_default();
+        let new = plan::conditions(&old, remains, self.context.now());
+        if new == old {
+            return Ok(());
+        }
+        let patch = Patch::merge(json!({"status": {"conditions": new}}));
+        let name = &namespace.head().name;
+        self.context.client.patch_status(&self.resource, "", name, patch).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Nodes that fall silent, and what becomes of their pods.
+
+use std::sync::Arc;
+
+use onggi_base::clock::FakeClock;
+use onggi_client::Patch;
+use serde_json::{Value, json};
+
+use crate::world::{PATIENCE, World, gvr};
+
+fn pod(tolerations: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}], "tolerations": tolerations},
+    })
+}
+
+async fn say(world: &World, ready: &str) {
+    let conditions = json!([{"type": "Ready", "status": ready, "reason": "r"}]);
+    let patch = Patch::strategic(json!({"status": {"conditions": conditions}}));
+    world.client.patch_status(&gvr("nodes"), "", "n1", patch).await.unwrap();
+}
+
+/// Wakes the controllers of a node: the fake clock does not.
+async fn touch(world: &World, mark: &str) {
+    let patch = Patch::merge(json!({"metadata": {"labels": {"mark": mark}},
+        "spec": {"taints": null}}));
+    world.client.patch(&gvr("nodes"), "", "n1", patch).await.unwrap();
+}
+
+fn taints(node: &Value) -> Vec<String> {
+    let all = node["spec"]["taints"].as_array().into_iter().flatten();
+    all.map(|taint| {
+        let key = taint["key"].as_str().unwrap().trim_start_matches("node.kubernetes.io/");
+        format!("{key}:{}", taint["effect"].as_str().unwrap())
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_silent_node_is_lost_and_found() {
+    let clock = FakeClock::at(1_800_000_000);
+    let world = World::with_clock(Arc::new(clock.clone())).await;
+    world
+        .create("nodes", json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}))
+        .await;
+    say(&world, "False").await;
+    let tainted = |wanted: &'static [&'static str]| {
+        move |nodes: &[Value]| nodes.first().is_some_and(|node| taints(node) == wanted)
+    };
+    world.until("nodes", tainted(&["not-ready:NoSchedule", "not-ready:NoExecute"])).await;
+    say(&world, "True").await;
+    world.until("nodes", tainted(&[])).await;
+
+    let mut stays = pod(json!([{"operator": "Exists"}]));
+    stays["metadata"]["name"] = "stays".into();
+    world.create("pods", stays).await;
+    world
+        .create(
+            "pods",
+            pod(json!([{"key": "node.kubernetes.io/unreachable",
+        "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}])),
+        )
+        .await;
+    for name in ["stays", "p"] {
+        world.client.bind("default", name, "", "n1").await.unwrap();
+    }
+    clock.advance(41);
+    touch(&world, "a").await;
+    world.until("nodes", tainted(&["unreachable:NoSchedule", "unreachable:NoExecute"])).await;
+    world
+        .until("pods", |pods| {
+            pods.iter().any(|p| {
+                p["metadata"]["name"] == "p" && p["metadata"]["deletionTimestamp"].is_string()
+            })
+        })
+        .await;
+    let pods = world.list("pods").await;
+    let stays = pods.iter().find(|p| p["metadata"]["name"] == "stays").unwrap();
+    assert!(stays["metadata"]["deletionTimestamp"].is_null());
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "n1"}, "spec": {"renewTime": "2027-01-15T08:00:41.000000Z"}});
+    world.create_in("leases", "kube-node-lease", lease).await;
+    say(&world, "True").await;
+    world.until("nodes", tainted(&[])).await;
+}
+
+#[tokio::test]
+async fn pods_of_a_node_that_is_gone_are_taken_away() {
+    let clock = FakeClock::at(1_800_000_000);
+    let world = World::with_clock(Arc::new(clock.clone())).await;
+    world.create("pods", pod(json!([]))).await;
+    world.client.bind("default", "p", "", "n9").await.unwrap();
+    // The first look only begins to miss the node, so it takes a second one.
+    let gone = async {
+        loop {
+            clock.advance(41);
+            let mark = onggi_base::Clock::seconds(&clock).to_string();
+            let patch = Patch::merge(json!({"metadata": {"labels": {"mark": mark}}}));
+            match world.client.patch(&gvr("pods"), "default", "p", patch).await {
+                Err(error) if error.is_not_found() => return,
+                result => drop(result.unwrap()),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
