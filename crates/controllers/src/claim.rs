@@ -114,7 +114,7 @@ mod tests {
             uid: "u".into(),
             labels: [("app".to_owned(), app.to_owned())].into(),
             owner_references: if controller.is_empty() { vec![] } else { vec![owner] },
-            deletion_timestamp: deleting.then(|| Time(onggi_api::jiff::Timestamp::UNIX_EPOCH)),
+            deletion_timestamp: deleting.then_some(Time(onggi_api::jiff::Timestamp::UNIX_EPOCH)),
             ..Meta::default()
         }
     }

@@ -258,8 +258,10 @@ impl Deployments {
             let taken = client.get(&self.sets_resource, namespace, &new.name).await?;
             let owner = taken.head().controller().map(|owner| owner.uid.as_str());
             let mut own = taken.value()?["spec"]["template"].take();
+            let mut wanted = template.clone();
             remove_hash(&mut own);
-            if owner == Some(deployment.metadata.uid.as_str()) && own == *template {
+            remove_hash(&mut wanted);
+            if owner == Some(deployment.metadata.uid.as_str()) && own == wanted {
                 // Made before; the cache did not show it yet.
                 return Ok(Some(taken.head().resource_version));
             }

@@ -25,9 +25,12 @@ struct Evictions {
     resource: GroupVersionResource,
     nodes: Cache<Keep<Node>>,
     pods: Index<Pod>,
-    /// Since when a taint without a time of its own counts, by node, key, value.
-    since: Mutex<HashMap<String, HashMap<(String, String), Timestamp>>>,
+    /// By node.
+    since: Mutex<HashMap<String, Since>>,
 }
+
+/// Since when a taint without a time of its own counts, by key and value.
+type Since = HashMap<(String, String), Timestamp>;
 
 /// Keys are nodes.
 pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
@@ -90,7 +93,7 @@ impl Evictions {
     fn dated(&self, node: &Node, now: Timestamp) -> Vec<(Taint, Timestamp)> {
         let mut all = self.since.lock();
         let old = all.remove(&node.metadata.name).unwrap_or_default();
-        let mut new = HashMap::new();
+        let mut new = Since::new();
         let mut dated = Vec::new();
         for taint in executed(node) {
             let id = (taint.key.clone(), taint.value.clone());

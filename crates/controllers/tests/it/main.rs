@@ -1,6 +1,8 @@
 //! The controllers on a real API server with a memory store: do they bring things to where they
 //! should be?
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod world;
 
 mod endings;

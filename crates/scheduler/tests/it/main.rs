@@ -1,5 +1,9 @@
 //! The scheduler against the fake API server.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod server;
+
 use std::sync::Arc;
 
 use onggi_api::core::{Event, Pod};
