@@ -10,9 +10,9 @@ fn up_is_idempotent_and_down_leaves_nothing() {
     assert!(instance > 0);
     cluster.ok(&["down"]);
     assert!(cluster.data().join("VERSION").exists(), "the data stays");
-    let links = cluster.inside(|| std::fs::read_to_string("/proc/net/dev").unwrap());
+    let links = cluster.inside(|| std::fs::read_to_string("/proc/thread-self/net/dev").unwrap());
     assert_eq!(links.lines().count(), 3, "only lo is left: {links}");
-    let routes = cluster.inside(|| std::fs::read_to_string("/proc/net/route").unwrap());
+    let routes = cluster.inside(|| std::fs::read_to_string("/proc/thread-self/net/route").unwrap());
     assert_eq!(routes.lines().count(), 1, "no route is left: {routes}");
     assert!(cluster.ok(&["down"]).contains("did not run"));
     cluster.ok(&["up"]);

@@ -1,3 +1,7 @@
 //! What it does.
 
+mod exec;
 mod lifecycle;
+mod probes;
+mod run;
+mod settings;
