@@ -13,12 +13,16 @@ use onggi_supervisor::Options;
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) globals: onggi_ctl::Globals,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Start a cluster on this machine, in the background
     Up(Node),
+    /// Start a cluster with the sample application on it
+    Demo(Node),
     /// End the cluster and remove everything it made in the kernel; the data stays
     Down(Down),
     /// Show how the cluster on this machine is
@@ -27,6 +31,8 @@ pub(crate) enum Command {
     Server(Node),
     /// Print the administrator's kubeconfig
     Kubeconfig(Place),
+    #[command(flatten)]
+    Kubectl(onggi_ctl::Verb),
     #[command(flatten)]
     Images(crate::images::Verb),
     /// What `up` starts

@@ -1,6 +1,8 @@
 //! The binary: arguments, signals, `up`, `down`, `demo`.
 
 mod args;
+mod demo;
+mod http;
 mod images;
 mod lifecycle;
 mod status;
@@ -20,7 +22,8 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == "shop" => return shop(rest),
         _ => {}
     }
-    match run(Args::parse().command) {
+    let args = Args::parse();
+    match run(args.command, args.globals) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -29,15 +32,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn run(command: Command, globals: onggi_ctl::Globals) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(node) => lifecycle::up(&node.options()?),
+        Command::Demo(node) => demo::run(&node.options()?),
         Command::Down(down) => lifecycle::down(&down),
         Command::Server(node) => lifecycle::server(node.options()?),
         Command::Daemon { options } => lifecycle::daemon(&options),
         Command::Kubeconfig(place) => lifecycle::kubeconfig(&place),
         Command::Status(status) => lifecycle::wait(status::run(&status)),
         Command::Images(verb) => lifecycle::wait(images::run(verb)),
+        Command::Kubectl(verb) => lifecycle::wait(async { Ok(verb.run(globals).await) }),
     }
 }
 

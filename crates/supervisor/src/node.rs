@@ -155,7 +155,10 @@ fn start_control(
     clock: &Arc<dyn Clock>,
 ) {
     let user = User::new("system:kube-controller-manager", &[]);
-    let options = onggi_controllers::Options { ca_pem: certificates.ca.clone() };
+    let options = onggi_controllers::Options {
+        ca_pem: certificates.ca.clone(),
+        ..onggi_controllers::Options::default()
+    };
     let controllers = Controllers::new(options, informers(server, tasks, user), Arc::clone(clock));
     tasks.spawn("controllers", |shutdown| async move {
         controllers.run(shutdown).await;

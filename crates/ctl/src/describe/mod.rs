@@ -1,0 +1,97 @@
+//! `describe`: objects for people, in kubectl's layout. Pure: an object, what belongs to it, and
+//! the time become a text.
+
+mod node;
+mod pod;
+mod rest;
+mod text;
+mod workload;
+
+use onggi_machinery::table::human_duration;
+use onggi_machinery::value::{i64_at, str_at, time_at};
+use serde_json::Value;
+
+use crate::output::tabwriter::{DESCRIBE, align};
+pub use pod::template;
+use text::Text;
+
+/// What is printed beside an object.
+#[derive(Debug, Clone, Default)]
+pub struct Related {
+    /// Its events; `None` where they are not wanted.
+    pub events: Option<Vec<Value>>,
+    /// ReplicaSets of a Deployment, pods of a ReplicaSet or a node, slices of a Service.
+    pub objects: Vec<Value>,
+}
+
+/// The description of an object. `now` is in seconds since 1970. To add a kind: a line here.
+pub fn object(object: &Value, related: &Related, now: i64) -> String {
+    let mut text = Text::default();
+    match str_at(object, "kind") {
+        "Pod" => pod::pod(&mut text, object),
+        "Deployment" => workload::deployment(&mut text, object, &related.objects),
+        "ReplicaSet" => workload::replica_set(&mut text, object, &related.objects),
+        "Service" => rest::service(&mut text, object, &related.objects),
+        "Node" => node::node(&mut text, object, &related.objects, now),
+        "Namespace" => rest::namespace(&mut text, object),
+        "ConfigMap" => rest::config_map(&mut text, object),
+        "Secret" => rest::secret(&mut text, object),
+        "ServiceAccount" => rest::service_account(&mut text, object),
+        _ => rest::any(&mut text, object),
+    }
+    // A Secret has none, as for kubectl.
+    if str_at(object, "kind") != "Secret"
+        && let Some(events) = &related.events
+    {
+        events_of(&mut text, events, now);
+    }
+    align(&text.0, DESCRIBE)
+}
+
+fn events_of(text: &mut Text, events: &[Value], now: i64) {
+    if events.is_empty() {
+        text.line(0, "Events:\t<none>");
+        return;
+    }
+    let mut events: Vec<&Value> = events.iter().collect();
+    let last = |event: &Value| {
+        time_at(event, "lastTimestamp").or(time_at(event, "eventTime")).unwrap_or(0)
+    };
+    events.sort_by_key(|event| last(event));
+    text.line(0, "Events:\t");
+    text.line(1, "Type\tReason\tAge\tFrom\tMessage");
+    text.line(1, "----\t------\t----\t----\t-------");
+    for event in events {
+        let source = match str_at(event, "source.component") {
+            "" => str_at(event, "reportingComponent"),
+            component => component,
+        };
+        text.line(
+            1,
+            &format!(
+                "{}\t{}\t{}\t{source}\t{}",
+                str_at(event, "type"),
+                str_at(event, "reason"),
+                event_age(event, now),
+                str_at(event, "message").trim(),
+            ),
+        );
+    }
+}
+
+/// `5s`, or `2s (x5 over 3m)` for an event that came again.
+pub fn event_age(event: &Value, now: i64) -> String {
+    let ago = |seen: Option<i64>| seen.map_or("<unknown>".to_owned(), |t| human_duration(now - t));
+    let first = time_at(event, "firstTimestamp").or(time_at(event, "eventTime"));
+    if let Some(count) = i64_at(event, "series.count") {
+        let last = ago(time_at(event, "series.lastObservedTime"));
+        return format!("{last} (x{count} over {})", ago(first));
+    }
+    match i64_at(event, "count") {
+        Some(count) if count > 1 => {
+            let last = ago(time_at(event, "lastTimestamp"));
+            format!("{last} (x{count} over {})", ago(first))
+        }
+        _ => ago(first.or(time_at(event, "lastTimestamp"))),
+    }
+}

@@ -1,0 +1,147 @@
+//! Nodes.
+
+use onggi_api::Quantity;
+use onggi_machinery::table::human_duration;
+use onggi_machinery::value::{at, bool_at, entries_at, list_at, str_at, time_at};
+use serde_json::Value;
+
+use super::text::{Text, time};
+
+pub(super) fn node(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
+    text.field(0, "Name", str_at(node, "metadata.name"));
+    let roles: Vec<&str> = entries_at(node, "metadata.labels")
+        .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
+        .collect();
+    let roles = roles.join(",");
+    text.field(0, "Roles", if roles.is_empty() { "<none>" } else { &roles });
+    text.labels(node);
+    text.annotations(node);
+    text.field(0, "CreationTimestamp", &time(node, "metadata.creationTimestamp"));
+    let taints: Vec<String> = list_at(node, "spec.taints").iter().map(taint).collect();
+    if taints.is_empty() {
+        text.field(0, "Taints", "<none>");
+    }
+    for (at, taint) in taints.iter().enumerate() {
+        let name = if at == 0 { "Taints:" } else { "" };
+        text.line(0, &format!("{name}\t{taint}"));
+    }
+    text.field(0, "Unschedulable", &bool_at(node, "spec.unschedulable").to_string());
+    let conditions = list_at(node, "status.conditions");
+    if !conditions.is_empty() {
+        text.line(0, "Conditions:");
+        text.line(1, "Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage");
+        text.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
+        for c in conditions {
+            text.line(
+                1,
+                &format!(
+                    "{} \t{} \t{} \t{} \t{} \t{} ",
+                    str_at(c, "type"),
+                    str_at(c, "status"),
+                    time(c, "lastHeartbeatTime"),
+                    time(c, "lastTransitionTime"),
+                    str_at(c, "reason"),
+                    str_at(c, "message"),
+                ),
+            );
+        }
+    }
+    text.line(0, "Addresses:");
+    for address in list_at(node, "status.addresses") {
+        text.field(1, str_at(address, "type"), str_at(address, "address"));
+    }
+    for (label, path) in [("Capacity", "status.capacity"), ("Allocatable", "status.allocatable")] {
+        text.line(0, &format!("{label}:"));
+        for (name, quantity) in entries_at(node, path) {
+            text.field(1, name, quantity.as_str().unwrap_or_default());
+        }
+    }
+    text.line(0, "System Info:");
+    for (label, field) in [
+        ("Machine ID", "machineID"),
+        ("System UUID", "systemUUID"),
+        ("Boot ID", "bootID"),
+        ("Kernel Version", "kernelVersion"),
+        ("OS Image", "osImage"),
+        ("Operating System", "operatingSystem"),
+        ("Architecture", "architecture"),
+        ("Container Runtime Version", "containerRuntimeVersion"),
+        ("Kubelet Version", "kubeletVersion"),
+        ("Kube-Proxy Version", "kubeProxyVersion"),
+    ] {
+        text.field(1, label, str_at(at(node, "status.nodeInfo"), field));
+    }
+    for (label, path) in [("PodCIDR", "spec.podCIDR"), ("ProviderID", "spec.providerID")] {
+        text.some(0, label, str_at(node, path));
+    }
+    let cidrs: Vec<&str> = list_at(node, "spec.podCIDRs").iter().filter_map(Value::as_str).collect();
+    text.some(0, "PodCIDRs", &cidrs.join(","));
+    resources(text, node, pods, now);
+}
+
+fn taint(taint: &Value) -> String {
+    let value = match str_at(taint, "value") {
+        "" => String::new(),
+        value => format!("={value}"),
+    };
+    format!("{}{value}:{}", str_at(taint, "key"), str_at(taint, "effect"))
+}
+
+/// A sum of requests or limits of a pod's containers.
+fn sum(pod: &Value, kind: &str, resource: &str) -> i128 {
+    let containers = list_at(pod, "spec.containers").iter();
+    containers.map(|container| milli(at(container, "resources"), kind, resource)).sum()
+}
+
+/// In thousandths.
+fn milli(resources: &Value, kind: &str, resource: &str) -> i128 {
+    let text = str_at(at(resources, kind), resource);
+    text.parse::<Quantity>().map_or(0, |quantity| i128::from(quantity.millis()))
+}
+
+fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
+    let running = |pod: &&Value| !matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed");
+    let pods: Vec<&Value> = pods.iter().filter(running).collect();
+    let allocatable = |resource: &str| milli(at(node, "status"), "allocatable", resource);
+    let percent = |used: i128, resource: &str| match allocatable(resource) {
+        0 => 0,
+        all => used * 100 / all,
+    };
+    let shown = |used: i128, resource: &str| {
+        let quantity = match resource {
+            "cpu" if used % 1000 != 0 => format!("{used}m"),
+            "memory" if used % (1000 << 20) == 0 && used > 0 => format!("{}Mi", used / (1000 << 20)),
+            _ => (used / 1000).to_string(),
+        };
+        format!("{quantity} ({}%)", percent(used, resource))
+    };
+    const CELLS: [(&str, &str); 4] =
+        [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory")];
+    text.field(0, "Non-terminated Pods", &format!("({} in total)", pods.len()));
+    text.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
+    text.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");
+    for pod in &pods {
+        let cells = CELLS.map(|(kind, resource)| shown(sum(pod, kind, resource), resource));
+        let age = time_at(pod, "metadata.creationTimestamp").map_or(0, |created| now - created);
+        text.line(
+            1,
+            &format!(
+                "{}\t{}\t\t{}\t{}",
+                str_at(pod, "metadata.namespace"),
+                str_at(pod, "metadata.name"),
+                cells.join("\t"),
+                human_duration(age),
+            ),
+        );
+    }
+    text.line(0, "Allocated resources:");
+    text.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
+    text.line(1, "Resource\tRequests\tLimits");
+    text.line(1, "--------\t--------\t------");
+    for resource in ["cpu", "memory"] {
+        let total = |kind: &str| {
+            shown(pods.iter().map(|pod| sum(pod, kind, resource)).sum(), resource)
+        };
+        text.line(1, &format!("{resource}\t{}\t{}", total("requests"), total("limits")));
+    }
+}

@@ -1,0 +1,197 @@
+//! Services, namespaces, ConfigMaps, Secrets, service accounts, and kinds that have no layout of
+//! their own.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use onggi_machinery::table::selector_text;
+use onggi_machinery::value::{at, entries_at, i64_at, list_at, str_at};
+use serde_json::{Value, json};
+
+use super::text::{Text, or, time};
+use crate::jsonpath::text_of;
+
+pub(super) fn service(text: &mut Text, service: &Value, slices: &[Value]) {
+    let spec = at(service, "spec");
+    head(text, service, true);
+    let labels = json!({"matchLabels": at(spec, "selector")});
+    text.field(0, "Selector", or(&selector_text(&labels), "<none>"));
+    text.field(0, "Type", str_at(spec, "type"));
+    let joined = |path: &str| {
+        let texts: Vec<String> = list_at(spec, path).iter().map(text_of).collect();
+        texts.join(",")
+    };
+    text.field(0, "IP Family Policy", or(str_at(spec, "ipFamilyPolicy"), "<none>"));
+    text.field(0, "IP Families", or(&joined("ipFamilies"), "<none>"));
+    text.field(0, "IP", or(str_at(spec, "clusterIP"), "<none>"));
+    text.field(0, "IPs", or(&joined("clusterIPs"), "<none>"));
+    text.some(0, "External IPs", &joined("externalIPs"));
+    text.some(0, "External Name", str_at(spec, "externalName"));
+    for port in list_at(spec, "ports") {
+        let name = or(str_at(port, "name"), "<unset>");
+        let number = |field: &str| i64_at(port, field).unwrap_or(0);
+        let protocol = str_at(port, "protocol");
+        text.line(0, &format!("Port:\t{name}\t{}/{protocol}", number("port")));
+        let target = match at(port, "targetPort") {
+            Value::String(name) => name.clone(),
+            target => target.to_string(),
+        };
+        text.field(0, "TargetPort", &format!("{target}/{protocol}"));
+        if number("nodePort") > 0 {
+            text.line(0, &format!("NodePort:\t{name}\t{}/{protocol}", number("nodePort")));
+        }
+        text.field(0, "Endpoints", &endpoints(slices, str_at(port, "name")));
+    }
+    text.field(0, "Session Affinity", str_at(spec, "sessionAffinity"));
+    text.some(0, "External Traffic Policy", str_at(spec, "externalTrafficPolicy"));
+    text.some(0, "Internal Traffic Policy", str_at(spec, "internalTrafficPolicy"));
+}
+
+/// The first three ready addresses behind a port.
+fn endpoints(slices: &[Value], port: &str) -> String {
+    let mut found = Vec::new();
+    for slice in slices {
+        let number = list_at(slice, "ports").iter().find(|p| str_at(p, "name") == port);
+        let Some(number) = number.and_then(|p| i64_at(p, "port")) else { continue };
+        for endpoint in list_at(slice, "endpoints") {
+            let ready = at(endpoint, "conditions.ready").as_bool().unwrap_or(true);
+            let addresses = list_at(endpoint, "addresses").iter().filter_map(Value::as_str);
+            if ready {
+                found.extend(addresses.map(|address| format!("{address}:{number}")));
+            }
+        }
+    }
+    if found.len() > 3 {
+        let more = found.len() - 3;
+        return format!("{} + {more} more...", found[..3].join(","));
+    }
+    found.join(",")
+}
+
+pub(super) fn namespace(text: &mut Text, namespace: &Value) {
+    head(text, namespace, false);
+    text.field(0, "Status", str_at(namespace, "status.phase"));
+    text.line(0, "");
+    text.line(0, "No resource quota.");
+    text.line(0, "");
+    text.line(0, "No LimitRange resource.");
+}
+
+pub(super) fn config_map(text: &mut Text, map: &Value) {
+    head(text, map, true);
+    text.line(0, "\nData\n====");
+    for (key, value) in entries_at(map, "data") {
+        text.line(0, &format!("{key}:\n----\n{}\n", value.as_str().unwrap_or_default()));
+    }
+    text.line(0, "\nBinaryData\n====");
+    for (key, value) in entries_at(map, "binaryData") {
+        text.line(0, &format!("{key}: {} bytes", length(value)));
+    }
+    text.line(0, "");
+}
+
+pub(super) fn secret(text: &mut Text, secret: &Value) {
+    head(text, secret, true);
+    text.line(0, &format!("\nType:\t{}", str_at(secret, "type")));
+    text.line(0, "\nData\n====");
+    for (key, value) in entries_at(secret, "data") {
+        text.line(0, &format!("{key}:\t{} bytes", length(value)));
+    }
+}
+
+fn length(base64: &Value) -> usize {
+    BASE64_STANDARD.decode(base64.as_str().unwrap_or_default()).map_or(0, |bytes| bytes.len())
+}
+
+pub(super) fn service_account(text: &mut Text, account: &Value) {
+    head(text, account, true);
+    let names = |path: &str| {
+        let names: Vec<&str> = list_at(account, path).iter().map(|s| str_at(s, "name")).collect();
+        or(&names.join("\n\t"), "<none>").to_owned()
+    };
+    text.field(0, "Image pull secrets", &names("imagePullSecrets"));
+    text.field(0, "Mountable secrets", &names("secrets"));
+    text.field(0, "Tokens", "<none>");
+}
+
+fn head(text: &mut Text, object: &Value, namespaced: bool) {
+    text.field(0, "Name", str_at(object, "metadata.name"));
+    if namespaced {
+        text.field(0, "Namespace", str_at(object, "metadata.namespace"));
+    }
+    text.labels(object);
+    text.annotations(object);
+}
+
+/// Every field by its name, as kubectl describes what it has no layout for.
+pub(super) fn any(text: &mut Text, object: &Value) {
+    text.field(0, "Name", str_at(object, "metadata.name"));
+    text.field(0, "Namespace", str_at(object, "metadata.namespace"));
+    text.labels(object);
+    text.annotations(object);
+    text.field(0, "API Version", str_at(object, "apiVersion"));
+    text.field(0, "Kind", str_at(object, "kind"));
+    let mut metadata = at(object, "metadata").clone();
+    if let Some(map) = metadata.as_object_mut() {
+        for told in ["name", "namespace", "labels", "annotations", "managedFields"] {
+            map.remove(told);
+        }
+    }
+    if str_at(&metadata, "creationTimestamp").is_empty() {
+        text.field(0, "Age", &time(object, "metadata.creationTimestamp"));
+    }
+    fields(text, 0, "metadata", &metadata);
+    for (key, value) in object.as_object().into_iter().flatten() {
+        if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
+            fields(text, 0, key, value);
+        }
+    }
+}
+
+fn fields(text: &mut Text, level: usize, name: &str, value: &Value) {
+    let label = spaced(name);
+    match value {
+        Value::Object(map) => {
+            text.line(level, &format!("{label}:"));
+            for (key, value) in map {
+                fields(text, level + 1, key, value);
+            }
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
+            text.line(level, &format!("{label}:"));
+            for item in items {
+                match item {
+                    Value::Object(map) => {
+                        for (key, value) in map {
+                            fields(text, level + 1, key, value);
+                        }
+                    }
+                    other => text.line(level + 1, &text_of(other)),
+                }
+            }
+        }
+        Value::Array(items) => {
+            text.line(level, &format!("{label}:"));
+            items.iter().for_each(|item| text.line(level + 1, &text_of(item)));
+        }
+        Value::Null => text.field(level, &label, "<nil>"),
+        other => text.field(level, &label, &text_of(other)),
+    }
+}
+
+/// `creationTimestamp` as `Creation Timestamp`.
+fn spaced(name: &str) -> String {
+    let mut label = String::new();
+    let mut before = ' ';
+    for c in name.chars() {
+        if c.is_uppercase() && before.is_lowercase() {
+            label.push(' ');
+        }
+        if label.is_empty() {
+            label.extend(c.to_uppercase());
+        } else {
+            label.push(c);
+        }
+        before = c;
+    }
+    label
+}

@@ -1,0 +1,55 @@
+//! Durations as Go writes them.
+
+use std::time::Duration;
+
+/// Reads `90s`, `1h30m`, `500ms`, `1.5h`; a bare number is seconds. Negative ones, which mean "as
+/// long as it takes" for kubectl, become a week.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+    if text.starts_with('-') {
+        return Ok(WEEK);
+    }
+    let wrong = || format!("{text:?} is no duration: write 30s, 5m, 1h30m");
+    let seconds = |number: &str| number.parse::<f64>().map_err(|_| wrong());
+    let mut rest = text;
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number = seconds(&rest[..end])?;
+        let after = &rest[end..];
+        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let factor = match &after[..unit_end] {
+            "ms" => 0.001,
+            "us" | "µs" => 0.000_001,
+            "ns" => 0.000_000_001,
+            "s" | "" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        total += number * factor;
+        rest = &after[unit_end..];
+    }
+    Duration::try_from_secs_f64(total).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in
+            [("30s", 30_000), ("1h30m", 5_400_000), ("500ms", 500), ("5", 5000), ("0", 0), ("1.5s", 1500)]
+        {
+            assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        assert!(parse("-1s").is_ok_and(|d| d.as_secs() > 1000));
+        for text in ["", "x", "5x", "1e400h", "s"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! ConfigMaps and Secrets from files, literals and env files.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use onggi_machinery::value::map_mut;
+use serde_json::{Map, Value, json};
+
+use super::Error;
+use super::file::{Generator, Options};
+use super::layer::{Layer, Resource};
+use crate::verbs::create::env_line;
+
+/// Runs the generators of a layer.
+pub(super) fn all(layer: &Layer<'_>, resources: &mut Vec<Resource>) -> Result<(), Error> {
+    let maps = layer.says.config_map_generator.iter().map(|generator| ("ConfigMap", generator));
+    let secrets = layer.says.secret_generator.iter().map(|generator| ("Secret", generator));
+    for (kind, generator) in maps.chain(secrets) {
+        let field = if kind == "Secret" { "secretGenerator" } else { "configMapGenerator" };
+        let place = format!("{field}[name={}]", generator.name);
+        let made = Resource {
+            value: object(layer, &place, kind, generator)?,
+            before: Vec::new(),
+            hashed: !layer.says.generator_options.disable_name_suffix_hash
+                && !generator.options.disable_name_suffix_hash,
+        };
+        let found =
+            resources.iter().position(|r| r.kind() == kind && r.is_called(&generator.name));
+        match (generator.behavior.as_str(), found) {
+            ("" | "create" | "unspecified", None) => resources.push(made),
+            ("merge", Some(at)) => merge(&mut resources[at], made, false),
+            ("replace", Some(at)) => merge(&mut resources[at], made, true),
+            ("" | "create" | "unspecified", Some(_)) => {
+                return Err(layer.fault(format!(
+                    "{place}: behavior: there is one of this name already; use merge or replace"
+                )));
+            }
+            ("merge" | "replace", None) => {
+                let text = format!("{place}: behavior: there is none of this name to change");
+                return Err(layer.fault(text));
+            }
+            (other, _) => {
+                return Err(layer.fault(format!(
+                    "{place}: behavior: {other:?} is none of create, merge, replace"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn object(
+    layer: &Layer<'_>,
+    place: &str,
+    kind: &str,
+    generator: &Generator,
+) -> Result<Value, Error> {
+    if generator.name.is_empty() {
+        return Err(layer.fault(format!("{place}: name is missing")));
+    }
+    let mut value = json!({
+        "apiVersion": "v1", "kind": kind, "metadata": {"name": generator.name},
+    });
+    if !generator.namespace.is_empty() {
+        value["metadata"]["namespace"] = json!(generator.namespace);
+    }
+    if kind == "Secret" {
+        let given = generator.kind.as_str();
+        value["type"] = json!(if given.is_empty() { "Opaque" } else { given });
+    }
+    let (mut data, mut binary) = (Map::new(), Map::new());
+    for (key, bytes) in entries(layer, place, generator)? {
+        let is_new = !data.contains_key(&key) && !binary.contains_key(&key);
+        if !is_new {
+            let text = format!("{place}: key {key:?} is given twice");
+            return Err(layer.fault(text));
+        }
+        if kind == "Secret" {
+            data.insert(key, wrapped(&bytes).into());
+        } else {
+            match String::from_utf8(bytes) {
+                Ok(text) => data.insert(key, text.into()),
+                Err(error) => binary.insert(key, wrapped(error.as_bytes()).into()),
+            };
+        }
+    }
+    for (field, map) in [("data", data), ("binaryData", binary)] {
+        if !map.is_empty() {
+            value[field] = Value::Object(map);
+        }
+    }
+    for options in [&layer.says.generator_options, &generator.options] {
+        set_options(&mut value, options);
+    }
+    Ok(value)
+}
+
+fn set_options(value: &mut Value, options: &Options) {
+    for (field, map) in [("labels", &options.labels), ("annotations", &options.annotations)] {
+        if !map.is_empty() {
+            map_mut(value, &format!("metadata.{field}")).extend(map.clone());
+        }
+    }
+    if options.immutable {
+        value["immutable"] = json!(true);
+    }
+}
+
+fn entries(
+    layer: &Layer<'_>,
+    place: &str,
+    generator: &Generator,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut entries = Vec::new();
+    let env = std::iter::once(&generator.env).filter(|env| !env.is_empty());
+    for file in generator.envs.iter().chain(env) {
+        let text = layer.text(&format!("{place}.envs"), file)?;
+        for (number, line) in text.lines().enumerate() {
+            let found = env_line(line).map_err(|e| {
+                layer.fault(format!("{place}.envs: {file}: line {}: {e}", number + 1))
+            })?;
+            entries.extend(found.map(|(key, value)| (key, value.into_bytes())));
+        }
+    }
+    for literal in &generator.literals {
+        let Some((key, value)) = literal.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            let text = format!("{place}.literals: {literal:?}: expected key=value");
+            return Err(layer.fault(text));
+        };
+        let bare = value.trim_matches(['"', '\'']);
+        entries.push((key.to_owned(), bare.as_bytes().to_vec()));
+    }
+    for file in &generator.files {
+        let (key, path) = match file.split_once('=') {
+            Some((key, path)) => (key, path),
+            None => (file.rsplit('/').next().unwrap_or(file), file.as_str()),
+        };
+        entries.push((key.to_owned(), layer.read(&format!("{place}.files"), path)?));
+    }
+    Ok(entries)
+}
+
+/// Base64 in lines of 70 characters, as Kustomize writes what does not fit on one.
+fn wrapped(bytes: &[u8]) -> String {
+    const LINE: usize = 70;
+    let text = BASE64_STANDARD.encode(bytes);
+    if text.len() < LINE {
+        return text;
+    }
+    let mut lines = String::with_capacity(text.len() + text.len() / LINE + 1);
+    for line in text.as_bytes().chunks(LINE) {
+        lines.push_str(&String::from_utf8_lossy(line));
+        lines.push('\n');
+    }
+    lines
+}
+
+/// Lays a generated object over one that is there; its name stays.
+fn merge(into: &mut Resource, made: Resource, replace: bool) {
+    for field in ["data", "binaryData"] {
+        if replace && let Some(map) = into.value.as_object_mut() {
+            map.remove(field);
+        }
+        if let Some(Value::Object(from)) = made.value.get(field) {
+            map_mut(&mut into.value, field).extend(from.clone());
+        }
+    }
+    for field in ["labels", "annotations"] {
+        if let Some(Value::Object(from)) = made.value["metadata"].get(field) {
+            map_mut(&mut into.value, &format!("metadata.{field}")).extend(from.clone());
+        }
+    }
+    into.hashed = made.hashed;
+}

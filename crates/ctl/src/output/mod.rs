@@ -1,0 +1,10 @@
+//! What is printed: formats of `-o`, tables, YAML and JSON as Go writes them.
+
+pub mod columns;
+pub mod format;
+pub mod json;
+pub mod table;
+pub mod tabwriter;
+pub mod yaml;
+
+pub use format::Format;

@@ -1,0 +1,254 @@
+//! What every verb works with: the global flags, the connection, where to print.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use onggi_client::kubeconfig::{Kubeconfig, Resolved};
+use onggi_client::{Client, Config, HttpTransport, Request, Response, Token};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::discovery::Mapper;
+use crate::error::Error;
+
+/// Flags that every verb has.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Path of the kubeconfig file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The kubeconfig context to use
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The namespace
+    #[arg(long, short = 'n', global = true)]
+    pub namespace: Option<String>,
+    /// Address of the API server
+    #[arg(long, short = 's', global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Bearer token
+    #[arg(long, global = true)]
+    pub token: Option<String>,
+    /// File with the certificate authority of the server
+    #[arg(long, global = true, value_name = "FILE")]
+    pub certificate_authority: Option<PathBuf>,
+    /// Do not check the server's certificate
+    #[arg(long, global = true)]
+    pub insecure_skip_tls_verify: bool,
+    /// How long one request may take: 5s, 2m; 0 for as long as it takes
+    #[arg(long, global = true, value_name = "TIME", value_parser = crate::duration::parse)]
+    pub request_timeout: Option<Duration>,
+    /// Level of the log
+    #[arg(long = "v", short = 'v', global = true, value_name = "LEVEL")]
+    pub verbosity: Option<u8>,
+}
+
+/// Where a verb prints.
+#[derive(Clone)]
+pub struct Io {
+    out: Arc<Mutex<dyn Write + Send>>,
+    err: Arc<Mutex<dyn Write + Send>>,
+}
+
+/// A way to the API server.
+#[derive(Clone)]
+pub struct Connection {
+    /// Objects.
+    pub client: Client,
+    /// What is no object: tables, logs, exec, discovery.
+    pub http: HttpTransport,
+    /// The server's address, as the kubeconfig has it.
+    pub server: String,
+}
+
+/// A verb's surroundings. Connects when a verb first asks for it: some need no server.
+pub struct Session {
+    /// The flags.
+    pub globals: Globals,
+    io: Io,
+    connection: OnceLock<Connection>,
+    mapper: OnceCell<Mapper>,
+}
+
+// === impl Io ===
+
+impl Default for Io {
+    fn default() -> Self {
+        Self::new(io::stdout(), io::stderr())
+    }
+}
+
+impl Io {
+    /// Prints to these.
+    pub fn new(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Self {
+        Self { out: Arc::new(Mutex::new(out)), err: Arc::new(Mutex::new(err)) }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// To the server of a configuration.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        let http = HttpTransport::new(config)?;
+        let client = Client::new(Arc::new(http.clone()));
+        Ok(Self { client, http, server: config.server.clone() })
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// For the flags, printing to the process's own outputs.
+    pub fn new(globals: Globals) -> Self {
+        Self::with_io(globals, Io::default())
+    }
+
+    /// As [`Self::new`], printing elsewhere.
+    pub fn with_io(globals: Globals, io: Io) -> Self {
+        Self { globals, io, connection: OnceLock::new(), mapper: OnceCell::new() }
+    }
+
+    /// Over a connection that is there already; the namespace is that of the flags.
+    pub fn over(connection: Connection, globals: Globals, io: Io) -> Self {
+        let session = Self::with_io(globals, io);
+        // New, so nothing is in it.
+        let _first = session.connection.set(connection);
+        session
+    }
+
+    /// The connection; opened at the first call.
+    pub fn connection(&self) -> Result<&Connection, Error> {
+        if let Some(connection) = self.connection.get() {
+            return Ok(connection);
+        }
+        let connection = Connection::open(&self.config()?)?;
+        Ok(self.connection.get_or_init(|| connection))
+    }
+
+    /// The client.
+    pub fn client(&self) -> Result<&Client, Error> {
+        Ok(&self.connection()?.client)
+    }
+
+    fn config(&self) -> Result<Config, Error> {
+        let globals = &self.globals;
+        let mut config = match (self.resolve(), &globals.server) {
+            (Ok(resolved), _) => resolved.config,
+            // All that is needed stands in the flags.
+            (Err(_), Some(_)) => Config::default(),
+            (Err(error), None) => return Err(error),
+        };
+        if let Some(server) = &globals.server {
+            let with_scheme = server.contains("://");
+            config.server = if with_scheme { server.clone() } else { format!("http://{server}") };
+        }
+        if let Some(token) = &globals.token {
+            config.token = Some(Token::Text(token.clone()));
+        }
+        if let Some(path) = &globals.certificate_authority {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
+            config.ca = Some(text);
+        }
+        config.insecure |= globals.insecure_skip_tls_verify;
+        Ok(config)
+    }
+
+    /// The kubeconfig's context that is meant.
+    pub fn resolve(&self) -> Result<Resolved, Error> {
+        let config = Kubeconfig::discover(self.globals.kubeconfig.as_deref())?;
+        Ok(config.resolve(self.globals.context.as_deref())?)
+    }
+
+    /// `-n`, else the context's, else `default`.
+    pub fn namespace(&self) -> String {
+        if let Some(namespace) = &self.globals.namespace {
+            return namespace.clone();
+        }
+        if self.globals.server.is_some() {
+            return "default".to_owned();
+        }
+        self.resolve().map_or_else(|_| "default".to_owned(), |resolved| resolved.namespace)
+    }
+
+    /// The kinds that the server has; asked once.
+    pub async fn mapper(&self) -> Result<&Mapper, Error> {
+        let connection = self.connection()?;
+        self.mapper.get_or_try_init(|| self.within(Mapper::discover(&connection.http))).await
+    }
+
+    /// A request within `--request-timeout`, its warnings printed.
+    pub async fn call(&self, request: Request) -> Result<Value, Error> {
+        let client = self.client()?;
+        let response = self.within(async { Ok(client.call(request).await?) }).await?;
+        let (value, warnings) = value_of(response)?;
+        self.warn(&warnings)?;
+        Ok(value)
+    }
+
+    /// `GET` of a path, as JSON.
+    pub async fn get(&self, path: &str, accept: &'static str) -> Result<Value, Error> {
+        let http = &self.connection()?.http;
+        let body = self.within(async { Ok(http.get(path, accept).await?) }).await?;
+        serde_json::from_slice(&body)
+            .map_err(|e| Error::new(format!("the answer to {path} is no JSON: {e}")))
+    }
+
+    async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match self.globals.request_timeout.filter(|limit| !limit.is_zero()) {
+            Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+                Err(Error::new(format!("no answer of the server within {limit:?}")))
+            }),
+            None => work.await,
+        }
+    }
+
+    /// Prints to the output, as it is.
+    pub fn print(&self, text: &str) -> Result<(), Error> {
+        let mut out = self.io.out.lock();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// Prints bytes to the output, as logs are.
+    pub fn print_bytes(&self, bytes: &[u8]) -> Result<(), Error> {
+        let mut out = self.io.out.lock();
+        out.write_all(bytes)?;
+        Ok(out.flush()?)
+    }
+
+    /// Prints to the error output.
+    pub fn print_error(&self, text: &str) -> Result<(), Error> {
+        Ok(self.io.err.lock().write_all(text.as_bytes())?)
+    }
+
+    /// The server's advice.
+    pub fn warn(&self, warnings: &[String]) -> Result<(), Error> {
+        warnings.iter().try_for_each(|text| self.print_error(&format!("Warning: {text}\n")))
+    }
+}
+
+/// An answer as a value, and the warnings that came with it.
+pub(crate) fn value_of(response: Response) -> Result<(Value, Vec<String>), onggi_client::Error> {
+    Ok(match response {
+        Response::Object { object, warnings, .. } => (object.value()?, warnings),
+        Response::Document { value, warnings, .. } => (value, warnings),
+        Response::Status(status) => {
+            let value = serde_json::to_value(status)
+                .map_err(|e| onggi_client::Error::Decode(e.to_string()))?;
+            (value, Vec::new())
+        }
+        Response::List { items, .. } => {
+            let items: Result<Vec<Value>, _> = items.iter().map(|item| item.value()).collect();
+            (Value::Array(items?), Vec::new())
+        }
+    })
+}

@@ -1,0 +1,56 @@
+//! `cluster-info` and `version`.
+
+use onggi_machinery::value::str_at;
+use serde_json::json;
+
+use crate::error::Error;
+use crate::output::Format;
+use crate::session::Session;
+
+/// Flags of `cluster-info`.
+#[derive(Debug, clap::Args)]
+pub struct InfoArgs {}
+
+/// Flags of `version`.
+#[derive(Debug, clap::Args)]
+pub struct VersionArgs {
+    /// Of the client alone
+    #[arg(long)]
+    client: bool,
+    /// yaml or json
+    #[arg(long, short, default_value = "")]
+    output: String,
+}
+
+impl InfoArgs {
+    /// Prints it.
+    pub async fn run(self, session: &Session) -> Result<(), Error> {
+        session.get("/version", "application/json").await?;
+        let server = session.connection()?.server.trim_end_matches('/').to_owned();
+        session.print(&format!(
+            "Kubernetes control plane is running at {server}\n\nTo further debug and diagnose \
+             cluster problems, use 'onggi status' and 'onggi events -A'.\n"
+        ))
+    }
+}
+
+impl VersionArgs {
+    /// Prints them.
+    pub async fn run(self, session: &Session) -> Result<(), Error> {
+        let format = Format::parse(&self.output)?;
+        let version = concat!("v", env!("CARGO_PKG_VERSION"));
+        if format.is_table() {
+            session.print(&format!("Client Version: {version}\n"))?;
+            if !self.client {
+                let server = session.get("/version", "application/json").await?;
+                session.print(&format!("Server Version: {}\n", str_at(&server, "gitVersion")))?;
+            }
+            return Ok(());
+        }
+        let mut both = json!({"clientVersion": {"gitVersion": version}});
+        if !self.client {
+            both["serverVersion"] = session.get("/version", "application/json").await?;
+        }
+        session.print(&format.print(&both, false)?)
+    }
+}

@@ -1,0 +1,213 @@
+//! `delete`.
+
+use std::time::Duration;
+
+use onggi_client::Request;
+use onggi_machinery::resource::Verb;
+use onggi_machinery::value::str_at;
+use serde_json::Value;
+
+use crate::discovery::Mapping;
+use crate::error::Error;
+use crate::manifest::Files;
+use crate::select::{DryRun, Selectors, Target, targets};
+use crate::session::Session;
+
+/// Flags of `delete`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// TYPE [NAME …], or TYPE/NAME …
+    #[arg(value_name = "TYPE[/NAME]")]
+    args: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    selectors: Selectors,
+    /// All objects of the kind
+    #[arg(long)]
+    all: bool,
+    /// In all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Seconds to end in; -1 for what the object says
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+    grace_period: i64,
+    /// Do not wait for the end of the processes
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
+    force: bool,
+    /// As --grace-period=1
+    #[arg(long)]
+    now: bool,
+    /// Wait until the objects are gone
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    wait: bool,
+    /// How long to wait
+    #[arg(long, value_parser = crate::duration::parse, value_name = "TIME")]
+    timeout: Option<Duration>,
+    /// Do not mind what is not there
+    #[arg(long)]
+    ignore_not_found: bool,
+    /// What becomes of the objects that it owns
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "background", default_missing_value = "background", value_parser = ["background", "foreground", "orphan", "true", "false"])]
+    cascade: String,
+    /// Try it out only
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
+    dry_run: DryRun,
+    /// name, for short lines
+    #[arg(long, short, default_value = "")]
+    output: String,
+}
+
+/// An object that is going.
+struct Going {
+    mapping: Mapping,
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+impl Args {
+    /// Deletes them and waits until they are gone.
+    pub async fn run(mut self, session: &Session) -> Result<(), Error> {
+        self.check()?;
+        if self.grace_period == 0 && self.wait && !self.force {
+            // As kubectl: what may end at once still gets its signal.
+            self.grace_period = 1;
+        }
+        if self.force {
+            let warning = "Immediate deletion does not wait for confirmation that the running \
+                           resource has been terminated. The resource may continue to run on the \
+                           cluster indefinitely.";
+            session.warn(&[warning.to_owned()])?;
+            self.grace_period = self.grace_period.max(0);
+        }
+        let mut going = Vec::new();
+        let mut errors = Vec::new();
+        for (mapping, namespace, name) in self.victims(session).await? {
+            match self.delete(session, &mapping, &namespace, &name).await {
+                Ok(uid) => going.push(Going { mapping, namespace, name, uid }),
+                Err(error) if error.is_not_found() && self.ignore_not_found => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        if going.is_empty() && errors.is_empty() {
+            if !self.ignore_not_found {
+                session.print("No resources found\n")?;
+            }
+            return Ok(());
+        }
+        if self.wait && self.dry_run == DryRun::None {
+            for one in &going {
+                let wait = gone(session, &one.mapping, &one.namespace, &one.name, &one.uid);
+                match self.timeout {
+                    Some(limit) if !limit.is_zero() => {
+                        tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| {
+                            let plural = &one.mapping.plural;
+                            Err(Error::new(format!(
+                                "timed out waiting for the condition on {plural}/{}",
+                                one.name
+                            )))
+                        })?;
+                    }
+                    _ => wait.await?,
+                }
+            }
+        }
+        Error::all(errors)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.now && self.grace_period >= 0 {
+            return Err(Error::new("--now and --grace-period cannot be specified together"));
+        }
+        if self.force && self.grace_period > 0 {
+            return Err(Error::new("--force and --grace-period greater than 0 cannot be specified together"));
+        }
+        if self.all && !self.selectors.is_empty() {
+            return Err(Error::new("cannot set --all and a selector at the same time"));
+        }
+        Ok(())
+    }
+
+    async fn victims(&self, session: &Session) -> Result<Vec<(Mapping, String, String)>, Error> {
+        if !self.files.is_empty() {
+            // In the order of the file, as kubectl does.
+            let found = session.file_targets(&self.files).await?;
+            let victim = |(target, namespace): (Target, String)| {
+                (target.mapping, namespace, target.name.unwrap_or_default())
+            };
+            return Ok(found.into_iter().map(victim).collect());
+        }
+        let mut victims = Vec::new();
+        let namespace = if self.all_namespaces { String::new() } else { session.namespace() };
+        for Target { mapping, name } in targets(session.mapper().await?, &self.args)? {
+            if let Some(name) = name {
+                victims.push((mapping, namespace.clone(), name));
+                continue;
+            }
+            if !self.all && self.selectors.is_empty() {
+                return Err(Error::new(
+                    "resource(s) were provided, but no name was specified",
+                ));
+            }
+            for value in session.list(&mapping, &namespace, &self.selectors).await? {
+                let text = |path: &str| str_at(&value, path).to_owned();
+                victims.push((mapping.clone(), text("metadata.namespace"), text("metadata.name")));
+            }
+        }
+        Ok(victims)
+    }
+
+    /// Deletes one; its uid.
+    async fn delete(
+        &self,
+        session: &Session,
+        mapping: &Mapping,
+        namespace: &str,
+        name: &str,
+    ) -> Result<String, Error> {
+        let answer = if self.dry_run == DryRun::Client {
+            session.object(mapping, namespace, name).await?
+        } else {
+            let place = mapping.place(namespace);
+            let mut request = Request::new(Verb::Delete, mapping.gvr(), place, name);
+            request.write.dry_run = self.dry_run == DryRun::Server;
+            request.write.propagation_policy = match self.cascade.as_str() {
+                "foreground" => "Foreground",
+                "orphan" | "false" => "Orphan",
+                _ => "Background",
+            }
+            .to_owned();
+            request.write.grace_period_seconds = match (self.now, self.grace_period) {
+                (true, _) => Some(1),
+                (false, seconds) => Some(seconds).filter(|seconds| *seconds >= 0),
+            };
+            session.call(request).await?
+        };
+        let said = match self.output.as_str() {
+            "name" => format!("{}/{name}\n", mapping.label()),
+            _ => {
+                let forced = if self.force { "force deleted" } else { "deleted" };
+                format!("{} {name:?} {forced}{}\n", mapping.label(), self.dry_run.suffix())
+            }
+        };
+        session.print(&said)?;
+        // Gone at once: a Status with its uid; on its way: the object.
+        Ok(match str_at(&answer, "metadata.uid") {
+            "" => str_at(&answer, "details.uid").to_owned(),
+            uid => uid.to_owned(),
+        })
+    }
+}
+
+/// Waits until that very object is gone; one of the same name with another uid does not count.
+pub(crate) async fn gone(
+    session: &Session,
+    mapping: &Mapping,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<(), Error> {
+    let is_other = |value: &Value| !uid.is_empty() && str_at(value, "metadata.uid") != uid;
+    session.until(mapping, namespace, name, |value| Ok(value.is_none_or(is_other))).await
+}

@@ -1,0 +1,107 @@
+//! `describe`.
+
+use onggi_machinery::value::str_at;
+
+use crate::describe::{self, Related};
+use crate::error::Error;
+use crate::manifest::Files;
+use crate::rollout::{pods_of, replica_sets};
+use crate::select::{Found, Selectors};
+use crate::session::Session;
+
+/// Flags of `describe`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// TYPE [NAME …], or TYPE/NAME …
+    #[arg(value_name = "TYPE[/NAME]")]
+    args: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    selectors: Selectors,
+    /// In all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Print events too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    show_events: bool,
+}
+
+impl Args {
+    /// Prints them.
+    pub async fn run(self, session: &Session) -> Result<(), Error> {
+        let found = self.found(session).await?;
+        if found.is_empty() {
+            let namespace = session.namespace();
+            return session.print_error(&format!("No resources found in {namespace} namespace.\n"));
+        }
+        let now = jiff::Timestamp::now().as_second();
+        for (at, one) in found.iter().enumerate() {
+            if at > 0 {
+                session.print("\n\n")?;
+            }
+            let related = self.related(session, one).await?;
+            session.print(&describe::object(&one.value, &related, now))?;
+        }
+        Ok(())
+    }
+
+    /// As other verbs; a name that is not there may be the beginning of others, as for kubectl.
+    async fn found(&self, session: &Session) -> Result<Vec<Found>, Error> {
+        let found = session.find(&self.args, &self.files, &self.selectors, self.all_namespaces).await;
+        let (Err(error), [kind, prefix]) = (&found, self.args.as_slice()) else { return found };
+        if !error.is_not_found() || kind.contains('/') {
+            return found;
+        }
+        let args = [kind.clone()];
+        let mut all = session.find(&args, &self.files, &self.selectors, self.all_namespaces).await?;
+        all.retain(|one| one.name().starts_with(prefix.as_str()));
+        if all.is_empty() { found } else { Ok(all) }
+    }
+
+    async fn related(&self, session: &Session, one: &Found) -> Result<Related, Error> {
+        let mut related = Related::default();
+        let mapper = session.mapper().await?;
+        match one.mapping.kind.as_str() {
+            "Deployment" => related.objects = replica_sets(session, &one.value).await?,
+            "ReplicaSet" => {
+                related.objects = pods_of(session, &one.value).await?;
+                let owned = |pod: &serde_json::Value| {
+                    crate::rollout::is_controlled_by(pod, &one.value)
+                };
+                related.objects.retain(owned);
+            }
+            "Service" => {
+                if let Ok(slices) = mapper.by_name("endpointslices.discovery.k8s.io") {
+                    let selector = format!("kubernetes.io/service-name={}", one.name());
+                    let selectors = Selectors { selector: Some(selector), field_selector: None };
+                    related.objects = session.list(slices, one.namespace(), &selectors).await?;
+                }
+            }
+            "Node" => {
+                let selector = format!("spec.nodeName={}", one.name());
+                let selectors = Selectors { selector: None, field_selector: Some(selector) };
+                related.objects = session.list(mapper.by_name("pods")?, "", &selectors).await?;
+            }
+            _ => {}
+        }
+        if !self.show_events {
+            return Ok(related);
+        }
+        if let Some(events) = mapper.by_kind("v1", "Event") {
+            let uid = str_at(&one.value, "metadata.uid");
+            let mut fields = vec![
+                format!("involvedObject.name={}", one.name()),
+                format!("involvedObject.kind={}", one.mapping.kind),
+            ];
+            // Events of nodes name the node where others name a uid.
+            if one.mapping.kind != "Node" {
+                fields.push(format!("involvedObject.uid={uid}"));
+            }
+            let selectors = Selectors { selector: None, field_selector: Some(fields.join(",")) };
+            let namespace = if one.mapping.namespaced { one.namespace() } else { "" };
+            related.events = Some(session.list(events, namespace, &selectors).await?);
+        }
+        Ok(related)
+    }
+}

@@ -1,0 +1,199 @@
+//! `set image` and `set env`.
+
+use onggi_client::PatchKind;
+use onggi_machinery::value::{at, list_at, str_at};
+use serde_json::{Value, json};
+
+use crate::error::Error;
+use crate::manifest::Files;
+use crate::output::tabwriter::{DESCRIBE, align};
+use crate::select::{DryRun, Found, Selectors};
+use crate::session::Session;
+
+/// Flags of `set`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Images: CONTAINER=IMAGE, *=IMAGE
+    Image(Set),
+    /// Environment variables: KEY=VALUE, KEY-
+    Env(Env),
+}
+
+#[derive(Debug, clap::Args)]
+struct Set {
+    /// TYPE NAME, or TYPE/NAME, then NAME=VALUE …
+    #[arg(value_name = "TYPE[/NAME] | NAME=VALUE")]
+    args: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    selectors: Selectors,
+    /// All objects of the kind
+    #[arg(long)]
+    all: bool,
+    /// Try it out only
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
+    dry_run: DryRun,
+}
+
+#[derive(Debug, clap::Args)]
+struct Env {
+    #[command(flatten)]
+    set: Set,
+    /// Only of these containers
+    #[arg(long, short, default_value = "*")]
+    containers: String,
+    /// Print what is set
+    #[arg(long)]
+    list: bool,
+}
+
+impl Args {
+    /// Sets them.
+    pub async fn run(self, session: &Session) -> Result<(), Error> {
+        match self.what {
+            What::Image(set) => set.images(session).await,
+            What::Env(env) => env.run(session).await,
+        }
+    }
+}
+
+/// Where a kind keeps its pod spec.
+fn spec_path(kind: &str) -> &'static str {
+    match kind {
+        "Pod" => "spec",
+        "CronJob" => "spec.jobTemplate.spec.template.spec",
+        _ => "spec.template.spec",
+    }
+}
+
+/// A patch that is laid below the maps of a dotted path.
+fn below(path: &str, patch: Value) -> Value {
+    path.rsplit('.').fold(patch, |patch, key| json!({ key: patch }))
+}
+
+impl Set {
+    /// Objects, and the arguments that change something.
+    async fn found(&self, session: &Session) -> Result<(Vec<Found>, Vec<&str>), Error> {
+        let is_change = |arg: &&String| arg.contains('=') || arg.ends_with('-');
+        let (changes, names): (Vec<_>, Vec<_>) = self.args.iter().partition(is_change);
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        let is_bare = names.len() == 1 && !names[0].contains('/');
+        if is_bare && !self.all && self.selectors.is_empty() {
+            return Err(Error::new(
+                "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+            ));
+        }
+        let found = session.find(&names, &self.files, &self.selectors, false).await?;
+        Ok((found, changes.into_iter().map(String::as_str).collect()))
+    }
+
+    async fn images(&self, session: &Session) -> Result<(), Error> {
+        let (found, changes) = self.found(session).await?;
+        if changes.is_empty() {
+            return Err(Error::new("at least one image update is required"));
+        }
+        let mut errors = Vec::new();
+        for one in &found {
+            let path = spec_path(&one.mapping.kind);
+            let spec = at(&one.value, path);
+            let mut patch = json!({});
+            for change in &changes {
+                let (name, image) = change.split_once('=').unwrap_or((change, ""));
+                let mut hit = false;
+                for list in ["initContainers", "containers"] {
+                    let fits = |c: &&Value| name == "*" || str_at(c, "name") == name;
+                    for container in list_at(spec, list).iter().filter(fits) {
+                        hit = true;
+                        if str_at(container, "image") != image {
+                            let entry = json!({"name": container["name"], "image": image});
+                            push(&mut patch, list, entry);
+                        }
+                    }
+                }
+                if !hit {
+                    errors.push(Error::new(format!("unable to find container named {name:?}")));
+                }
+            }
+            self.send(session, one, path, patch, "image updated").await?;
+        }
+        Error::all(errors)
+    }
+
+    async fn send(
+        &self,
+        session: &Session,
+        one: &Found,
+        path: &str,
+        patch: Value,
+        said: &str,
+    ) -> Result<(), Error> {
+        if patch.as_object().is_none_or(serde_json::Map::is_empty) {
+            return Ok(());
+        }
+        if self.dry_run != DryRun::Client {
+            let body = below(path, patch);
+            let kind = PatchKind::Strategic;
+            session.patch(one, "", kind, &body, "kubectl-set", self.dry_run).await?;
+        }
+        session.print(&format!("{} {said}{}\n", one.label(), self.dry_run.suffix()))
+    }
+}
+
+fn push(patch: &mut Value, list: &str, entry: Value) {
+    match &mut patch[list] {
+        Value::Array(items) => items.push(entry),
+        nothing => *nothing = json!([entry]),
+    }
+}
+
+impl Env {
+    async fn run(&self, session: &Session) -> Result<(), Error> {
+        let (found, changes) = self.set.found(session).await?;
+        if changes.is_empty() && !self.list {
+            return Err(Error::new("at least one environment variable must be provided"));
+        }
+        for one in &found {
+            let path = spec_path(&one.mapping.kind);
+            let spec = at(&one.value, path);
+            let fits = |c: &&Value| self.containers == "*" || str_at(c, "name") == self.containers;
+            let mut patch = json!({});
+            for container in list_at(spec, "containers").iter().filter(fits) {
+                if self.list {
+                    self.print(session, one, container)?;
+                    continue;
+                }
+                let env: Vec<Value> = changes.iter().map(|change| change_of(change)).collect();
+                push(&mut patch, "containers", json!({"name": container["name"], "env": env}));
+            }
+            self.set.send(session, one, path, patch, "env updated").await?;
+        }
+        Ok(())
+    }
+
+    fn print(&self, session: &Session, one: &Found, container: &Value) -> Result<(), Error> {
+        let (label, name) = (one.label(), str_at(container, "name"));
+        let mut text = format!("# {label}, container {name}\n");
+        for variable in list_at(container, "env") {
+            let name = str_at(variable, "name");
+            text += &match &variable["valueFrom"] {
+                Value::Null => format!("{name}={}\n", str_at(variable, "value")),
+                source => format!("# {name} from {source}\n"),
+            };
+        }
+        session.print(&align(&text, DESCRIBE))
+    }
+}
+
+fn change_of(change: &str) -> Value {
+    match change.split_once('=') {
+        Some((name, value)) => json!({"name": name, "value": value, "valueFrom": null}),
+        None => json!({"name": change.trim_end_matches('-'), "$patch": "delete"}),
+    }
+}
