@@ -17,6 +17,7 @@ use onggi_machinery::value::{at, bool_at, set};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::context::Context;
@@ -35,10 +36,11 @@ struct Nodes {
     seen: Arc<Mutex<HashMap<String, Seen>>>,
 }
 
-/// When a node was last heard of, by our own clock: theirs may be wrong.
+/// When a node was last heard of. Not by the time in its lease, for clocks differ; and not by the
+/// time of day, which jumps when a machine wakes up or its clock is set.
 struct Seen {
     renewed: String,
-    at: Timestamp,
+    at: Instant,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -70,7 +72,7 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let mut harness = Harness::new(&context);
     harness.watch(&nodes, |change| vec![change.key().name.clone()]);
     harness.needs(&pods);
-    let (heard, clock) = (Arc::clone(&seen), context.clone());
+    let heard = Arc::clone(&seen);
     harness.watch(&leases, move |change| {
         let name = change.key().name.clone();
         let renewed = change.latest().spec.renew_time.clone();
@@ -78,7 +80,7 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
         if change.after().is_none() || heard.get(&name).is_some_and(|s| s.renewed == renewed) {
             return Vec::new();
         }
-        heard.insert(name.clone(), Seen { renewed, at: clock.now() });
+        heard.insert(name.clone(), Seen { renewed, at: Instant::now() });
         vec![name]
     });
     let pods = by_node(&pods);
@@ -95,12 +97,12 @@ impl Controller for Nodes {
             return Ok(Next::Done);
         };
         let now = self.context.now();
-        let seen = {
-            let mut all = self.seen.lock();
-            all.entry(name.clone()).or_insert(Seen { renewed: String::new(), at: now }).at
+        let silent = {
+            let first = || Seen { renewed: String::new(), at: Instant::now() };
+            self.seen.lock().entry(name.clone()).or_insert_with(first).at.elapsed()
         };
         self.taint(&node, now).await?;
-        match plan::health(&node, seen, self.context.options.node_grace, now) {
+        match plan::health(&node, silent, self.context.options.node_grace, now) {
             Health::Alive(left) => Ok(Next::After(left)),
             Health::Lost(unknown) => {
                 self.lose(&node, &unknown).await?;

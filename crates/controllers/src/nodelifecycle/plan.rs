@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onggi_api::jiff::{SignedDuration, Timestamp};
+use onggi_api::jiff::Timestamp;
 use onggi_api::meta::Time;
 
 use crate::view::{Condition, Node, Taint};
@@ -31,12 +31,11 @@ pub(super) enum Health {
     Lost(Vec<Condition>),
 }
 
-/// Judges a node that was heard of at `seen`.
-pub(super) fn health(node: &Node, seen: Timestamp, grace: Duration, now: Timestamp) -> Health {
-    let grace = SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-    let left = grace.saturating_sub(now.duration_since(seen));
-    if left > SignedDuration::ZERO {
-        return Health::Alive(Duration::try_from(left).unwrap_or_default());
+/// Judges a node that has been silent for so long.
+pub(super) fn health(node: &Node, silent: Duration, grace: Duration, now: Timestamp) -> Health {
+    let left = grace.saturating_sub(silent);
+    if !left.is_zero() {
+        return Health::Alive(left);
     }
     let unknown = |kind: &&str| {
         let old = Condition::find(&node.status.conditions, kind);
@@ -122,12 +121,11 @@ mod tests {
             from_value(json!({"status": {"conditions": conditions}})).unwrap()
         };
         let ready = node(json!([{"type": "Ready", "status": "True"}]));
-        let grace = Duration::from_secs(40);
-        assert_eq!(
-            health(&ready, at(NOW - 39), grace, at(NOW)),
-            Health::Alive(Duration::from_secs(1))
-        );
-        let Health::Lost(unknown) = health(&ready, at(NOW - 40), grace, at(NOW)) else { panic!() };
+        let seconds = Duration::from_secs;
+        assert_eq!(health(&ready, seconds(39), seconds(40), at(NOW)), Health::Alive(seconds(1)));
+        let Health::Lost(unknown) = health(&ready, seconds(40), seconds(40), at(NOW)) else {
+            panic!()
+        };
         let reasons: Vec<_> = unknown.iter().map(|c| c.reason.as_str()).collect();
         assert_eq!(unknown.len(), 4);
         assert_eq!(&reasons[..2], ["NodeStatusUnknown", "NodeStatusNeverUpdated"]);
@@ -137,7 +135,7 @@ mod tests {
                 .map(|kind| json!({"type": kind, "status": "Unknown"}))
                 .collect::<Vec<_>>()
         ));
-        assert_eq!(health(&told, at(0), grace, at(NOW)), Health::Lost(Vec::new()));
+        assert_eq!(health(&told, seconds(90), seconds(40), at(NOW)), Health::Lost(Vec::new()));
     }
 
     #[test]

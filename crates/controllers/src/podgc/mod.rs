@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::GroupVersionResource;
-use onggi_api::jiff::{SignedDuration, Timestamp};
+use onggi_api::jiff::Timestamp;
 use onggi_api::meta::Time;
 use onggi_client::informer::Keep;
 use onggi_client::{Cache, Index, Next, Patch, Source, WriteOptions};
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::Error;
 use crate::context::Context;
@@ -19,7 +20,7 @@ use crate::harness::{Controller, Harness};
 use crate::view::{Node, Pod, by_node};
 
 /// How long a node must be gone: it may only have been registered anew.
-const QUARANTINE: SignedDuration = SignedDuration::from_secs(40);
+const QUARANTINE: Duration = Duration::from_secs(40);
 
 struct PodGc {
     context: Context,
@@ -28,7 +29,7 @@ struct PodGc {
     nodes: Cache<Keep<Node>>,
     pods: Index<Pod>,
     /// Since when a node is missed.
-    missed: Mutex<HashMap<String, Timestamp>>,
+    missed: Mutex<HashMap<String, Instant>>,
 }
 
 /// Keys are names of nodes.
@@ -59,11 +60,10 @@ impl Controller for PodGc {
             self.missed.lock().remove(node);
             return Ok(Next::Done);
         }
-        let now = self.context.now();
-        let since = *self.missed.lock().entry(node.clone()).or_insert(now);
-        let left = QUARANTINE.saturating_sub(now.duration_since(since));
-        if left > SignedDuration::ZERO {
-            return Ok(Next::After(Duration::try_from(left).unwrap_or_default()));
+        let since = *self.missed.lock().entry(node.clone()).or_insert_with(Instant::now);
+        let left = QUARANTINE.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            return Ok(Next::After(left));
         }
         match self.context.client.get(&self.nodes_resource, "", node).await {
             Err(error) if error.is_not_found() => {}
@@ -71,7 +71,7 @@ impl Controller for PodGc {
             Err(error) => return Err(error.into()),
         }
         for pod in self.pods.get(node) {
-            self.bury(&pod, now).await?;
+            self.bury(&pod, self.context.now()).await?;
         }
         Ok(Next::Done)
     }

@@ -22,7 +22,7 @@ fn maps(all: &[Value]) -> Vec<&str> {
     names.filter(|name| *name != "kube-root-ca.crt").collect()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_has_an_account_and_a_root_certificate_and_ends_with_all_in_it() {
     let world = World::start().await;
     world
@@ -59,7 +59,7 @@ async fn a_namespace_has_an_account_and_a_root_certificate_and_ends_with_all_in_
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_finalizer_holds_is_reported() {
     let world = World::start().await;
     world
@@ -87,7 +87,7 @@ async fn what_a_finalizer_holds_is_reported() {
     world.until("namespaces", |all| shop(all).is_none()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn dependents_go_with_their_owners() {
     for (policy, left) in [
         ("Background", vec!["other"]),
@@ -118,7 +118,7 @@ async fn dependents_go_with_their_owners() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_deployment_takes_all_with_it() {
     for policy in ["Background", "Foreground"] {
         let world = World::start().await;
@@ -138,7 +138,7 @@ async fn a_deleted_deployment_takes_all_with_it() {
 }
 
 /// An owner that never was.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_an_absent_owner_is_collected() {
     let world = World::start().await;
     let ghost =

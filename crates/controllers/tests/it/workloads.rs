@@ -46,7 +46,7 @@ fn complete(deployments: &[Value]) -> bool {
             .all(|k| status[*k] == *wanted)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_rolls_out_scales_and_goes_back() {
     let world = World::start().await;
     world.create("deployments", deployment(3, json!({}))).await;
@@ -83,7 +83,7 @@ async fn a_deployment_rolls_out_scales_and_goes_back() {
     assert!(events.iter().any(|e| e["message"] == text));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_recreation_never_mixes() {
     let world = World::start().await;
     world.create("deployments", deployment(3, json!({"type": "Recreate"}))).await;
@@ -99,7 +99,7 @@ async fn a_recreation_never_mixes() {
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_paused_rollout_waits() {
     let world = World::start().await;
     world.create("deployments", deployment(2, json!({}))).await;
@@ -112,7 +112,7 @@ async fn a_paused_rollout_waits() {
     world.until("pods", all("two", 4)).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_set_replaces_adopts_and_releases() {
     let world = World::start().await;
     let mut stray = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "stray"}});
@@ -148,7 +148,7 @@ async fn a_set_replaces_adopts_and_releases() {
 }
 
 /// Neither too many nor too few, however late the cache is.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn many_replicas_are_made_once() {
     let world = World::without_kubelet().await;
     let set = json!({
@@ -173,7 +173,7 @@ async fn many_replicas_are_made_once() {
     world.until("replicasets", |sets| sets[0]["status"]["replicas"] == 20).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn slices_follow_the_pods_of_a_service() {
     let world = World::start().await;
     let service = json!({

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use onggi_api::{GroupVersionResource, Object};
 use onggi_apiserver::{ApiServer, Options, User};
-use onggi_base::SystemClock;
 use onggi_base::pki::Authority;
-use onggi_base::{Clock, Shutdown};
+use onggi_base::{Clock, Shutdown, SystemClock};
 use onggi_client::informer::Whole;
 use onggi_client::{Cache, Client, ListOptions, Patch, SharedInformers, Source, WriteOptions};
 use onggi_controllers::Controllers;
@@ -46,10 +45,7 @@ impl World {
     }
 
     pub(crate) async fn without_kubelet() -> Self {
-        Self::with_clock(Arc::new(SystemClock)).await
-    }
-
-    pub(crate) async fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let now = time::OffsetDateTime::now_utc();
         let authority = Authority::generate("test", now).unwrap();
         let pair = authority.issue_client("admin", Some("system:masters"), now).unwrap();
