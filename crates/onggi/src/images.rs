@@ -44,7 +44,7 @@ pub(crate) struct Build {
     place: Place,
     /// What to copy from
     #[arg(value_name = "DIR")]
-    context: PathBuf,
+    directory: PathBuf,
     /// Name of the image; may be given more than once
     #[arg(short, long = "tag", value_name = "NAME")]
     tags: Vec<String>,
@@ -200,7 +200,7 @@ pub(crate) fn client_of(paths: &Paths) -> anyhow::Result<Client> {
 
 async fn build(args: Build) -> anyhow::Result<()> {
     let options = BuildOptions {
-        context: args.context,
+        context: args.directory,
         dockerfile: args.file,
         tags: args.tags,
         args: args.args,
