@@ -1,1 +1,0 @@
-//! For tests: an in-memory cluster, a fake clock, fixtures.
