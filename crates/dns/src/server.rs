@@ -69,7 +69,7 @@ impl RequestHandler for Handler {
             builder.edns(edns);
         }
         let message = builder.build(
-            metadata.clone(),
+            metadata,
             reply.answers.iter(),
             reply.authorities.iter(),
             [].iter(),

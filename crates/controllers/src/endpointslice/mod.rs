@@ -1,5 +1,6 @@
 //! EndpointSlices: where the pods of a Service are.
 
+mod hint;
 mod plan;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::GroupVersionResource;
+use onggi_api::core::ObjectReference;
 use onggi_client::informer::Keep;
 use onggi_client::{Cache, Index, Next, ObjectKey, Source, WriteOptions};
 use onggi_machinery::selector::LabelSelector;
@@ -49,9 +51,10 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
         (old, new) => {
             let namespace = &change.key().namespace;
             let services = selecting.list_in(namespace);
-            let concerned = services
-                .iter()
-                .filter(|service| old.into_iter().chain(new).any(|pod| selects(service, pod)));
+            let concerned = services.iter().filter(|service| {
+                old.into_iter().chain(new).any(|pod| selects(service, pod))
+                    || new.is_some_and(|pod| nearly(service, pod))
+            });
             concerned.map(|service| service.metadata.key()).collect()
         }
     });
@@ -70,6 +73,22 @@ fn service_of(slice: &Slice) -> Option<ObjectKey> {
 fn selects(service: &Service, pod: &Pod) -> bool {
     let wanted = &service.spec.selector;
     !wanted.is_empty() && wanted.iter().all(|(k, v)| pod.metadata.labels.get(k) == Some(v))
+}
+
+fn about(service: &Service) -> ObjectReference {
+    let metadata = &service.metadata;
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Service".to_owned()),
+        namespace: Some(metadata.namespace.clone()),
+        name: Some(metadata.name.clone()),
+        uid: Some(metadata.uid.clone()),
+        ..ObjectReference::default()
+    }
+}
+
+fn nearly(service: &Service, pod: &Pod) -> bool {
+    hint::nearly(&service.spec.selector, &pod.metadata.labels)
 }
 
 /// Whether nothing changed that an endpoint says.
@@ -98,6 +117,9 @@ impl Controller for EndpointSlices {
         }
         let selector = LabelSelector::from_map(&service.spec.selector);
         let mut pods = self.pods.list_in(&key.namespace);
+        if !pods.iter().any(|pod| selector.matches(&pod.metadata.labels)) {
+            self.tell_nearest(&service, &pods);
+        }
         pods.retain(|pod| selector.matches(&pod.metadata.labels));
         let present = self.by_service.get(&key.to_string());
         let slices: Vec<Slice> = present.iter().map(|slice| slice.value.clone()).collect();
@@ -113,6 +135,14 @@ impl Controller for EndpointSlices {
 }
 
 impl EndpointSlices {
+    fn tell_nearest(&self, service: &Service, pods: &[Arc<Pod>]) {
+        let labels = pods.iter().map(|pod| &pod.metadata.labels);
+        let name = &service.metadata.name;
+        if let Some(text) = hint::text(name, &service.spec.selector, labels) {
+            self.context.events.warning(about(service), "SelectsNoPod", text);
+        }
+    }
+
     async fn carry_out(
         &self,
         service: &Service,
