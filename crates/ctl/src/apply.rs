@@ -179,7 +179,9 @@ impl Task<'_> {
         let current = match self.send(self.request(Verb::Get, self.name)).await {
             Ok((current, _)) => current,
             Err(error) if error.is_not_found() => return self.create(manifest).await,
-            Err(error) => return Err(error.about("retrieving current configuration of", self.source)),
+            Err(error) => {
+                return Err(error.about("retrieving current configuration of", self.source));
+            }
         };
         let mut warnings = Vec::new();
         let last = at(&current, "metadata.annotations").get(LAST_APPLIED).and_then(Value::as_str);

@@ -42,9 +42,14 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis) in
-            [("30s", 30_000), ("1h30m", 5_400_000), ("500ms", 500), ("5", 5000), ("0", 0), ("1.5s", 1500)]
-        {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("5", 5000),
+            ("0", 0),
+            ("1.5s", 1500),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         assert!(parse("-1s").is_ok_and(|d| d.as_secs() > 1000));

@@ -96,8 +96,10 @@ impl Files {
             return Ok(());
         }
         let entries = fs::read_dir(path).map_err(missing)?;
-        let mut paths: Vec<PathBuf> =
-            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>().map_err(missing)?;
+        let mut paths: Vec<PathBuf> = entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<std::io::Result<_>>()
+            .map_err(missing)?;
         paths.sort();
         for inner in paths {
             if !inner.is_dir() || self.recursive {

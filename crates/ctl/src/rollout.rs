@@ -30,7 +30,9 @@ pub fn deployment(object: &Value) -> Progress {
     let name = str_at(object, "metadata.name");
     let number = |path: &str| i64_at(object, path).unwrap_or(0);
     if number("metadata.generation") > number("status.observedGeneration") {
-        return Progress::Waiting("Waiting for deployment spec update to be observed...".to_owned());
+        return Progress::Waiting(
+            "Waiting for deployment spec update to be observed...".to_owned(),
+        );
     }
     let progressing = find(list_at(object, "status.conditions"), "type", "Progressing");
     if progressing.is_some_and(|c| str_at(c, "reason") == "ProgressDeadlineExceeded") {

@@ -199,10 +199,7 @@ impl Session {
             .map_err(|e| Error::new(format!("the answer to {path} is no JSON: {e}")))
     }
 
-    async fn within<T>(
-        &self,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         match self.globals.request_timeout.filter(|limit| !limit.is_zero()) {
             Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                 Err(Error::new(format!("no answer of the server within {limit:?}")))

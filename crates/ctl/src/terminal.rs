@@ -78,8 +78,7 @@ pub(crate) fn input() -> impl AsyncRead + Send + Unpin {
             }
         }
     });
-    let parts = stream::unfold(parts, |mut parts| async {
-        parts.recv().await.map(|part| (part, parts))
-    });
+    let parts =
+        stream::unfold(parts, |mut parts| async { parts.recv().await.map(|part| (part, parts)) });
     StreamReader::new(Box::pin(parts))
 }

@@ -33,14 +33,34 @@ pub struct YamlError {
 
 /// Reads a text of one document; an empty one is null.
 pub fn parse(text: &str) -> Result<Value, YamlError> {
-    let mut value: Value =
-        serde_saphyr::from_str_with_options(text, options()).map_err(|e| explain(text, &e))?;
-    whole_numbers(&mut value);
-    Ok(value)
+    read(text, options())
 }
 
 /// Reads a stream of documents divided by `---`; empty ones are left out.
 pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
+    documents_with(text, parse)
+}
+
+/// As [`documents`], as Kustomize reads them: `yes`, `on` and `n` are texts, not booleans.
+pub fn documents_of_kustomize(text: &str) -> Result<Vec<Document>, YamlError> {
+    documents_with(text, |text| {
+        let mut options = options();
+        options.strict_booleans = true;
+        read(text, options)
+    })
+}
+
+fn read(text: &str, options: Options) -> Result<Value, YamlError> {
+    let mut value: Value =
+        serde_saphyr::from_str_with_options(text, options).map_err(|e| explain(text, &e))?;
+    whole_numbers(&mut value);
+    Ok(value)
+}
+
+fn documents_with(
+    text: &str,
+    parse: impl Fn(&str) -> Result<Value, YamlError>,
+) -> Result<Vec<Document>, YamlError> {
     let mut found = Vec::new();
     for (line, part) in parts(text) {
         let shift = |e: YamlError| YamlError { line: e.line + line - 1, ..e };
@@ -182,6 +202,13 @@ mod tests {
         for (key, expected) in kubectl.as_object().unwrap() {
             assert_eq!(&read[key], expected, "{key}");
         }
+    }
+
+    #[test]
+    fn kustomize_knows_fewer_booleans() {
+        let found = documents_of_kustomize("[y, n, yes, on, off, true, False, 0777, ~]").unwrap();
+        let expected = json!(["y", "n", "yes", "on", "off", true, false, 511, null]);
+        assert_eq!(found[0].value, expected);
     }
 
     #[test]

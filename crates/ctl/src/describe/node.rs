@@ -74,7 +74,8 @@ pub(super) fn node(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
     for (label, path) in [("PodCIDR", "spec.podCIDR"), ("ProviderID", "spec.providerID")] {
         text.some(0, label, str_at(node, path));
     }
-    let cidrs: Vec<&str> = list_at(node, "spec.podCIDRs").iter().filter_map(Value::as_str).collect();
+    let cidrs: Vec<&str> =
+        list_at(node, "spec.podCIDRs").iter().filter_map(Value::as_str).collect();
     text.some(0, "PodCIDRs", &cidrs.join(","));
     resources(text, node, pods, now);
 }
@@ -110,7 +111,9 @@ fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
     let shown = |used: i128, resource: &str| {
         let quantity = match resource {
             "cpu" if used % 1000 != 0 => format!("{used}m"),
-            "memory" if used % (1000 << 20) == 0 && used > 0 => format!("{}Mi", used / (1000 << 20)),
+            "memory" if used % (1000 << 20) == 0 && used > 0 => {
+                format!("{}Mi", used / (1000 << 20))
+            }
             _ => (used / 1000).to_string(),
         };
         format!("{quantity} ({}%)", percent(used, resource))
@@ -118,8 +121,14 @@ fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
     const CELLS: [(&str, &str); 4] =
         [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory")];
     text.field(0, "Non-terminated Pods", &format!("({} in total)", pods.len()));
-    text.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
-    text.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");
+    text.line(
+        1,
+        "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge",
+    );
+    text.line(
+        1,
+        "---------\t----\t\t------------\t----------\t---------------\t-------------\t---",
+    );
     for pod in &pods {
         let cells = CELLS.map(|(kind, resource)| shown(sum(pod, kind, resource), resource));
         let age = time_at(pod, "metadata.creationTimestamp").map_or(0, |created| now - created);
@@ -139,9 +148,8 @@ fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
     text.line(1, "Resource\tRequests\tLimits");
     text.line(1, "--------\t--------\t------");
     for resource in ["cpu", "memory"] {
-        let total = |kind: &str| {
-            shown(pods.iter().map(|pod| sum(pod, kind, resource)).sum(), resource)
-        };
+        let total =
+            |kind: &str| shown(pods.iter().map(|pod| sum(pod, kind, resource)).sum(), resource);
         text.line(1, &format!("{resource}\t{}\t{}", total("requests"), total("limits")));
     }
 }

@@ -178,9 +178,11 @@ fn containers(text: &mut Text, level: usize, containers: &[Value], statuses: Opt
                 text.field(level + 1, name, quantity.as_str().unwrap_or_default());
             }
         }
-        for (label, field) in
-            [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
-        {
+        for (label, field) in [
+            ("Liveness", "livenessProbe"),
+            ("Readiness", "readinessProbe"),
+            ("Startup", "startupProbe"),
+        ] {
             if let Some(probe) = container.get(field) {
                 text.field(level, label, &probe_text(probe));
             }
@@ -207,7 +209,8 @@ fn ports(text: &mut Text, level: usize, ports: &[Value]) {
         let texts: Vec<String> = ports.iter().map(one).collect();
         if texts.is_empty() { "<none>".to_owned() } else { texts.join(", ") }
     };
-    let (name, host) = if ports.len() > 1 { ("Ports", "Host Ports") } else { ("Port", "Host Port") };
+    let (name, host) =
+        if ports.len() > 1 { ("Ports", "Host Ports") } else { ("Port", "Host Port") };
     text.field(level, name, &list("containerPort"));
     text.field(level, host, &list("hostPort"));
 }
@@ -293,7 +296,10 @@ fn environment(text: &mut Text, level: usize, container: &Value) {
         let source = at(variable, "valueFrom");
         let reference = |kind: &str, from: &Value| {
             let (key, of) = (str_at(from, "key"), str_at(from, "name"));
-            format!("<set to the key '{key}' in {kind} '{of}'>\tOptional: {}", bool_at(from, "optional"))
+            format!(
+                "<set to the key '{key}' in {kind} '{of}'>\tOptional: {}",
+                bool_at(from, "optional")
+            )
         };
         let value = if let Some(from) = source.get("configMapKeyRef") {
             reference("of config map", from).replacen("in of config map", "of config map", 1)
@@ -359,7 +365,11 @@ fn volumes(text: &mut Text, level: usize, volumes: &[Value]) {
                 projected(text, level, source);
             }
         } else if let Some(source) = volume.get("downwardAPI") {
-            text.field(level, "Type", "DownwardAPI (a volume populated by information about the pod)");
+            text.field(
+                level,
+                "Type",
+                "DownwardAPI (a volume populated by information about the pod)",
+            );
             text.line(level, "Items:");
             for item in list_at(source, "items") {
                 let path = str_at(item, "path");

@@ -50,10 +50,8 @@ pub(super) fn deployment(text: &mut Text, object: &Value, sets: &[Value]) {
             text.line(1, &format!("{} \t{}\t{}", of("type"), of("status"), of("reason")));
         }
     }
-    let newest = sets
-        .iter()
-        .filter(|set| template(set) == template(object))
-        .max_by_key(|set| revision(set));
+    let newest =
+        sets.iter().filter(|set| template(set) == template(object)).max_by_key(|set| revision(set));
     let is_newest = |set: &&Value| newest.is_some_and(|new| std::ptr::eq(new, *set));
     let said = |sets: &mut dyn Iterator<Item = &Value>| {
         let one = |set: &Value| {
@@ -87,9 +85,8 @@ pub(super) fn replica_set(text: &mut Text, object: &Value, pods: &[Value]) {
     }
     let (current, wanted) = (number("status.replicas"), number("spec.replicas"));
     text.field(0, "Replicas", &format!("{current} current / {wanted} desired"));
-    let phase = |phase: &str| {
-        pods.iter().filter(|pod| str_at(pod, "status.phase") == phase).count()
-    };
+    let phase =
+        |phase: &str| pods.iter().filter(|pod| str_at(pod, "status.phase") == phase).count();
     text.field(
         0,
         "Pods Status",

@@ -348,9 +348,9 @@ fn element(text: &str) -> Result<Step, Error> {
     }
     let number = |text: &str| match text.trim() {
         "" => Ok(None),
-        text => text.parse::<i64>().map(Some).map_err(|_| {
-            Error(format!("invalid array index {text}"))
-        }),
+        text => {
+            text.parse::<i64>().map(Some).map_err(|_| Error(format!("invalid array index {text}")))
+        }
     };
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {

@@ -1,3 +1,5 @@
+//! Tables of cases, compared with kubectl where it is on the PATH.
+
 use serde_json::json;
 
 use super::*;
@@ -43,7 +45,10 @@ fn templates() {
         ("{.items[?(@.ips[0])].name}", "one three"),
         ("{.items[*].ips[*]}", "10.0.0.1 10.0.0.2 10.0.0.3"),
         ("{range .items[*]}{.name}{\"\\t\"}{.n}{\"\\n\"}{end}", "one\t1\ntwo\t2\nthree\t3\n"),
-        ("{range .items[*]}{.name}:{range .ips[*]}{@},{end};{end}", "one:10.0.0.1,10.0.0.2,;two:;three:10.0.0.3,;"),
+        (
+            "{range .items[*]}{.name}:{range .ips[*]}{@},{end};{end}",
+            "one:10.0.0.1,10.0.0.2,;two:;three:10.0.0.3,;",
+        ),
         ("{.kind}{'!'}", "List!"),
         ("{.kind} {.items[0].n}", "List 1"),
         ("plain", "plain"),
@@ -64,7 +69,7 @@ fn faults_are_named() {
         ("{.a", "unclosed action"),
         ("{range .items[*]}x", "unterminated range"),
         ("{end}", "nothing to end"),
-        ("{.items[}", "unterminated array"),
+        ("{.items[}", "invalid array index }"),
         ("{.items[a]}", "invalid array index a"),
         ("{foo}", "unrecognized identifier foo"),
         ("{\"x}", "unterminated quoted string"),

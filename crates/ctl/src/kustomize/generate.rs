@@ -23,8 +23,7 @@ pub(super) fn all(layer: &Layer<'_>, resources: &mut Vec<Resource>) -> Result<()
             hashed: !layer.says.generator_options.disable_name_suffix_hash
                 && !generator.options.disable_name_suffix_hash,
         };
-        let found =
-            resources.iter().position(|r| r.kind() == kind && r.is_called(&generator.name));
+        let found = resources.iter().position(|r| r.kind() == kind && r.is_called(&generator.name));
         match (generator.behavior.as_str(), found) {
             ("" | "create" | "unspecified", None) => resources.push(made),
             ("merge", Some(at)) => merge(&mut resources[at], made, false),
@@ -84,7 +83,8 @@ fn object(
         }
     }
     for (field, map) in [("data", data), ("binaryData", binary)] {
-        if !map.is_empty() {
+        // Kustomize writes the empty map of a Secret, and not that of a ConfigMap.
+        if !map.is_empty() || (kind == "Secret" && field == "data") {
             value[field] = Value::Object(map);
         }
     }

@@ -126,11 +126,14 @@ impl<'a> Builder<'a> {
         };
         let fault = |problem: String| Error { file: file.clone(), problem };
         let text = String::from_utf8(bytes).map_err(|_| fault("is no text (UTF-8)".to_owned()))?;
-        let value = yaml::parse(&text).map_err(|e| fault(e.to_string()))?;
-        let says: Kustomization = match value {
-            Value::Null => return Err(fault("kustomization.yaml is empty".to_owned())),
-            value => serde_json::from_value(value)
+        let mut documents = yaml::documents(&text).map_err(|e| fault(e.to_string()))?.into_iter();
+        let says: Kustomization = match (documents.next(), documents.next()) {
+            (None, _) => return Err(fault("kustomization.yaml is empty".to_owned())),
+            (Some(document), None) => serde_json::from_value(document.value)
                 .map_err(|e| fault(format!("invalid Kustomization: {e}")))?,
+            (_, Some(second)) => {
+                return Err(fault(format!("line {}: there is a second document", second.line)));
+            }
         };
         let deprecated = [
             (!says.bases.is_empty(), "bases", "resources"),
@@ -216,13 +219,13 @@ impl Layer<'_> {
         let file = normalize(&self.dir, entry);
         let fault = |problem: String| Error { file: file.clone(), problem };
         let mut values = Vec::new();
-        for document in yaml::documents(&text).map_err(|e| fault(e.to_string()))? {
+        for document in yaml::documents_of_kustomize(&text).map_err(|e| fault(e.to_string()))? {
             let kind = str_at(&document.value, "kind");
-            if kind.ends_with("List") {
-                if let Some(items) = document.value["items"].as_array() {
-                    values.extend(items.iter().cloned());
-                    continue;
-                }
+            if kind.ends_with("List")
+                && let Some(items) = document.value["items"].as_array()
+            {
+                values.extend(items.iter().cloned());
+                continue;
             }
             for path in ["apiVersion", "kind", "metadata.name"] {
                 if str_at(&document.value, path).is_empty() {

@@ -9,10 +9,28 @@ use crate::output::json::compact;
 
 /// Kinds that others need, in the order in which they are created (Kustomize's legacy order).
 const FIRST: &[&str] = &[
-    "Namespace", "ResourceQuota", "StorageClass", "CustomResourceDefinition", "ServiceAccount",
-    "PodSecurityPolicy", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "ConfigMap",
-    "Secret", "Endpoints", "Service", "LimitRange", "PriorityClass", "PersistentVolume",
-    "PersistentVolumeClaim", "Deployment", "StatefulSet", "CronJob", "PodDisruptionBudget",
+    "Namespace",
+    "ResourceQuota",
+    "StorageClass",
+    "CustomResourceDefinition",
+    "ServiceAccount",
+    "PodSecurityPolicy",
+    "Role",
+    "ClusterRole",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "ConfigMap",
+    "Secret",
+    "Endpoints",
+    "Service",
+    "LimitRange",
+    "PriorityClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Deployment",
+    "StatefulSet",
+    "CronJob",
+    "PodDisruptionBudget",
 ];
 const LAST: &[&str] = &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
@@ -48,7 +66,8 @@ fn hash(object: &Value) -> String {
     let field = |name: &str| object.get(name).cloned().unwrap_or_else(|| "".into());
     let mut hashed = json!({
         "kind": field("kind"),
-        "name": str_at(object, "metadata.name"),
+        // Kustomize's looks for the name in the wrong place and finds none.
+        "name": "",
         "data": field("data"),
     });
     if str_at(object, "kind") == "Secret" {
@@ -113,7 +132,9 @@ impl Names<'_> {
     /// Goes through a value and renames what stands behind keys that refer.
     fn visit(&self, key: &str, value: &mut Value) {
         match key {
-            "configMap" | "configMapRef" | "configMapKeyRef" => self.field(value, "name", "ConfigMap"),
+            "configMap" | "configMapRef" | "configMapKeyRef" => {
+                self.field(value, "name", "ConfigMap")
+            }
             "secretRef" | "secretKeyRef" => self.field(value, "name", "Secret"),
             "secret" => {
                 self.field(value, "secretName", "Secret");

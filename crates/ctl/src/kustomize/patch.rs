@@ -38,7 +38,9 @@ pub(super) fn all(
             (false, true) => layer.text(&place, &patch.path)?,
             (true, false) => patch.patch.clone(),
             _ => {
-                return Err(layer.fault(format!("{place}: must have exactly one of path and patch")));
+                return Err(
+                    layer.fault(format!("{place}: must have exactly one of path and patch"))
+                );
             }
         };
         for document in documents(layer, &place, &text)? {
@@ -62,7 +64,8 @@ fn wants_new_name(patch: &Patch) -> bool {
 }
 
 fn documents(layer: &Layer<'_>, place: &str, text: &str) -> Result<Vec<Value>, Error> {
-    let found = yaml::documents(text).map_err(|e| layer.fault(format!("{place}: {e}")))?;
+    let found =
+        yaml::documents_of_kustomize(text).map_err(|e| layer.fault(format!("{place}: {e}")))?;
     Ok(found.into_iter().map(|document| document.value).collect())
 }
 
@@ -73,7 +76,8 @@ fn merge_into_named(
     patch: Value,
     resources: &mut Vec<Resource>,
 ) -> Result<(), Error> {
-    let (kind, name) = (str_at(&patch, "kind").to_owned(), str_at(&patch, "metadata.name").to_owned());
+    let (kind, name) =
+        (str_at(&patch, "kind").to_owned(), str_at(&patch, "metadata.name").to_owned());
     let namespace = str_at(&patch, "metadata.namespace").to_owned();
     let group = |value: &Value| {
         str_at(value, "apiVersion").split_once('/').map_or(String::new(), |(g, _)| g.to_owned())
@@ -201,8 +205,8 @@ fn wild(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// A strategic merge as Kustomize does it: what a patch adds to a list with a key goes before what
-/// was there. `keep_name`: the patch's own name and kind are only placeholders.
+/// A strategic merge as Kustomize does it: in lists with a key, what a patch names comes first, in
+/// the patch's order. `keep_name`: the patch's own name and kind are only placeholders.
 fn merge(object: &mut Value, patch: &Value, keep_name: bool) -> Result<(), String> {
     let api_version = str_at(object, "apiVersion");
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
@@ -221,7 +225,7 @@ fn merge(object: &mut Value, patch: &Value, keep_name: bool) -> Result<(), Strin
     Ok(())
 }
 
-/// Puts the items that a patch added before those that were there.
+/// Puts the items that a patch names before the others.
 fn reorder(schema: Option<Schema<'_>>, after: &mut Value, before: &Value, patch: &Value) {
     match (after, patch) {
         (Value::Object(after), Value::Object(patch)) => {
@@ -237,7 +241,6 @@ fn reorder(schema: Option<Schema<'_>>, after: &mut Value, before: &Value, patch:
             let Some(key) = key else { return };
             let old = before.as_array().map_or(&[][..], Vec::as_slice);
             let item = schema.and_then(Schema::item);
-            let has = |items: &[Value], one: &Value| items.iter().any(|i| i.get(key) == one.get(key));
             for one in after.iter_mut() {
                 let twin = patch.iter().find(|p| p.get(key) == one.get(key));
                 let was = old.iter().find(|o| o.get(key) == one.get(key));
@@ -245,7 +248,8 @@ fn reorder(schema: Option<Schema<'_>>, after: &mut Value, before: &Value, patch:
                     reorder(item, one, was.unwrap_or(&Value::Null), twin);
                 }
             }
-            after.sort_by_key(|one| has(old, one));
+            let place = |one: &Value| patch.iter().position(|p| p.get(key) == one.get(key));
+            after.sort_by_key(|one| place(one).unwrap_or(patch.len()));
         }
         _ => {}
     }

@@ -2,7 +2,7 @@
 //! replicas.
 
 use onggi_machinery::resource;
-use onggi_machinery::value::{is_set, map_mut, set, str_at};
+use onggi_machinery::value::{is_set, items_mut, map_mut, set, str_at};
 use serde_json::{Map, Value};
 
 use super::Error;
@@ -11,18 +11,36 @@ use super::layer::{Layer, Resource};
 
 /// Kinds of the cluster that other servers have.
 const CLUSTER_KINDS: &[&str] = &[
-    "APIService", "CSIDriver", "CSINode", "CertificateSigningRequest", "ClusterRole",
-    "ClusterRoleBinding", "CustomResourceDefinition", "FlowSchema", "GatewayClass", "IngressClass",
-    "MutatingWebhookConfiguration", "Namespace", "Node", "PersistentVolume", "PriorityClass",
-    "PriorityLevelConfiguration", "RuntimeClass", "StorageClass", "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration", "VolumeAttachment",
+    "APIService",
+    "CSIDriver",
+    "CSINode",
+    "CertificateSigningRequest",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "FlowSchema",
+    "GatewayClass",
+    "IngressClass",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "PriorityClass",
+    "PriorityLevelConfiguration",
+    "RuntimeClass",
+    "StorageClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+    "VolumeAttachment",
 ];
 
 /// Kinds whose names others rely on.
 const KEEP_NAME: &[&str] = &["CustomResourceDefinition", "Namespace", "APIService"];
 
-/// Kinds with a pod template, and where it is.
+/// Kinds with templates, and where they are.
 const TEMPLATES: &[(&str, &str)] = &[
+    ("CronJob", "spec.jobTemplate"),
     ("CronJob", "spec.jobTemplate.spec.template"),
     ("DaemonSet", "spec.template"),
     ("Deployment", "spec.template"),
@@ -104,8 +122,13 @@ fn set_labels(value: &mut Value, pairs: &Map<String, Value>, selectors: bool, te
     }
     map_mut(value, "metadata.labels").extend(texts(pairs));
     let kind = str_at(value, "kind").to_owned();
-    if templates && let Some((_, path)) = TEMPLATES.iter().find(|(k, _)| *k == kind) {
+    for path in templates_of(&kind).filter(|_| templates) {
         map_mut(value, &format!("{path}.metadata.labels")).extend(texts(pairs));
+    }
+    if templates && kind == "StatefulSet" {
+        for claim in items_mut(value, "spec.volumeClaimTemplates") {
+            map_mut(claim, "metadata.labels").extend(texts(pairs));
+        }
     }
     if selectors && let Some((_, path, makes)) = SELECTORS.iter().find(|(k, _, _)| *k == kind) {
         // A service without a selector has its endpoints from elsewhere.
@@ -122,9 +145,13 @@ fn annotate(value: &mut Value, pairs: &Map<String, Value>) {
     }
     map_mut(value, "metadata.annotations").extend(texts(pairs));
     let kind = str_at(value, "kind").to_owned();
-    if let Some((_, path)) = TEMPLATES.iter().find(|(k, _)| *k == kind) {
+    for path in templates_of(&kind) {
         map_mut(value, &format!("{path}.metadata.annotations")).extend(texts(pairs));
     }
+}
+
+fn templates_of(kind: &str) -> impl Iterator<Item = &'static str> + use<'_> {
+    TEMPLATES.iter().filter(move |(of, _)| *of == kind).map(|(_, path)| *path)
 }
 
 /// Labels and annotations are texts, whatever YAML made of them.

@@ -72,9 +72,9 @@ mod tests {
 
     #[test]
     fn columns_are_runs_of_lines() {
-        let text = "Name:\tweb\nLabels:\ta=b\n\tc=d\nContainers:\n  x:\n    Image:\tnginx\n    ID:\n";
-        let expected =
-            "Name:    web\nLabels:  a=b\n         c=d\nContainers:\n  x:\n    Image:  nginx\n    ID:\n";
+        let text =
+            "Name:\tweb\nLabels:\ta=b\n\tc=d\nContainers:\n  x:\n    Image:\tnginx\n    ID:\n";
+        let expected = "Name:    web\nLabels:  a=b\n         c=d\nContainers:\n  x:\n    Image:  nginx\n    ID:\n";
         assert_eq!(align(text, DESCRIBE), expected);
         assert_eq!(align("A\tB\na\tb\n", TABLE), "A     B\na     b\n");
         assert_eq!(align("NAMES\tB\na\tb\n", TABLE), "NAMES   B\na       b\n");

@@ -399,7 +399,7 @@ mod tests {
         });
         let text = to_string(&value);
         let expected = "a:\n- b: 1\n  c:\n  - 1\n  - 2\n- - 3\n  - - 4\n- {}\n- x\ne: {}\nl: []\n\
-                        n: null\nt: true\n";
+                        \"n\": null\nt: true\n";
         assert_eq!(text, expected);
         assert_eq!(onggi_machinery::yaml::parse(&text), Ok(value));
     }

@@ -82,8 +82,7 @@ impl Metadata {
                  chosen with -l or --all",
             ));
         }
-        let found =
-            session.find(&names, &self.files, &self.selectors, self.all_namespaces).await?;
+        let found = session.find(&names, &self.files, &self.selectors, self.all_namespaces).await?;
         let mut errors = Vec::new();
         for one in &found {
             let before = at(&one.value, "metadata").get(field).cloned().unwrap_or(Value::Null);
@@ -91,7 +90,8 @@ impl Metadata {
                 errors.push(error);
                 continue;
             }
-            let differs = |(key, value): (&String, &Value)| before.get(key).unwrap_or(&Value::Null) != value;
+            let differs =
+                |(key, value): (&String, &Value)| before.get(key).unwrap_or(&Value::Null) != value;
             let changed = changes.iter().any(differs);
             for (key, value) in &changes {
                 if value.is_null() && before.get(key).is_none() {
@@ -102,8 +102,7 @@ impl Metadata {
             if changed && self.dry_run != DryRun::Client {
                 let body = json!({"metadata": {field: changes}});
                 let manager = if word == "label" { "kubectl-label" } else { "kubectl-annotate" };
-                let patch =
-                    session.patch(one, "", PatchKind::Merge, &body, manager, self.dry_run);
+                let patch = session.patch(one, "", PatchKind::Merge, &body, manager, self.dry_run);
                 object = patch.await?;
             }
             if !format.is_table() {

@@ -60,14 +60,14 @@ impl Args {
                 continue;
             }
             let source = manifest.source.as_str();
-            let applied = match apply::object(client, mapper, &options, manifest.value, source).await
-            {
-                Ok(applied) => applied,
-                Err(error) => {
-                    errors.push(error);
-                    continue;
-                }
-            };
+            let applied =
+                match apply::object(client, mapper, &options, manifest.value, source).await {
+                    Ok(applied) => applied,
+                    Err(error) => {
+                        errors.push(error);
+                        continue;
+                    }
+                };
             session.warn(&applied.warnings)?;
             match format {
                 Format::Table => session.print(&format!(

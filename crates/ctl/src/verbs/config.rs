@@ -94,7 +94,9 @@ impl Args {
             What::SetContext { name, current, cluster, user } => {
                 let name = match (name, current) {
                     (Some(_), true) => {
-                        return Err(Error::new("you cannot specify both a context name and --current"));
+                        return Err(Error::new(
+                            "you cannot specify both a context name and --current",
+                        ));
                     }
                     (Some(name), false) => name,
                     (None, _) => config.current_context().to_owned(),
@@ -142,8 +144,8 @@ fn content(session: &Session) -> Result<Value, Error> {
     });
     for path in paths(session.globals.kubeconfig.as_deref()) {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        let one = reader::parse(&text)
-            .map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
+        let one =
+            reader::parse(&text).map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
         if str_at(&whole, "current-context").is_empty() {
             whole["current-context"] = json!(str_at(&one, "current-context"));
         }
@@ -186,7 +188,8 @@ fn contexts(
         let name = str_at(entry, "name");
         let mark = if name == str_at(content, "current-context") { "*" } else { "" };
         let of = |field: &str| str_at(&entry["context"], field).to_owned();
-        text += &format!("{mark}\t{name}\t{}\t{}\t{}\n", of("cluster"), of("user"), of("namespace"));
+        text +=
+            &format!("{mark}\t{name}\t{}\t{}\t{}\n", of("cluster"), of("user"), of("namespace"));
     }
     session.print(&align(&text, TABLE))
 }

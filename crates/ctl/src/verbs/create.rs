@@ -179,7 +179,7 @@ impl Args {
     /// Creates it.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         let (object, common) = match self.what {
-            None => return self.from_files(session).await,
+            None => return self.read_files(session).await,
             Some(What::Token(token)) => return token.run(session).await,
             Some(What::Namespace(Named { name, common })) => {
                 let object = object("v1", "Namespace", &name, json!({"spec": {}, "status": {}}));
@@ -203,7 +203,7 @@ impl Args {
         print_or_send(session, object, &format, common.dry_run, "kubectl-create").await
     }
 
-    async fn from_files(&self, session: &Session) -> Result<(), Error> {
+    async fn read_files(&self, session: &Session) -> Result<(), Error> {
         if self.files.is_empty() {
             return Err(Error::new("must specify one of -f and -k, or what to create"));
         }
@@ -244,10 +244,10 @@ pub(crate) async fn print_or_send(
     manager: &str,
 ) -> Result<(), Error> {
     // Like kubectl: the namespace stands in the object only where it was given.
-    if let Some(namespace) = session.globals.namespace.as_deref() {
-        if str_at(&object, "kind") != "Namespace" {
-            object["metadata"]["namespace"] = json!(namespace);
-        }
+    if let Some(namespace) = session.globals.namespace.as_deref()
+        && str_at(&object, "kind") != "Namespace"
+    {
+        object["metadata"]["namespace"] = json!(namespace);
     }
     if dry_run != DryRun::Client {
         let mapping = session.mapper().await?.of_object(&object, "")?;
@@ -258,10 +258,11 @@ pub(crate) async fn print_or_send(
         request.write.field_validation = "Strict".to_owned();
         request.write.dry_run = dry_run == DryRun::Server;
         let doing = str_at(&object, "kind").to_ascii_lowercase();
-        object = session.call(request.body(Body::Object(object))).await.map_err(|e| match manager {
-            "kubectl-create" => failed(e, &doing),
-            _ => e,
-        })?;
+        object =
+            session.call(request.body(Body::Object(object))).await.map_err(|e| match manager {
+                "kubectl-create" => failed(e, &doing),
+                _ => e,
+            })?;
     }
     show(session, &object, format, dry_run)
 }
@@ -270,7 +271,8 @@ pub(crate) async fn print_or_send(
 fn failed(error: Error, kind: &str) -> Error {
     match error {
         Error::Api(onggi_client::Error::Status(status))
-            if !matches!(status.reason.as_str(), "AlreadyExists" | "Invalid") || kind != "namespace" =>
+            if !matches!(status.reason.as_str(), "AlreadyExists" | "Invalid")
+                || kind != "namespace" =>
         {
             let text = format!("failed to create {kind}: {}", status.message);
             let is_plain = matches!(kind, "namespace" | "deployment" | "serviceaccount");
@@ -321,9 +323,8 @@ fn secret(kind: SecretKind) -> Result<(Value, Common), Error> {
             (object("v1", "Secret", &registry.name, fields), registry.common)
         }
         SecretKind::Tls(tls) => {
-            let read = |path: &str| {
-                std::fs::read(path).map_err(|e| Error::new(format!("{path}: {e}")))
-            };
+            let read =
+                |path: &str| std::fs::read(path).map_err(|e| Error::new(format!("{path}: {e}")));
             let data = json!({
                 "tls.crt": data::encode(&read(&tls.cert)?),
                 "tls.key": data::encode(&read(&tls.key)?),

@@ -121,7 +121,9 @@ impl Args {
             return Err(Error::new("--now and --grace-period cannot be specified together"));
         }
         if self.force && self.grace_period > 0 {
-            return Err(Error::new("--force and --grace-period greater than 0 cannot be specified together"));
+            return Err(Error::new(
+                "--force and --grace-period greater than 0 cannot be specified together",
+            ));
         }
         if self.all && !self.selectors.is_empty() {
             return Err(Error::new("cannot set --all and a selector at the same time"));
@@ -146,9 +148,7 @@ impl Args {
                 continue;
             }
             if !self.all && self.selectors.is_empty() {
-                return Err(Error::new(
-                    "resource(s) were provided, but no name was specified",
-                ));
+                return Err(Error::new("resource(s) were provided, but no name was specified"));
             }
             for value in session.list(&mapping, &namespace, &self.selectors).await? {
                 let text = |path: &str| str_at(&value, path).to_owned();

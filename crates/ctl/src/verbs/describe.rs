@@ -48,13 +48,15 @@ impl Args {
 
     /// As other verbs; a name that is not there may be the beginning of others, as for kubectl.
     async fn found(&self, session: &Session) -> Result<Vec<Found>, Error> {
-        let found = session.find(&self.args, &self.files, &self.selectors, self.all_namespaces).await;
+        let found =
+            session.find(&self.args, &self.files, &self.selectors, self.all_namespaces).await;
         let (Err(error), [kind, prefix]) = (&found, self.args.as_slice()) else { return found };
         if !error.is_not_found() || kind.contains('/') {
             return found;
         }
         let args = [kind.clone()];
-        let mut all = session.find(&args, &self.files, &self.selectors, self.all_namespaces).await?;
+        let mut all =
+            session.find(&args, &self.files, &self.selectors, self.all_namespaces).await?;
         all.retain(|one| one.name().starts_with(prefix.as_str()));
         if all.is_empty() { found } else { Ok(all) }
     }
@@ -66,9 +68,8 @@ impl Args {
             "Deployment" => related.objects = replica_sets(session, &one.value).await?,
             "ReplicaSet" => {
                 related.objects = pods_of(session, &one.value).await?;
-                let owned = |pod: &serde_json::Value| {
-                    crate::rollout::is_controlled_by(pod, &one.value)
-                };
+                let owned =
+                    |pod: &serde_json::Value| crate::rollout::is_controlled_by(pod, &one.value);
                 related.objects.retain(owned);
             }
             "Service" => {

@@ -100,7 +100,9 @@ async fn editor(text: &str) -> Result<String, Error> {
             .arg(&path)
             .status()
             .await
-            .map_err(|e| Error::new(format!("there was a problem with the editor {program:?}: {e}")))?;
+            .map_err(|e| {
+                Error::new(format!("there was a problem with the editor {program:?}: {e}"))
+            })?;
         if !status.success() {
             return Err(Error::new(format!("there was a problem with the editor {program:?}")));
         }

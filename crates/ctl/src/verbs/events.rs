@@ -41,7 +41,8 @@ impl Args {
         let mut selectors = Selectors::default();
         if let Some(about) = &self.about {
             let found = crate::select::targets(mapper, std::slice::from_ref(about))?;
-            let target = found.into_iter().next().ok_or_else(|| Error::new("--for names nothing"))?;
+            let target =
+                found.into_iter().next().ok_or_else(|| Error::new("--for names nothing"))?;
             let mut fields = format!("involvedObject.kind={}", target.mapping.kind);
             if let Some(name) = target.name {
                 fields += &format!(",involvedObject.name={name}");
@@ -68,7 +69,8 @@ impl Args {
         }
         let now = jiff::Timestamp::now().as_second();
         let mut text = String::new();
-        let place = |text: &str| if self.all_namespaces { format!("{text}\t") } else { String::new() };
+        let place =
+            |text: &str| if self.all_namespaces { format!("{text}\t") } else { String::new() };
         if !self.no_headers {
             text += &place("NAMESPACE");
             text += "LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE\n";

@@ -90,9 +90,7 @@ impl Args {
             session.file_targets(&self.files).await?
         };
         if targets.iter().any(|(target, _)| target.name.is_some()) && self.all_namespaces {
-            return Err(Error::new(
-                "a resource cannot be retrieved by name across all namespaces",
-            ));
+            return Err(Error::new("a resource cannot be retrieved by name across all namespaces"));
         }
         if self.watch || self.watch_only {
             let [(target, namespace)] = targets.as_slice() else {
@@ -230,7 +228,11 @@ impl Args {
             let path = self.path(query, &[("limit", &limit), ("continue", &token)]);
             let page = session.get(&path, query.accept).await?;
             token = str_at(&page, "metadata.continue").to_owned();
-            if whole.is_null() { whole = page } else { append(&mut whole, page) }
+            if whole.is_null() {
+                whole = page
+            } else {
+                append(&mut whole, page)
+            }
             if token.is_empty() {
                 return Ok(whole);
             }

@@ -155,12 +155,7 @@ impl Args {
         Ok(pods)
     }
 
-    fn sources(
-        &self,
-        session: &Session,
-        pod: &Value,
-        into: &mut Vec<Source>,
-    ) -> Result<(), Error> {
+    fn sources(&self, session: &Session, pod: &Value, into: &mut Vec<Source>) -> Result<(), Error> {
         let source = |container: &str| Source {
             namespace: str_at(pod, "metadata.namespace").to_owned(),
             pod: str_at(pod, "metadata.name").to_owned(),

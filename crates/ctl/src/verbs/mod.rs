@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::session::{Globals, Session};
 
 pub mod annotate;
-pub mod apply;
 pub mod api;
+pub mod apply;
 pub mod cluster;
 pub mod config;
 pub mod cordon;

@@ -45,12 +45,13 @@ impl Args {
         let format = Format::parse(&self.output)?;
         let text = match (&self.patch, &self.patch_file) {
             (Some(text), _) => text.clone(),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|e| Error::new(format!("{path}: {e}")))?,
+            (None, Some(path)) => {
+                std::fs::read_to_string(path).map_err(|e| Error::new(format!("{path}: {e}")))?
+            }
             (None, None) => String::new(),
         };
-        let body = yaml::parse(&text)
-            .map_err(|e| Error::new(format!("unable to parse {text:?}: {e}")))?;
+        let body =
+            yaml::parse(&text).map_err(|e| Error::new(format!("unable to parse {text:?}: {e}")))?;
         let kind = match self.kind.as_str() {
             "merge" => PatchKind::Merge,
             "json" => PatchKind::Json,

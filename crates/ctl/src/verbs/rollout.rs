@@ -101,12 +101,14 @@ impl Args {
             }
             Action::Pause(which) => {
                 let patch = json!({"spec": {"paused": true}});
-                let is_paused = |d: &Value| (d["spec"]["paused"] == true).then_some("is already paused");
+                let is_paused =
+                    |d: &Value| (d["spec"]["paused"] == true).then_some("is already paused");
                 which.patch(session, "paused", &patch, is_paused).await
             }
             Action::Resume(which) => {
                 let patch = json!({"spec": {"paused": null}});
-                let is_running = |d: &Value| (d["spec"]["paused"] != true).then_some("is not paused");
+                let is_running =
+                    |d: &Value| (d["spec"]["paused"] != true).then_some("is not paused");
                 which.patch(session, "resumed", &patch, is_running).await
             }
         }
@@ -254,9 +256,8 @@ impl Undo {
             }
             if self.dry_run != DryRun::Client {
                 // The whole template, and with it why it was made.
-                let mut patch = vec![
-                    json!({"op": "replace", "path": "/spec/template", "value": template}),
-                ];
+                let mut patch =
+                    vec![json!({"op": "replace", "path": "/spec/template", "value": template})];
                 let mut annotations = at(&one.value, "metadata.annotations").clone();
                 if let Some(map) = annotations.as_object_mut() {
                     match cause(set) {

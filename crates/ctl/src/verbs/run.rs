@@ -155,7 +155,9 @@ impl Args {
         }
         if !self.env.is_empty() {
             let pairs = self.env.iter().map(|pair| match pair.split_once('=') {
-                Some((name, value)) if !name.is_empty() => Ok(json!({"name": name, "value": value})),
+                Some((name, value)) if !name.is_empty() => {
+                    Ok(json!({"name": name, "value": value}))
+                }
                 _ => Err(Error::new(format!("invalid env: {pair}: write NAME=VALUE"))),
             });
             container["env"] = Value::Array(pairs.collect::<Result<_, _>>()?);

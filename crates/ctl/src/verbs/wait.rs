@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onggi_machinery::value::{find, list_at, str_at};
+use onggi_machinery::value::{list_at, str_at};
 use serde_json::Value;
 
 use super::delete::gone;
@@ -196,11 +196,6 @@ fn is_observed(value: &Value) -> bool {
         (Some(observed), Some(generation)) => observed >= generation,
         _ => true,
     }
-}
-
-/// A condition of an object, by its type.
-pub(crate) fn condition<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    find(list_at(value, "status.conditions"), "type", name)
 }
 
 #[cfg(test)]

@@ -58,9 +58,8 @@ impl Data {
     }
 
     fn entries(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        if !self.from_env_file.is_empty()
-            && !(self.from_file.is_empty() && self.from_literal.is_empty())
-        {
+        let has_others = !self.from_file.is_empty() || !self.from_literal.is_empty();
+        if has_others && !self.from_env_file.is_empty() {
             return Err(Error::new(
                 "from-env-file cannot be combined with from-file or from-literal",
             ));
@@ -80,8 +79,7 @@ impl Data {
             entries.push((key.to_owned(), bare.as_bytes().to_vec()));
         }
         for path in &self.from_env_file {
-            let text =
-                fs::read_to_string(path).map_err(|e| Error::new(format!("{path}: {e}")))?;
+            let text = fs::read_to_string(path).map_err(|e| Error::new(format!("{path}: {e}")))?;
             for (number, line) in text.lines().enumerate() {
                 if let Some((key, value)) = env_line(line)
                     .map_err(|e| Error::new(format!("{path}: line {}: {e}", number + 1)))?
@@ -135,8 +133,10 @@ fn from_file(source: &str, into: &mut Vec<(String, Vec<u8>)>) -> Result<(), Erro
         return Err(Error::new("cannot give a key name for a directory path"));
     }
     let entries = fs::read_dir(path).map_err(|e| failed(path, e))?;
-    let mut paths =
-        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| failed(path, e))?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(|e| failed(path, e))?;
     paths.sort();
     for path in paths.iter().filter(|path| path.is_file()) {
         into.push((name(path), fs::read(path).map_err(|e| failed(path, e))?));

@@ -1,0 +1,171 @@
+//! Descriptions beside kubectl's of the same objects.
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+const OBJECTS: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, annotations: {note: hello}}
+data: {a: "1", long: "two\nlines\n"}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData: {password: secret, user: me}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {app: web, tier: front}}
+spec:
+  type: NodePort
+  selector: {app: web}
+  ports:
+  - {name: http, port: 80, targetPort: http, nodePort: 30080}
+  - {name: other, port: 81}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}, annotations: {a: b}}
+spec:
+  nodeName: n1
+  nodeSelector: {disk: fast}
+  tolerations: [{key: k, operator: Equal, value: v, effect: NoSchedule}]
+  initContainers:
+  - {name: init, image: init, command: [sh, -c, "echo one\necho two"]}
+  containers:
+  - name: web
+    image: web:1
+    args: [serve]
+    ports: [{containerPort: 80, name: http}, {containerPort: 81, protocol: UDP}]
+    resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {memory: 350Mi}}
+    envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: keys, optional: true}, prefix: P_}]
+    env:
+    - {name: PLAIN, value: text}
+    - {name: KEY, valueFrom: {secretKeyRef: {name: keys, key: user}}}
+    - {name: MAP, valueFrom: {configMapKeyRef: {name: settings, key: a}}}
+    - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+    livenessProbe: {httpGet: {path: /live, port: http}, periodSeconds: 5}
+    readinessProbe: {tcpSocket: {port: 80}}
+    startupProbe: {exec: {command: [cat, /x]}}
+    volumeMounts: [{name: v, mountPath: /v, readOnly: true}, {name: e, mountPath: /e, subPath: s}]
+  - {name: side, image: side}
+  volumes:
+  - {name: v, configMap: {name: settings}}
+  - {name: s, secret: {secretName: keys}}
+  - {name: e, emptyDir: {}}
+  - {name: h, hostPath: {path: /tmp}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}, annotations: {x: y}}
+    spec:
+      containers:
+      - {name: web, image: 'web:1', ports: [{containerPort: 80}], env: [{name: A, value: a}]}
+---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: {name: lone}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: lone}}
+  template:
+    metadata: {labels: {app: lone}}
+    spec: {containers: [{name: c, image: i}]}
+---
+apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata: {name: mine}
+spec: {holderIdentity: me, leaseDurationSeconds: 10}
+"#;
+
+fn node() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}},
+        "spec": {"podCIDR": "10.244.0.0/22", "podCIDRs": ["10.244.0.0/22"]},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_kubectl_describes_them() {
+    let s = Server::start().await;
+    let file = s.file("all.yaml", OBJECTS);
+    let nodes = s.file("node.yaml", &node().to_string());
+    s.run(&format!("create -f {nodes}")).await;
+    s.run(&format!("create -f {file}")).await;
+    let status = json!({"status": {
+        "phase": "Running", "podIP": "10.244.0.2", "podIPs": [{"ip": "10.244.0.2"}],
+        "hostIP": "10.0.0.1", "startTime": "2026-01-02T03:04:05Z",
+        "conditions": [{"type": "Ready", "status": "True"}, {"type": "Initialized", "status": "True"}],
+        "initContainerStatuses": [{"name": "init", "image": "init", "imageID": "sha256:0",
+            "containerID": "onggi://0", "ready": true, "restartCount": 0, "state": {"terminated": {
+            "exitCode": 0, "reason": "Completed", "startedAt": "2026-01-02T03:04:05Z",
+            "finishedAt": "2026-01-02T03:04:06Z"}}}],
+        "containerStatuses": [
+            {"name": "web", "image": "web:1", "imageID": "sha256:1", "containerID": "onggi://1",
+             "ready": true, "restartCount": 2, "state": {"running": {"startedAt":
+             "2026-01-02T03:04:07Z"}}, "lastState": {"terminated": {"exitCode": 137, "signal": 9,
+             "reason": "Error", "startedAt": "2026-01-02T03:04:05Z",
+             "finishedAt": "2026-01-02T03:04:06Z"}}},
+            {"name": "side", "image": "side", "imageID": "", "ready": false, "restartCount": 0,
+             "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}});
+    let patch = format!("patch pod web --subresource=status --type=merge -p '{status}'");
+    s.run(&patch).await;
+    let status = json!({"status": {
+        "capacity": {"cpu": "2", "memory": "8Gi", "pods": "110"},
+        "allocatable": {"cpu": "2", "memory": "8Gi", "pods": "110"},
+        "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+        "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
+            "message": "ready", "lastHeartbeatTime": "2026-01-02T03:04:05Z",
+            "lastTransitionTime": "2026-01-02T03:04:05Z"}],
+        "nodeInfo": {"machineID": "m", "systemUUID": "u", "bootID": "b", "kernelVersion": "6.1",
+            "osImage": "Debian", "operatingSystem": "linux", "architecture": "amd64",
+            "containerRuntimeVersion": "onggi://0", "kubeletVersion": "v1.36",
+            "kubeProxyVersion": ""}}});
+    s.run(&format!("patch node n1 --subresource=status --type=merge -p '{status}'")).await;
+    let status = json!({"status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2,
+        "conditions": [{"type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable"}]}});
+    s.run(&format!("patch deploy web --subresource=status --type=merge -p '{status}'")).await;
+    event(&s).await;
+    for line in [
+        "describe cm settings",
+        "describe secret keys",
+        "describe svc web",
+        "describe svc kubernetes",
+        "describe deploy web",
+        "describe rs lone",
+        "describe ns default",
+        "describe sa default",
+        "describe pod web",
+        "describe pods we",
+        "describe pod none",
+        "describe node n1",
+    ] {
+        s.same(line).await;
+    }
+    assert!(s.run("describe lease mine").await.contains("Holder Identity:"));
+}
+
+async fn event(s: &Server) {
+    let uid = s.run("get pod web -o jsonpath={.metadata.uid}").await;
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "web.1", "namespace": "default"},
+        "involvedObject": {"apiVersion": "v1", "kind": "Pod", "name": "web", "namespace": "default",
+            "uid": uid},
+        "type": "Warning", "reason": "BackOff", "message": "Back-off restarting failed container",
+        "source": {"component": "kubelet", "host": "n1"}, "count": 5,
+        "firstTimestamp": "2026-01-02T03:04:05Z", "lastTimestamp": "2026-01-02T03:04:05Z",
+    });
+    let file = s.file("event.json", &event.to_string());
+    s.run(&format!("create -f {file}")).await;
+    let out = s.run("events").await;
+    assert!(out.starts_with("LAST SEEN"), "{out}");
+    assert!(out.contains("Warning   BackOff   Pod/web   Back-off restarting failed container\n"));
+}

@@ -1,0 +1,212 @@
+//! A server on a memory store, and command lines on it: ours and kubectl's.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use clap::Parser;
+use futures::StreamExt;
+use onggi_apiserver::{ApiServer, Options, User};
+use onggi_base::SystemClock;
+use onggi_base::pki::{Authority, Pair, server_config};
+use onggi_client::kubeconfig::{NewContext, merge_context};
+use onggi_client::{Client, EventType, WatchSpec};
+use onggi_ctl::{Error, Globals, Io, Session, Verb};
+use onggi_machinery::resource;
+use onggi_store::{History, Store, memory};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+/// What a program does with the verbs.
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Ends with the value.
+pub(crate) struct Server {
+    server: Arc<ApiServer>,
+    pub(crate) client: Client,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// What a command line printed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Printed {
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) code: i32,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.server.close();
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let now = time::OffsetDateTime::now_utc();
+        let authority = Authority::generate("test", now).unwrap();
+        let pair = authority.issue_server("api", &[], &[[127, 0, 0, 1].into()], now).unwrap();
+        let admin = authority.issue_client("admin", Some("system:masters"), now).unwrap();
+        let store: Arc<dyn Store> = Arc::new(memory::open(History::default()).unwrap());
+        let server = ApiServer::open(Options {
+            store,
+            clock: Arc::new(SystemClock),
+            service_cidr: "10.96.0.0/16".parse().unwrap(),
+            node_ports: 30000..=32767,
+            token_key: admin.key.clone(),
+            issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        })
+        .await
+        .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        server.bootstrap(address).await.unwrap();
+        let tls = Arc::new(server_config(&pair, authority.certificate()).unwrap());
+        tokio::spawn(Arc::clone(&server).serve(listener, tls));
+        let client = Client::new(server.transport(User::new("admin", &["system:masters"])));
+        tokio::spawn(accounts(client.clone()));
+        let directory = tempfile::tempdir().unwrap();
+        let this = Self { server, client, directory };
+        this.kubeconfig(address, &authority, &admin);
+        this
+    }
+
+    fn kubeconfig(&self, address: SocketAddr, authority: &Authority, admin: &Pair) {
+        let url = format!("https://{address}");
+        let context = NewContext::inline("test", &url, authority.certificate(), admin);
+        merge_context(&self.path("config"), &context, true).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn file(&self, name: &str, content: &str) -> String {
+        std::fs::write(self.path(name), content).unwrap();
+        self.path(name).display().to_string()
+    }
+
+    /// Runs a command line of ours.
+    pub(crate) async fn try_run(&self, line: &str) -> Printed {
+        let config = self.path("config").display().to_string();
+        let words = words(line);
+        let words = ["onggi", "--kubeconfig", &config].map(str::to_owned).into_iter().chain(words);
+        let parsed = Line::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let (out, err) = (Buffer::default(), Buffer::default());
+        let session = Session::with_io(parsed.globals, Io::new(out.clone(), err.clone()));
+        let result: Result<(), Error> = parsed.verb.run_in(&session).await;
+        let (code, said) = match &result {
+            Ok(()) => (0, String::new()),
+            Err(error) => (error.code().into(), error.report()),
+        };
+        Printed { out: out.text(), err: err.text() + &said, code }
+    }
+
+    /// What a command line of ours prints when it succeeds.
+    pub(crate) async fn run(&self, line: &str) -> String {
+        let printed = self.try_run(line).await;
+        assert_eq!(printed.code, 0, "{line}: {}{}", printed.out, printed.err);
+        printed.out
+    }
+
+    /// What it says when it fails.
+    pub(crate) async fn fails(&self, line: &str) -> String {
+        let printed = self.try_run(line).await;
+        assert_ne!(printed.code, 0, "{line} should fail: {}", printed.out);
+        printed.err
+    }
+
+    /// The real one; `None` where it is not installed.
+    pub(crate) async fn kubectl(&self, line: &str) -> Option<Printed> {
+        let child = tokio::process::Command::new("kubectl")
+            .args(words(line))
+            .env("KUBECONFIG", self.path("config"))
+            .env("HOME", self.directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        let Ok(mut child) = child else {
+            println!("skipped: kubectl is not on the PATH");
+            return None;
+        };
+        child.stdin.take().unwrap().shutdown().await.unwrap();
+        let output = child.wait_with_output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Some(Printed {
+            out: text(output.stdout),
+            err: text(output.stderr),
+            code: output.status.code().unwrap_or(-1),
+        })
+    }
+
+    /// A command line that reads, by both.
+    pub(crate) async fn same(&self, line: &str) {
+        let ours = self.try_run(line).await;
+        if let Some(theirs) = self.kubectl(line).await {
+            assert_eq!(ours.out, theirs.out, "{line}: {}{}", ours.err, theirs.err);
+            assert_eq!(ours.err, theirs.err, "{line}");
+            assert_eq!(ours.code, theirs.code, "{line}");
+        }
+    }
+}
+
+/// Words of a line; those in single quotes hold spaces.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, part) in line.split('\'').enumerate() {
+        if at % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Stands in for the service account controller.
+async fn accounts(client: Client) {
+    let resource = |plural: &str| resource::by_any_name(plural).unwrap().gvr();
+    let spaces = client.transport().watch(WatchSpec::all(resource("ns"))).await;
+    let mut spaces = spaces.unwrap();
+    while let Some(Ok(event)) = spaces.next().await {
+        if event.kind == EventType::Added {
+            let account = json!({
+                "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"},
+            });
+            let name = &event.object.head().name;
+            client.create_or_get(&resource("sa"), name, account).await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Each verb: what it does, and what it prints.
+
+use crate::server::Server;
+
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: web, image: 'web:1', ports: [{containerPort: 80}], env: [{name: A, value: a}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, labels: {app: web}}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_from_apply_to_delete() {
+    let s = Server::start().await;
+    let file = s.file("web.yaml", WEB);
+    let out = s.run(&format!("apply -f {file}")).await;
+    assert_eq!(out, "deployment.apps/web created\nservice/web created\n");
+    let out = s.run(&format!("apply -f {file}")).await;
+    assert_eq!(out, "deployment.apps/web unchanged\nservice/web unchanged\n");
+    // Both take turns on one object.
+    if let Some(theirs) = s.kubectl(&format!("apply -f {file}")).await {
+        assert_eq!(theirs.out, "deployment.apps/web unchanged\nservice/web unchanged\n");
+    }
+    let file = s.file(
+        "web.yaml",
+        &WEB.replace("web:1", "web:2").replace(", env: [{name: A, value: a}]", ""),
+    );
+    let out = s.run(&format!("apply -f {file} --dry-run=server")).await;
+    assert!(out.starts_with("deployment.apps/web configured (server dry run)\n"), "{out}");
+    let out = s.run(&format!("apply -f {file}")).await;
+    assert_eq!(out, "deployment.apps/web configured\nservice/web unchanged\n");
+    let path = "{.spec.template.spec.containers[0].image} {.spec.template.spec.containers[0].env}";
+    let out = s.run(&format!("get deploy web -o 'jsonpath={path}'")).await;
+    assert_eq!(out, "web:2 ", "what the manifest no longer has is gone");
+    for line in [
+        "get deploy",
+        "get deploy -o wide",
+        "get deploy,svc",
+        "get deploy,svc -A --show-labels -L app",
+        "get all",
+        "get deploy web -o yaml",
+        "get deploy web -o json",
+        "get deploy -o json",
+        "get deploy,svc -o yaml",
+        "get deploy,svc -o name",
+        "get deploy/web svc/kubernetes --no-headers",
+        "get svc -o custom-columns=NAME:.metadata.name,IP:.spec.clusterIP,X:.spec.nothing",
+        "get svc --sort-by=.metadata.name",
+        "get svc --sort-by=.spec.clusterIP -o name",
+        "get svc -l app=web",
+        "get svc -l app=none",
+        "get pods",
+        "get pods -A",
+        "get ns",
+        "get deploy none",
+        "get deploy web none",
+        "get deploy none --ignore-not-found",
+        "get deploy -o 'jsonpath={range .items[*]}{.metadata.name}{\"\\t\"}{.spec.replicas}{\"\\n\"}{end}'",
+        "get deploy web -o 'jsonpath={.metadata.labels}'",
+        "get deploy web -o 'jsonpath={.spec.template.spec.containers[?(@.name==\"web\")].image}'",
+        "get -f FILE",
+        "get cm -n nowhere",
+        "config current-context",
+        "config get-contexts",
+        "config view",
+        "config view --minify",
+        "rollout history deploy/web",
+        "api-versions",
+        "patch svc web -p {} --type=merge",
+        "scale deploy/web --replicas=3 --dry-run=client",
+        "delete svc none",
+        "label svc web app=other",
+        "rollout resume deploy/web",
+    ] {
+        s.same(&line.replace("FILE", &file)).await;
+    }
+    assert_eq!(s.run("scale deploy web --replicas=5").await, "deployment.apps/web scaled\n");
+    let out = s.fails("scale deploy web --replicas=1 --current-replicas=2").await;
+    assert_eq!(out, "error: Expected replicas to be 2, was 5\n");
+    assert_eq!(s.run("label deploy web tier=front").await, "deployment.apps/web labeled\n");
+    assert_eq!(s.run("label deploy web tier=front").await, "deployment.apps/web not labeled\n");
+    assert_eq!(s.run("label deploy web tier-").await, "deployment.apps/web unlabeled\n");
+    assert_eq!(s.run("annotate deploy web a=b").await, "deployment.apps/web annotated\n");
+    let out = s.run("set image deploy/web web=web:3").await;
+    assert_eq!(out, "deployment.apps/web image updated\n");
+    assert_eq!(s.run("set env deploy/web B=b").await, "deployment.apps/web env updated\n");
+    assert_eq!(s.run("rollout restart deploy/web").await, "deployment.apps/web restarted\n");
+    assert_eq!(s.run("rollout pause deploy/web").await, "deployment.apps/web paused\n");
+    let out = s.fails("rollout pause deploy/web").await;
+    assert_eq!(out, "error: deployments.apps \"web\" is already paused\n");
+    assert_eq!(s.run("rollout resume deploy/web").await, "deployment.apps/web resumed\n");
+    let out = s.run("delete deploy,svc web").await;
+    assert_eq!(out, "deployment.apps \"web\" deleted\nservice \"web\" deleted\n");
+    let out = s.fails("get deploy web").await;
+    assert_eq!(out, "Error from server (NotFound): deployments.apps \"web\" not found\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creates() {
+    let s = Server::start().await;
+    let file = s.file("some.txt", "one\ntwo\n");
+    let env = s.file("some.env", "# remark\nA=1\nB=two words\n");
+    for line in [
+        "create namespace shop",
+        "create configmap c --from-literal=a=1 --from-literal=b=two",
+        "create configmap c --from-file=FILE --from-file=key=FILE",
+        "create configmap c --from-env-file=ENV",
+        "create secret generic g --from-literal=password=x --from-file=FILE",
+        "create secret generic g --type=my/type --from-env-file=ENV",
+        "create secret docker-registry r --docker-username=u --docker-password=p --docker-server=s",
+        "create deployment d --image=nginx:1 --replicas=3 --port=80",
+        "create deployment d --image=a/b_c --image=d@sha256:1",
+        "create deployment d --image=x -- sleep 5",
+        "create serviceaccount robot",
+        "run p --image=x --restart=Never --env=A=b --port=80 --labels=a=b,c=d",
+        "run p --image=x --command -- sh -c 'exit 3'",
+        "run p --image=x -it -- sh",
+    ] {
+        let line = line.replace("FILE", &file).replace("ENV", &env);
+        for format in ["yaml", "name"] {
+            // What is behind `--` are arguments.
+            let (verb, arguments) = line.split_once(" -- ").unwrap_or((&line, ""));
+            let arguments =
+                if arguments.is_empty() { String::new() } else { format!(" -- {arguments}") };
+            s.same(&format!("{verb} --dry-run=client -o {format}{arguments}")).await;
+        }
+    }
+    assert_eq!(s.run("create ns shop").await, "namespace/shop created\n");
+    let out = s.fails("create ns shop").await;
+    assert_eq!(out, "Error from server (AlreadyExists): namespaces \"shop\" already exists\n");
+    s.same("create ns shop").await;
+    let out = s.run("create cm c --from-literal=a=1 -n shop --save-config").await;
+    assert_eq!(out, "configmap/c created\n");
+    s.same("create configmap c --from-literal=a=1 -n shop").await;
+    s.same("create configmap c -n nowhere").await;
+    s.same("create secret generic c -n nowhere").await;
+    s.same("create deployment c --image=x -n nowhere").await;
+    s.same("create deployment UP --image=x").await;
+    let token = s.run("create token default").await;
+    assert_eq!(token.split('.').count(), 3, "{token}");
+    assert_eq!(s.run("run p --image=x --restart=Never").await, "pod/p created\n");
+    s.same("run p --image=x --restart=Never").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kustomizations() {
+    let s = Server::start().await;
+    let shop =
+        format!("{}/../../examples/shop/kubernetes/overlays/prod", env!("CARGO_MANIFEST_DIR"));
+    let printed = s.try_run(&format!("apply -k {shop}")).await;
+    assert_eq!(printed.code, 0, "{}", printed.err);
+    assert!(printed.out.contains("deployment.apps/product created\n"), "{}", printed.out);
+    assert!(printed.err.contains("'bases' is deprecated"), "{}", printed.err);
+    let out = s.run("get deploy product -o jsonpath={.spec.replicas}").await;
+    assert_eq!(out, "2");
+    let out = s.run(&format!("apply -k {shop}")).await;
+    assert!(out.lines().all(|line| line.ends_with(" unchanged")), "{out}");
+    if let Some(theirs) = s.kubectl(&format!("apply -k {shop}")).await {
+        assert!(theirs.out.lines().all(|line| line.ends_with(" unchanged")), "{}", theirs.out);
+    }
+    let out = s.run(&format!("delete -k {shop}")).await;
+    assert!(out.contains("configmap \"shop-config\" deleted\n"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applied_by_a_program() {
+    let s = Server::start().await;
+    const FILES: &[(&str, &str)] = &[
+        ("app/kustomization.yml", "resources: [a.yml]\n"),
+        ("app/a.yml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: v}\n"),
+    ];
+    let source = onggi_ctl::kustomize::Embedded(FILES);
+    let built = onggi_ctl::kustomize::build(&source, "app").unwrap();
+    let mut seen = Vec::new();
+    let applied =
+        onggi_ctl::apply::objects(&s.client, built.objects, "default", |a| seen.push(a.outcome));
+    assert_eq!(applied.await.unwrap()[0].name, "a");
+    assert_eq!(seen, [onggi_ctl::apply::Outcome::Created]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_named() {
+    let s = Server::start().await;
+    let fails = async |name: &str, content: &str| {
+        let file = s.file(name, content);
+        let text = s.fails(&format!("apply -f {file}")).await;
+        text.replace(&file, name)
+    };
+    let text = fails("s3.yaml", &format!("//deployment.yaml  name\n{WEB}")).await;
+    assert_eq!(
+        text,
+        "error: error parsing s3.yaml: line 1, column 1: `//` does not begin a YAML comment, use \
+         `#`\n"
+    );
+    let text = fails("k.yaml", &WEB.replace("kind: Deployment", "kind: Deploymen")).await;
+    assert!(text.contains("no matches for kind \"Deploymen\" in version \"apps/v1\""), "{text}");
+    assert!(text.contains("did you mean Deployment?"), "{text}");
+    let text = fails("f.yaml", &WEB.replace("replicas", "replica")).await;
+    assert!(
+        text.starts_with("Error from server (BadRequest): error when creating \"f.yaml\": ")
+            && text.contains("unknown field \"spec.replica\""),
+        "{text}"
+    );
+    let text = fails("i.yaml", &WEB.replace("replicas: 2", "replicas: -2")).await;
+    assert!(text.starts_with("The Deployment \"web\" is invalid: spec.replicas: "), "{text}");
+    let text = fails("n.yaml", "just: text\n").await;
+    assert!(text.contains("line 1: apiVersion not set"), "{text}");
+    let text = s.fails("get deploymeny").await;
+    let expected = "error: the server doesn't have a resource type \"deploymeny\"; did you mean \
+                    \"deployment\"?\n";
+    assert_eq!(text, expected);
+    let text = s.fails("apply -f https://example.com/x.yaml").await;
+    assert!(text.contains("not fetched from the network"), "{text}");
+    let text = s.fails("apply -f /nonexistent/x.yaml").await;
+    assert_eq!(text, "error: the path \"/nonexistent/x.yaml\" does not exist\n");
+    let old = "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: old}\nspec:\n  \
+               template:\n    metadata: {labels: {app: old}}\n    spec: {containers: [{name: c, \
+               image: i}]}\n";
+    let file = s.file("old.yaml", old);
+    let printed = s.try_run(&format!("apply -f {file}")).await;
+    assert_eq!(printed.out, "deployment.apps/old created\n", "{}", printed.err);
+    assert!(printed.err.starts_with("Warning: extensions/v1beta1 Deployment is deprecated"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waits() {
+    let s = Server::start().await;
+    s.run("run p --image=x --restart=Never").await;
+    s.run("run q --image=x --restart=Never").await;
+    let status =
+        r#"'{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}'"#;
+    let patch = format!("patch pod p --subresource=status --type=merge -p {status}");
+    let waiting = s.run("wait --for=condition=Ready pod/p --timeout=60s");
+    let (waited, patched) = tokio::join!(waiting, s.run(&patch));
+    assert_eq!((waited.as_str(), patched.as_str()), ("pod/p condition met\n", "pod/p patched\n"));
+    assert_eq!(
+        s.run("wait --for=jsonpath={.status.phase}=Running pod/p").await,
+        "pod/p condition met\n"
+    );
+    s.same("wait --for=condition=Ready pod --all --timeout=1s").await;
+    s.same("wait --for=condition=Ready pod/none --timeout=1s").await;
+    s.same("wait --for=condition=Ready pod -l app=none --timeout=1s").await;
+    s.same("wait --for=delete pod/none").await;
+    let deleted = s.run("wait --for=delete pod/p --timeout=60s");
+    let (waited, gone) = tokio::join!(deleted, s.run("delete pod p --now"));
+    assert_eq!((waited.as_str(), gone.as_str()), ("pod/p condition met\n", "pod \"p\" deleted\n"));
+    let out = s.try_run("delete pod q --force --grace-period=0").await;
+    assert_eq!(out.out, "pod \"q\" force deleted\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contexts() {
+    let s = Server::start().await;
+    let out = s.run("config set-context --current --namespace=shop").await;
+    assert_eq!(out, "Context \"test\" modified.\n");
+    s.same("config get-contexts").await;
+    s.same("get pods").await;
+    s.same("config use-context none").await;
+    let out = s.run("config set-context other --cluster=test --user=test").await;
+    assert_eq!(out, "Context \"other\" created.\n");
+    assert_eq!(s.run("config use-context other").await, "Switched to context \"other\".\n");
+    s.same("config current-context").await;
+    s.same("version -o jsonpath={.serverVersion.gitVersion}").await;
+}
