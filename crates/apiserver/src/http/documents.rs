@@ -13,8 +13,16 @@ use crate::discovery::Wanted;
 use crate::{ApiServer, VERSION};
 
 /// Paths that `GET /` lists beside the groups.
-const PATHS: &[&str] =
-    &["/healthz", "/livez", "/metrics", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"];
+const PATHS: &[&str] = &[
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openid/v1/jwks",
+    "/readyz",
+    "/version",
+];
 
 pub(super) fn answer(
     server: &Arc<ApiServer>,
@@ -38,6 +46,7 @@ pub(super) fn answer(
             json_answer(&server.registry.tokens.openid_configuration())
         }
         ["openid", "v1", "jwks"] => json_answer(&server.registry.tokens.jwks()),
+        ["openapi", "v2"] => open_api_v2(request),
         ["openapi", "v3"] => json_answer(server.openapi.index()),
         ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),
         ["api"] | ["apis"] => {
@@ -67,6 +76,34 @@ fn json_answer(value: &Value) -> Result<Response<Body>, Status> {
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     Ok(response)
+}
+
+/// kubectl still asks for version 2 where it applies a `List`. It holds no definitions, so that
+/// clients leave the checking to us, who do it anyway; version 3 has them all.
+fn open_api_v2(request: &Incomings) -> Result<Response<Body>, Status> {
+    const TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    const TITLE: &str = "Kubernetes";
+    let wants_protobuf = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("com.github.proto-openapi.spec.v2"));
+    if !wants_protobuf {
+        let info = json!({"title": TITLE, "version": VERSION});
+        return json_answer(&json!({"swagger": "2.0", "info": info, "paths": {}}));
+    }
+    // openapi.v2.Document: 1 swagger, 2 info { 1 title, 2 version }.
+    let info = [field(1, TITLE.as_bytes()), field(2, VERSION.as_bytes())].concat();
+    let document = [field(1, b"2.0"), field(2, &info)].concat();
+    let mut response = Response::new(full(document));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
+    Ok(response)
+}
+
+/// A length-delimited field of protobuf; for contents below 128 bytes.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(content.len()).unwrap_or(0);
+    [&[number << 3 | 2, length], content].concat()
 }
 
 fn version() -> Value {
