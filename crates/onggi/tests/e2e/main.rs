@@ -4,5 +4,8 @@
 //! side by side; it is ended and swept when the test ends, also when it fails. Without root they
 //! skip and say so.
 
+mod faults;
 mod functional;
+mod network;
 mod rig;
+mod workloads;

@@ -51,6 +51,10 @@ fn processes(names: &[String], group: &str, netns: &NetNs, found: &mut Vec<Strin
         }
         // Those that end meanwhile answer nothing.
         let read = |file| fs::read(entry.path().join(file)).unwrap_or_default();
+        // Dead, and only waiting for init to take notice.
+        if String::from_utf8_lossy(&read("stat")).contains(") Z ") {
+            continue;
+        }
         let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
         let groups = String::from_utf8_lossy(&read("cgroup")).into_owned();
         let namespace = fs::read_link(entry.path().join("ns/net")).unwrap_or_default();

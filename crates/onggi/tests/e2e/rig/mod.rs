@@ -101,6 +101,11 @@ impl Cluster {
         self.run(&client(), arguments)
     }
 
+    /// Begins a verb of kubectl that goes on until it is stopped.
+    pub(crate) fn begin(&self, arguments: &[&str]) -> Running {
+        self.start(&client(), arguments)
+    }
+
     /// The same with something on standard input.
     pub(crate) fn kubectl_reads(&self, arguments: &[&str], input: &str) -> Said {
         self.start(&client(), arguments).finish(input)
@@ -108,9 +113,9 @@ impl Cluster {
 
     /// Applies objects.
     pub(crate) fn apply(&self, objects: &[serde_json::Value]) -> String {
-        let documents: Vec<_> = objects.iter().map(ToString::to_string).collect();
+        let documents: String = objects.iter().map(|object| format!("---\n{object}\n")).collect();
         let arguments = ["apply", "-f", "-"];
-        self.must(self.kubectl_reads(&arguments, &documents.join("\n---\n")), &arguments)
+        self.must(self.kubectl_reads(&arguments, &documents), &arguments)
     }
 
     /// Waits as `kubectl wait` does: `condition=Ready`, `jsonpath={.status.phase}=Failed`, `delete`.
@@ -235,6 +240,12 @@ impl Drop for Cluster {
 pub(crate) struct Running(std::process::Child);
 
 impl Running {
+    /// Ends it.
+    pub(crate) fn stop(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
     /// Gives it its standard input and waits for its end.
     pub(crate) fn finish(mut self, input: &str) -> Said {
         let mut stdin = self.0.stdin.take().unwrap();
