@@ -116,16 +116,16 @@ fn bind_source(mount: &MountSpec, shared: &Shared<'_>) -> Result<Option<OwnedFd>
             mount.target.display()
         ))
     };
-    let tree = match propagation {
-        BindPropagation::Bidirectional => {
-            // Only a copy made among the node's own mounts has them as peers.
-            let here = own("mnt").map_err(missing)?;
-            enter(shared.node_mounts, LinkNameSpaceType::Mount).map_err(missing)?;
-            let tree = clone_tree(path, true);
-            enter(here, LinkNameSpaceType::Mount).map_err(missing)?;
-            tree
-        }
-        _ => clone_tree(path, true),
+    let tree = if matches!(mount.source, MountSource::SharedMemory) {
+        clone_tree(path, true)
+    } else {
+        // Among the node's own mounts: those that are younger than the pod are not in our copy,
+        // and only a copy made there has them as peers.
+        let here = own("mnt").map_err(missing)?;
+        enter(shared.node_mounts, LinkNameSpaceType::Mount).map_err(missing)?;
+        let tree = clone_tree(path, true);
+        enter(here, LinkNameSpaceType::Mount).map_err(missing)?;
+        tree
     }
     .map_err(missing)?;
     let attributes = if mount.readonly { Attributes::RDONLY } else { Attributes::default() };
