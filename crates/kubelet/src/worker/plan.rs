@@ -303,7 +303,9 @@ impl Planner<'_> {
     fn end(&mut self, goal: Goal) {
         let memory = self.s.memory;
         let since = memory.ending_since.unwrap_or(self.s.now);
-        let grace = self.s.pod.grace_seconds();
+        // Nobody waits for a pod that the API has forgotten.
+        let most = if self.s.gone { LEAST_GRACE } else { i64::MAX };
+        let grace = self.s.pod.grace_seconds().min(most);
         let deadline = since + SignedDuration::from_secs(grace);
         let running: Vec<&ContainerStatus> = self.s.running().collect();
         let starting = self
