@@ -69,7 +69,7 @@ pub async fn exec(
     exec: &Exec,
     io: Streams,
 ) -> Result<ExitStatus, Error> {
-    let socket = open(transport, exec, &io).await?;
+    let socket = open(transport, &uri(exec, &io)?).await?;
     let (sink, source) = socket.split();
     let Streams { stdin, stdout, stderr, resize } = io;
     let input = async {
@@ -86,7 +86,8 @@ pub async fn exec(
     }
 }
 
-async fn open(transport: &HttpTransport, exec: &Exec, io: &Streams) -> Result<Socket, Error> {
+/// The path and the query of a request; apart from the connecting, for streams are not `Sync`.
+fn uri(exec: &Exec, io: &Streams) -> Result<http::Uri, Error> {
     let pods = GroupVersionResource::new("", "v1", "pods");
     let action = if exec.command.is_empty() { "attach" } else { "exec" };
     let mut query = Query::default();
@@ -99,8 +100,11 @@ async fn open(transport: &HttpTransport, exec: &Exec, io: &Streams) -> Result<So
         .flag("stdout", io.stdout.is_some())
         .flag("stderr", io.stderr.is_some() && !exec.tty)
         .flag("tty", exec.tty);
-    let uri = query.uri(path(&pods, &exec.namespace, &exec.pod, action))?;
-    let mut request = http::Request::get(transport.absolute(&uri)?)
+    query.uri(path(&pods, &exec.namespace, &exec.pod, action))
+}
+
+async fn open(transport: &HttpTransport, uri: &http::Uri) -> Result<Socket, Error> {
+    let mut request = http::Request::get(transport.absolute(uri)?)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")

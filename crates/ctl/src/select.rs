@@ -10,6 +10,7 @@ use onggi_machinery::resource::Verb;
 use onggi_machinery::value::str_at;
 use serde_json::Value;
 
+use crate::apply::modernize;
 use crate::discovery::{Mapper, Mapping};
 use crate::error::Error;
 use crate::manifest::Files;
@@ -148,8 +149,10 @@ impl Session {
     pub async fn file_targets(&self, files: &Files) -> Result<Vec<(Target, String)>, Error> {
         let mapper = self.mapper().await?;
         let namespace = self.namespace();
-        let manifests = files.read(self)?;
-        let targets = manifests.iter().map(|manifest| {
+        let mut manifests = files.read(self)?;
+        let targets = manifests.iter_mut().map(|manifest| {
+            // Old versions are those that they were applied as; that has been said by then.
+            modernize(&mut manifest.value);
             let mapping = mapper.of_object(&manifest.value, &manifest.source)?.clone();
             let place = match str_at(&manifest.value, "metadata.namespace") {
                 "" => namespace.clone(),

@@ -22,6 +22,8 @@ pub struct Related {
     pub events: Option<Vec<Value>>,
     /// ReplicaSets of a Deployment, pods of a ReplicaSet or a node, slices of a Service.
     pub objects: Vec<Value>,
+    /// The lease of a node, or why there is none.
+    pub lease: Option<Result<Value, String>>,
 }
 
 /// The description of an object. `now` is in seconds since 1970. To add a kind: a line here.
@@ -32,15 +34,15 @@ pub fn object(object: &Value, related: &Related, now: i64) -> String {
         "Deployment" => workload::deployment(&mut text, object, &related.objects),
         "ReplicaSet" => workload::replica_set(&mut text, object, &related.objects),
         "Service" => rest::service(&mut text, object, &related.objects),
-        "Node" => node::node(&mut text, object, &related.objects, now),
+        "Node" => node::node(&mut text, object, related, now),
         "Namespace" => rest::namespace(&mut text, object),
         "ConfigMap" => rest::config_map(&mut text, object),
         "Secret" => rest::secret(&mut text, object),
         "ServiceAccount" => rest::service_account(&mut text, object),
         _ => rest::any(&mut text, object),
     }
-    // A Secret has none, as for kubectl.
-    if str_at(object, "kind") != "Secret"
+    // These have none, as for kubectl.
+    if !matches!(str_at(object, "kind"), "Secret" | "Namespace")
         && let Some(events) = &related.events
     {
         events_of(&mut text, events, now);
@@ -58,7 +60,7 @@ fn events_of(text: &mut Text, events: &[Value], now: i64) {
         time_at(event, "lastTimestamp").or(time_at(event, "eventTime")).unwrap_or(0)
     };
     events.sort_by_key(|event| last(event));
-    text.line(0, "Events:\t");
+    text.line(0, "Events:");
     text.line(1, "Type\tReason\tAge\tFrom\tMessage");
     text.line(1, "----\t------\t----\t----\t-------");
     for event in events {

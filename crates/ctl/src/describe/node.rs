@@ -5,9 +5,10 @@ use onggi_machinery::table::human_duration;
 use onggi_machinery::value::{at, bool_at, entries_at, list_at, str_at, time_at};
 use serde_json::Value;
 
-use super::text::{Text, time};
+use super::Related;
+use super::text::{Text, or, time};
 
-pub(super) fn node(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
+pub(super) fn node(text: &mut Text, node: &Value, related: &Related, now: i64) {
     text.field(0, "Name", str_at(node, "metadata.name"));
     let roles: Vec<&str> = entries_at(node, "metadata.labels")
         .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
@@ -26,6 +27,17 @@ pub(super) fn node(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
         text.line(0, &format!("{name}\t{taint}"));
     }
     text.field(0, "Unschedulable", &bool_at(node, "spec.unschedulable").to_string());
+    match &related.lease {
+        Some(Ok(lease)) => {
+            text.line(0, "Lease:");
+            let holder = str_at(lease, "spec.holderIdentity");
+            text.field(1, "HolderIdentity", or(holder, "<unset>"));
+            text.field(1, "AcquireTime", &time(lease, "spec.acquireTime"));
+            text.field(1, "RenewTime", &time(lease, "spec.renewTime"));
+        }
+        Some(Err(why)) => text.field(0, "Lease", &format!("Failed to get lease: {why}")),
+        None => {}
+    }
     let conditions = list_at(node, "status.conditions");
     if !conditions.is_empty() {
         text.line(0, "Conditions:");
@@ -35,7 +47,7 @@ pub(super) fn node(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
             text.line(
                 1,
                 &format!(
-                    "{} \t{} \t{} \t{} \t{} \t{} ",
+                    "{} \t{} \t{} \t{} \t{} \t{}",
                     str_at(c, "type"),
                     str_at(c, "status"),
                     time(c, "lastHeartbeatTime"),
@@ -77,7 +89,7 @@ pub(super) fn node(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
     let cidrs: Vec<&str> =
         list_at(node, "spec.podCIDRs").iter().filter_map(Value::as_str).collect();
     text.some(0, "PodCIDRs", &cidrs.join(","));
-    resources(text, node, pods, now);
+    resources(text, node, &related.objects, now);
 }
 
 fn taint(taint: &Value) -> String {
@@ -147,7 +159,7 @@ fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
     text.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
     text.line(1, "Resource\tRequests\tLimits");
     text.line(1, "--------\t--------\t------");
-    for resource in ["cpu", "memory"] {
+    for resource in ["cpu", "memory", "ephemeral-storage"] {
         let total =
             |kind: &str| shown(pods.iter().map(|pod| sum(pod, kind, resource)).sum(), resource);
         text.line(1, &format!("{resource}\t{}\t{}", total("requests"), total("limits")));

@@ -52,7 +52,7 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     ] {
         if list == "containers" || !list_at(spec, list).is_empty() {
             text.line(0, &format!("{label}:"));
-            containers(text, 1, list_at(spec, list), Some(list_at(status, statuses)));
+            containers(text, false, list_at(spec, list), Some(list_at(status, statuses)));
         }
     }
     let conditions = list_at(status, "conditions");
@@ -64,7 +64,7 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
             text.line(1, &format!("{kind} \t{status} "));
         }
     }
-    volumes(text, 0, list_at(spec, "volumes"));
+    volumes(text, false, list_at(spec, "volumes"));
     text.field(0, "QoS Class", str_at(status, "qosClass"));
     selectors_and_tolerations(text, spec);
 }
@@ -126,10 +126,10 @@ pub(super) fn template_into(text: &mut Text, template: &Value, cause: Option<&st
     for (label, list) in [("Init Containers", "initContainers"), ("Containers", "containers")] {
         if list == "containers" || !list_at(spec, list).is_empty() {
             text.line(1, &format!("{label}:"));
-            containers(text, 2, list_at(spec, list), None);
+            containers(text, true, list_at(spec, list), None);
         }
     }
-    volumes(text, 1, list_at(spec, "volumes"));
+    volumes(text, true, list_at(spec, "volumes"));
     // One level in, as the rest of the template.
     let mut rest = Text::default();
     selectors_and_tolerations(&mut rest, spec);
@@ -138,12 +138,13 @@ pub(super) fn template_into(text: &mut Text, template: &Value, cause: Option<&st
     }
 }
 
-/// `statuses` is `None` for a template, which has none.
-fn containers(text: &mut Text, level: usize, containers: &[Value], statuses: Option<&[Value]>) {
+/// `statuses` is `None` for a template, which has none. Names are indented by one space more there
+/// (`nested`), and nothing else is.
+fn containers(text: &mut Text, nested: bool, containers: &[Value], statuses: Option<&[Value]>) {
+    let level = 2;
     for container in containers {
         let name = str_at(container, "name");
-        text.line(level, &format!("{name}:"));
-        let level = level + 1;
+        text.line(1, &format!("{}{name}:", if nested { " " } else { "" }));
         let status = statuses.and_then(|statuses| find(statuses, "name", name));
         if let Some(status) = status {
             text.field(level, "Container ID", str_at(status, "containerID"));
@@ -297,14 +298,14 @@ fn environment(text: &mut Text, level: usize, container: &Value) {
         let reference = |kind: &str, from: &Value| {
             let (key, of) = (str_at(from, "key"), str_at(from, "name"));
             format!(
-                "<set to the key '{key}' in {kind} '{of}'>\tOptional: {}",
+                "<set to the key '{key}' {kind} '{of}'>\tOptional: {}",
                 bool_at(from, "optional")
             )
         };
         let value = if let Some(from) = source.get("configMapKeyRef") {
-            reference("of config map", from).replacen("in of config map", "of config map", 1)
+            reference("of config map", from)
         } else if let Some(from) = source.get("secretKeyRef") {
-            reference("secret", from)
+            reference("in secret", from)
         } else if let Some(from) = source.get("fieldRef") {
             let version = or(str_at(from, "apiVersion"), "v1");
             format!(" ({version}:{})", str_at(from, "fieldPath"))
@@ -331,15 +332,17 @@ fn mount(mount: &Value) -> String {
     format!("{path} from {name} ({})", flags.join(","))
 }
 
-fn volumes(text: &mut Text, level: usize, volumes: &[Value]) {
+fn volumes(text: &mut Text, nested: bool, volumes: &[Value]) {
+    let top = usize::from(nested);
     if volumes.is_empty() {
-        text.field(level, "Volumes", "<none>");
+        text.field(top, "Volumes", "<none>");
         return;
     }
-    text.line(level, "Volumes:");
+    text.line(top, "Volumes:");
+    let level = 2;
     for volume in volumes {
-        text.line(level + 1, &format!("{}:", str_at(volume, "name")));
-        let level = level + 2;
+        let name = str_at(volume, "name");
+        text.line(1, &format!("{}{name}:", if nested { " " } else { "" }));
         let optional = |source: &Value| bool_at(source, "optional").to_string();
         if let Some(source) = volume.get("configMap") {
             text.field(level, "Type", "ConfigMap (a volume populated by a ConfigMap)");

@@ -48,6 +48,9 @@ pub(super) fn service(text: &mut Text, service: &Value, slices: &[Value]) {
 
 /// The first three ready addresses behind a port.
 fn endpoints(slices: &[Value], port: &str) -> String {
+    if slices.is_empty() {
+        return "<none>".to_owned();
+    }
     let mut found = Vec::new();
     for slice in slices {
         let number = list_at(slice, "ports").iter().find(|p| str_at(p, "name") == port);
@@ -70,10 +73,6 @@ fn endpoints(slices: &[Value], port: &str) -> String {
 pub(super) fn namespace(text: &mut Text, namespace: &Value) {
     head(text, namespace, false);
     text.field(0, "Status", str_at(namespace, "status.phase"));
-    text.line(0, "");
-    text.line(0, "No resource quota.");
-    text.line(0, "");
-    text.line(0, "No LimitRange resource.");
 }
 
 pub(super) fn config_map(text: &mut Text, map: &Value) {

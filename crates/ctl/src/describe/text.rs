@@ -35,12 +35,14 @@ impl Text {
                 continue;
             }
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let name = if first { format!("{name}:") } else { String::new() };
+            // Further entries are not indented: their first cell is empty.
+            let (level, name) =
+                if first { (level, format!("{name}:")) } else { (0, String::new()) };
             first = false;
             if value.contains('\n') || key.len() + value.len() + 2 > 140 {
                 self.line(level, &format!("{name}\t{key}{}", sign.trim_end()));
                 for line in value.trim().split('\n').map(cut) {
-                    self.line(level, &format!("\t  {line}"));
+                    self.line(0, &format!("\t  {line}"));
                 }
             } else {
                 self.line(level, &format!("{name}\t{key}{sign}{value}"));

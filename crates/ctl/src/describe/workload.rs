@@ -50,6 +50,9 @@ pub(super) fn deployment(text: &mut Text, object: &Value, sets: &[Value]) {
             text.line(1, &format!("{} \t{}\t{}", of("type"), of("status"), of("reason")));
         }
     }
+    if sets.is_empty() {
+        return;
+    }
     let newest =
         sets.iter().filter(|set| template(set) == template(object)).max_by_key(|set| revision(set));
     let is_newest = |set: &&Value| newest.is_some_and(|new| std::ptr::eq(new, *set));

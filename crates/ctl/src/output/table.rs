@@ -29,6 +29,7 @@ pub struct Options {
 #[derive(Debug, Default)]
 pub struct Printer {
     options: Options,
+    heading: Vec<String>,
     /// Which columns are shown, by their place.
     shown: Vec<(usize, bool)>,
     widths: Vec<usize>,
@@ -66,9 +67,11 @@ impl Printer {
             if self.options.show_labels {
                 heading.push("LABELS".to_owned());
             }
-            if !self.options.no_headers {
-                lines.push(heading);
+            // A watch names its columns once more.
+            if !self.options.no_headers && self.heading != heading {
+                lines.push(heading.clone());
             }
+            self.heading = heading;
         }
         lines.extend(list_at(table, "rows").iter().map(|row| self.row(row)));
         self.layout(&lines)
@@ -90,7 +93,7 @@ impl Printer {
         }
         for label in &self.options.label_columns {
             let labels = at(object, "metadata.labels");
-            line.push(labels.get(label).and_then(Value::as_str).unwrap_or("<none>").to_owned());
+            line.push(labels.get(label).and_then(Value::as_str).unwrap_or("").to_owned());
         }
         if self.options.show_labels {
             line.push(labels_text(at(object, "metadata")));

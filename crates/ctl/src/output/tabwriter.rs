@@ -58,9 +58,6 @@ fn measure(
         }
         let cells = lines[start..at].iter().map(|line| line[column].chars().count());
         let width = cells.map(|n| n + layout.padding).max().unwrap_or(0).max(layout.min_width);
-        // A column of empty cells takes no room.
-        let empty = lines[start..at].iter().all(|line| line[column].is_empty());
-        let width = if empty && layout.min_width == 0 { 0 } else { width };
         widths[start..at].iter_mut().for_each(|line| line.push(width));
         measure(lines, widths, start..at, column + 1, layout);
     }

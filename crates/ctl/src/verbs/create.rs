@@ -270,16 +270,9 @@ pub(crate) async fn print_or_send(
 /// `error: failed to create configmap: …`, as kubectl's generators say it.
 fn failed(error: Error, kind: &str) -> Error {
     match error {
-        Error::Api(onggi_client::Error::Status(status))
-            if !matches!(status.reason.as_str(), "AlreadyExists" | "Invalid")
-                || kind != "namespace" =>
-        {
-            let text = format!("failed to create {kind}: {}", status.message);
-            let is_plain = matches!(kind, "namespace" | "deployment" | "serviceaccount");
-            if is_plain {
-                return Error::Api(onggi_client::Error::Status(status));
-            }
-            Error::Message(text)
+        Error::Api(onggi_client::Error::Status(status)) if kind != "namespace" => {
+            let colon = if kind == "secret" { "" } else { ":" };
+            Error::new(format!("failed to create {kind}{colon} {}", status.message))
         }
         other => other,
     }

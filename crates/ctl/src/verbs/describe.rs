@@ -30,35 +30,35 @@ pub struct Args {
 impl Args {
     /// Prints them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let found = self.found(session).await?;
+        let (found, by_prefix) = self.found(session).await?;
         if found.is_empty() {
             let namespace = session.namespace();
             return session.print_error(&format!("No resources found in {namespace} namespace.\n"));
         }
         let now = jiff::Timestamp::now().as_second();
         for (at, one) in found.iter().enumerate() {
-            if at > 0 {
-                session.print("\n\n")?;
-            }
             let related = self.related(session, one).await?;
-            session.print(&describe::object(&one.value, &related, now))?;
+            let text = describe::object(&one.value, &related, now);
+            let before = if at > 0 && !by_prefix { "\n\n" } else { "" };
+            let after = if by_prefix { "\n" } else { "" };
+            session.print(&format!("{before}{text}{after}"))?;
         }
         Ok(())
     }
 
-    /// As other verbs; a name that is not there may be the beginning of others, as for kubectl.
-    async fn found(&self, session: &Session) -> Result<Vec<Found>, Error> {
-        let found =
-            session.find(&self.args, &self.files, &self.selectors, self.all_namespaces).await;
-        let (Err(error), [kind, prefix]) = (&found, self.args.as_slice()) else { return found };
-        if !error.is_not_found() || kind.contains('/') {
-            return found;
-        }
-        let args = [kind.clone()];
-        let mut all =
-            session.find(&args, &self.files, &self.selectors, self.all_namespaces).await?;
-        all.retain(|one| one.name().starts_with(prefix.as_str()));
-        if all.is_empty() { found } else { Ok(all) }
+    /// As other verbs; a name that is not there may be the beginning of others, as for kubectl,
+    /// which the second value says.
+    async fn found(&self, session: &Session) -> Result<(Vec<Found>, bool), Error> {
+        let find = async |args: &[String]| {
+            session.find(args, &self.files, &self.selectors, self.all_namespaces).await
+        };
+        let error = match (find(&self.args).await, self.args.as_slice()) {
+            (Err(error), [_, _]) if error.is_not_found() => error,
+            (found, _) => return Ok((found?, false)),
+        };
+        let mut all = find(&self.args[..1]).await?;
+        all.retain(|one| one.name().starts_with(self.args[1].as_str()));
+        if all.is_empty() { Err(error) } else { Ok((all, true)) }
     }
 
     async fn related(&self, session: &Session, one: &Found) -> Result<Related, Error> {
@@ -83,6 +83,10 @@ impl Args {
                 let selector = format!("spec.nodeName={}", one.name());
                 let selectors = Selectors { selector: None, field_selector: Some(selector) };
                 related.objects = session.list(mapper.by_name("pods")?, "", &selectors).await?;
+                if let Ok(leases) = mapper.by_name("leases.coordination.k8s.io") {
+                    let lease = session.object(leases, "kube-node-lease", one.name()).await;
+                    related.lease = Some(lease.map_err(|error| error.to_string()));
+                }
             }
             _ => {}
         }

@@ -104,7 +104,10 @@ pub(crate) async fn join(
             "cannot exec into a container in a completed pod; current phase is {phase}"
         )));
     }
-    let container = container_of(session, pod, container)?;
+    let container = match container {
+        Some(named) => named.to_owned(),
+        None => container_of(session, pod, None)?,
+    };
     let tty = tty && stdin && {
         let real = terminal::is_terminal();
         if !real {

@@ -144,7 +144,7 @@ impl Args {
             if let Some(sort) = sort {
                 table::sort(&mut table, sort);
             }
-            if !std::mem::take(&mut is_first) {
+            if !std::mem::take(&mut is_first) && !self.no_headers {
                 session.print("\n")?;
             }
             let options = self.options(mapping, format, several);

@@ -129,7 +129,13 @@ impl Args {
             ));
         };
         if !named.contains('/') {
-            return Ok(vec![session.object(mapping, &namespace, named).await?]);
+            let pod = session.object(mapping, &namespace, named).await;
+            return Ok(vec![pod.map_err(|error| match error.is_not_found() {
+                true => Error::new(format!(
+                    "error from server (NotFound): {error} in namespace {namespace:?}"
+                )),
+                false => error,
+            })?]);
         }
         let found = targets(mapper, std::slice::from_ref(named))?;
         let mut pods = Vec::new();

@@ -210,7 +210,9 @@ impl History {
                 let set = sets.iter().find(|set| revision(set) == self.revision);
                 let set = set.ok_or_else(|| Error::new("unable to find the specified revision"))?;
                 let detail = describe::template(at(set, "spec.template"), cause(set));
-                format!("with revision #{}\n{}", self.revision, align(&detail, DESCRIBE))
+                format!("with revision #{}\n{detail}", self.revision)
+            } else if sets.is_empty() {
+                "\nNo rollout history found.".to_owned()
             } else {
                 let mut text = "REVISION\tCHANGE-CAUSE\n".to_owned();
                 for set in sets.iter().filter(|set| revision(set) > 0) {

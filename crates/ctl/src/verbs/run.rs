@@ -81,9 +81,15 @@ impl Args {
         if self.tty && !self.stdin {
             return Err(Error::new("-i/--stdin is required for containers with -t/--tty=true"));
         }
+        if joins && self.dry_run != DryRun::None {
+            return Err(Error::new(
+                "--dry-run=[server|client] can't be used with attached containers options \
+                 (--attach, --stdin, or --tty)\nSee 'onggi run -h' for help and examples",
+            ));
+        }
         let pod = self.pod()?;
         let format = Format::parse(&self.output)?;
-        if !joins || self.dry_run != DryRun::None {
+        if !joins {
             let manager = "kubectl-run";
             return print_or_send(session, pod, &format, self.dry_run, manager).await;
         }

@@ -13,7 +13,7 @@ data: {a: "1", long: "two\nlines\n"}
 apiVersion: v1
 kind: Secret
 metadata: {name: keys}
-stringData: {password: secret, user: me}
+stringData: {user: me}
 ---
 apiVersion: v1
 kind: Service
@@ -64,7 +64,7 @@ spec:
   replicas: 2
   selector: {matchLabels: {app: web}}
   template:
-    metadata: {labels: {app: web}, annotations: {x: y}}
+    metadata: {labels: {app: web}, annotations: {x: z}}
     spec:
       containers:
       - {name: web, image: 'web:1', ports: [{containerPort: 80}], env: [{name: A, value: a}]}
@@ -150,6 +150,7 @@ async fn as_kubectl_describes_them() {
     ] {
         s.same(line).await;
     }
+    s.settle();
     assert!(s.run("describe lease mine").await.contains("Holder Identity:"));
 }
 

@@ -1,5 +1,8 @@
 //! The verbs on a real API server in this process, beside the real kubectl where it is installed.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests too.
+
 mod describe;
 mod server;
+mod streams;
 mod verbs;

@@ -19,6 +19,8 @@ use onggi_store::{History, Store, memory};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// What a program does with the verbs.
 #[derive(Parser)]
@@ -31,9 +33,10 @@ struct Line {
 
 /// Ends with the value.
 pub(crate) struct Server {
-    server: Arc<ApiServer>,
+    pub(crate) server: Arc<ApiServer>,
     pub(crate) client: Client,
-    pub(crate) directory: tempfile::TempDir,
+    differences: Mutex<Vec<String>>,
+    directory: tempfile::TempDir,
 }
 
 /// What a command line printed.
@@ -75,7 +78,7 @@ impl Server {
         let client = Client::new(server.transport(User::new("admin", &["system:masters"])));
         tokio::spawn(accounts(client.clone()));
         let directory = tempfile::tempdir().unwrap();
-        let this = Self { server, client, directory };
+        let this = Self { server, client, differences: Mutex::default(), directory };
         this.kubeconfig(address, &authority, &admin);
         this
     }
@@ -110,6 +113,18 @@ impl Server {
             Err(error) => (error.code().into(), error.report()),
         };
         Printed { out: out.text(), err: err.text() + &said, code }
+    }
+
+    /// Begins a command line that does not end by itself.
+    pub(crate) async fn follow(&self, line: &str) -> Following {
+        let config = self.path("config").display().to_string();
+        let words =
+            ["onggi", "--kubeconfig", &config].map(str::to_owned).into_iter().chain(words(line));
+        let parsed = Line::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let (to, lines) = mpsc::unbounded_channel();
+        let session = Session::with_io(parsed.globals, Io::new(Lines(to, Vec::new()), io::sink()));
+        let task = tokio::spawn(async move { parsed.verb.run_in(&session).await });
+        Following { lines, task }
     }
 
     /// What a command line of ours prints when it succeeds.
@@ -151,15 +166,41 @@ impl Server {
         })
     }
 
-    /// A command line that reads, by both.
+    /// A command line that changes nothing, by both; ages count as the same. What differs is kept
+    /// for [`Self::settle`].
     pub(crate) async fn same(&self, line: &str) {
         let ours = self.try_run(line).await;
-        if let Some(theirs) = self.kubectl(line).await {
-            assert_eq!(ours.out, theirs.out, "{line}: {}{}", ours.err, theirs.err);
-            assert_eq!(ours.err, theirs.err, "{line}");
-            assert_eq!(ours.code, theirs.code, "{line}");
+        let Some(theirs) = self.kubectl(line).await else { return };
+        for (what, ours, theirs) in [
+            ("output", ours.out, theirs.out),
+            ("errors", ours.err, theirs.err),
+            ("code", ours.code.to_string(), theirs.code.to_string()),
+        ] {
+            if ageless(&ours) != ageless(&theirs) {
+                let text =
+                    format!("=== {line}: {what}\n--- onggi\n{ours}\n--- kubectl\n{theirs}\n");
+                self.differences.lock().unwrap().push(text);
+            }
         }
     }
+
+    /// Fails when anything was not the [`same`](Self::same).
+    pub(crate) fn settle(&self) {
+        let differences = self.differences.lock().unwrap();
+        assert!(differences.is_empty(), "{}", differences.concat());
+    }
+}
+
+/// With every duration in the place of its number: the two are asked one after the other.
+fn ageless(text: &str) -> String {
+    let is_age = |word: &str| {
+        let digits = word.strip_suffix('s').unwrap_or("");
+        !digits.is_empty() && digits.len() < 4 && digits.chars().all(|c| c.is_ascii_digit())
+    };
+    let word = |word: &str| {
+        if is_age(word.trim()) { word.replace(word.trim(), "#s") } else { word.to_owned() }
+    };
+    text.split_inclusive([' ', '\n']).map(word).collect()
 }
 
 /// Words of a line; those in single quotes hold spaces.
@@ -173,6 +214,46 @@ fn words(line: &str) -> Vec<String> {
         }
     }
     words
+}
+
+/// A command line that goes on.
+pub(crate) struct Following {
+    lines: mpsc::UnboundedReceiver<String>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Following {
+    /// The next line that it prints.
+    pub(crate) async fn line(&mut self) -> String {
+        self.lines.recv().await.unwrap()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Hands out whole lines.
+struct Lines(mpsc::UnboundedSender<String>, Vec<u8>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for byte in bytes {
+            if *byte == b'\n' {
+                let line = String::from_utf8_lossy(&std::mem::take(&mut self.1)).into_owned();
+                self.0.send(line).map_err(io::Error::other)?;
+            } else {
+                self.1.push(*byte);
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[derive(Clone, Default)]

@@ -86,6 +86,7 @@ async fn objects_from_apply_to_delete() {
     ] {
         s.same(&line.replace("FILE", &file)).await;
     }
+    s.settle();
     assert_eq!(s.run("scale deploy web --replicas=5").await, "deployment.apps/web scaled\n");
     let out = s.fails("scale deploy web --replicas=1 --current-replicas=2").await;
     assert_eq!(out, "error: Expected replicas to be 2, was 5\n");
@@ -121,12 +122,11 @@ async fn creates() {
         "create secret generic g --type=my/type --from-env-file=ENV",
         "create secret docker-registry r --docker-username=u --docker-password=p --docker-server=s",
         "create deployment d --image=nginx:1 --replicas=3 --port=80",
-        "create deployment d --image=a/b_c --image=d@sha256:1",
+        "create deployment d --image=a/b:1 --image=d@sha256:1",
         "create deployment d --image=x -- sleep 5",
         "create serviceaccount robot",
         "run p --image=x --restart=Never --env=A=b --port=80 --labels=a=b,c=d",
         "run p --image=x --command -- sh -c 'exit 3'",
-        "run p --image=x -it -- sh",
     ] {
         let line = line.replace("FILE", &file).replace("ENV", &env);
         for format in ["yaml", "name"] {
@@ -152,6 +152,7 @@ async fn creates() {
     assert_eq!(token.split('.').count(), 3, "{token}");
     assert_eq!(s.run("run p --image=x --restart=Never").await, "pod/p created\n");
     s.same("run p --image=x --restart=Never").await;
+    s.settle();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,6 +233,7 @@ async fn mistakes_are_named() {
     let printed = s.try_run(&format!("apply -f {file}")).await;
     assert_eq!(printed.out, "deployment.apps/old created\n", "{}", printed.err);
     assert!(printed.err.starts_with("Warning: extensions/v1beta1 Deployment is deprecated"));
+    assert_eq!(s.run(&format!("delete -f {file}")).await, "deployment.apps \"old\" deleted\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,9 +255,12 @@ async fn waits() {
     s.same("wait --for=condition=Ready pod/none --timeout=1s").await;
     s.same("wait --for=condition=Ready pod -l app=none --timeout=1s").await;
     s.same("wait --for=delete pod/none").await;
+    s.settle();
     let deleted = s.run("wait --for=delete pod/p --timeout=60s");
     let (waited, gone) = tokio::join!(deleted, s.run("delete pod p --now"));
-    assert_eq!((waited.as_str(), gone.as_str()), ("pod/p condition met\n", "pod \"p\" deleted\n"));
+    assert_eq!(gone, "pod \"p\" deleted\n");
+    // It may have been gone before it was looked for.
+    assert!(matches!(waited.as_str(), "" | "pod/p condition met\n"), "{waited}");
     let out = s.try_run("delete pod q --force --grace-period=0").await;
     assert_eq!(out.out, "pod \"q\" force deleted\n");
 }
@@ -272,5 +277,5 @@ async fn contexts() {
     assert_eq!(out, "Context \"other\" created.\n");
     assert_eq!(s.run("config use-context other").await, "Switched to context \"other\".\n");
     s.same("config current-context").await;
-    s.same("version -o jsonpath={.serverVersion.gitVersion}").await;
+    s.settle();
 }
