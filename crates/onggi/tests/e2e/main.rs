@@ -6,6 +6,8 @@
 
 mod faults;
 mod functional;
+mod images;
 mod network;
 mod rig;
+mod seeds;
 mod workloads;

@@ -1,0 +1,129 @@
+//! Images: built, kept, sent and fetched.
+
+use std::convert::Infallible;
+
+use hyper_util::rt::TokioIo;
+use onggi_images::registry::Registry;
+use serde_json::json;
+
+use crate::rig::{Cluster, pod};
+
+const DOCKERFILE: &str = "FROM scratch
+ARG GREETING=hello
+COPY guest /guest
+WORKDIR /work
+RUN [\"/guest\", \"write\", \"made\", \"by RUN\"]
+COPY text /work/
+ENV GREETING=$GREETING NAME=onggi
+USER 1000
+ENTRYPOINT [\"/guest\"]
+CMD [\"cat\", \"made\", \"text\", \",\", \"env\", \"GREETING\", \",\", \"where\"]
+";
+
+#[test]
+fn a_build_runs_its_steps_once() {
+    let Some(cluster) = Cluster::up() else { return };
+    let context = cluster.guest_context();
+    cluster.file("guest/text", " and COPY\n");
+    let file = cluster.file("guest/Dockerfile", DOCKERFILE);
+    let build = |arguments: &[&str]| {
+        cluster.ok(&[&["build", "-t", "app:v1", &context], arguments].concat())
+    };
+    let first = build(&[]);
+    assert!(!first.contains("(cached)"), "{first}");
+    let again = build(&[]);
+    assert_eq!(again.matches("(cached)").count(), 4, "{again}");
+    // What comes after a changed file is made anew, what comes before is not.
+    cluster.file("guest/text", " and another COPY\n");
+    let changed = build(&["--build-arg", "GREETING=hi"]);
+    assert!(changed.contains("RUN") && changed.contains("(cached)"), "{changed}");
+
+    let mut app = pod("app", &[]);
+    app["spec"]["restartPolicy"] = json!("Never");
+    app["spec"]["containers"][0]["image"] = json!("app:v1");
+    app["spec"]["containers"][0].as_object_mut().unwrap().remove("args");
+    cluster.apply(&[app]);
+    cluster.wait("pod/app", "jsonpath={.status.phase}=Succeeded");
+    assert_eq!(cluster.k(&["logs", "app"]), "by RUN and another COPY\nGREETING=hi\n/work\n");
+
+    for (text, expected) in [
+        ("FROM scratch\nCOPY guest /guest\nRUN [\"/guest\", \"exit\", \"3\"]\n", "3"),
+        ("FROM scratch\nCOPY absent /x\n", "absent"),
+        ("FROM scratch\nFETCH x y\n", "FETCH"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let said = cluster.onggi(&["build", "-t", "bad", &context]);
+        assert!(!said.ok && said.err.contains(expected), "{text}: {}", said.err);
+    }
+    assert!(!cluster.ok(&["images"]).contains("bad"));
+}
+
+#[test]
+fn images_go_through_archives() {
+    let Some(cluster) = Cluster::with_guest() else { return };
+    let archive = cluster.file("guest.tar", "");
+    cluster.ok(&["tag", "guest", "other:v2"]);
+    cluster.ok(&["save", "-o", &archive, "guest"]);
+    cluster.ok(&["rmi", "guest", "other:v2"]);
+    assert_eq!(cluster.ok(&["images", "-q"]), "");
+    let said = cluster.onggi(&["rmi", "guest"]);
+    assert!(!said.ok && said.err.contains("guest"), "{}", said.err);
+    cluster.ok(&["load", "-i", &archive]);
+    cluster.apply(&[pod("one", &["wait"])]);
+    cluster.wait("pod/one", "condition=Ready");
+    let broken = cluster.file("broken.tar", "this is no archive");
+    let said = cluster.onggi(&["load", "-i", &broken]);
+    assert!(!said.ok && !said.err.is_empty());
+}
+
+#[test]
+fn images_go_through_a_registry() {
+    let Some(cluster) = Cluster::with_guest() else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry::open(directory.path()).unwrap();
+    let listener = cluster.inside(|| std::net::TcpListener::bind("127.0.0.1:5000").unwrap());
+    std::thread::spawn(move || serve(listener, &registry));
+    let name = "127.0.0.1:5000/team/guest:v1";
+    cluster.ok(&["tag", "guest", name]);
+    cluster.ok(&["push", name]);
+    cluster.ok(&["rmi", name, "guest"]);
+    let mut one = pod("one", &["wait"]);
+    one["spec"]["containers"][0]["image"] = json!(name);
+    one["spec"]["containers"][0]["imagePullPolicy"] = json!("Always");
+    let mut two = one.clone();
+    two["metadata"]["name"] = json!("two");
+    two["spec"]["containers"][0]["image"] = json!("127.0.0.1:5000/team/guest:v9");
+    cluster.apply(&[one, two]);
+    cluster.wait("pod/one", "condition=Ready");
+    let reason = ".status.containerStatuses[0].state.waiting.reason";
+    cluster.until("the refusal", || {
+        ["ErrImagePull", "ImagePullBackOff"]
+            .contains(&cluster.field("pod/two", reason).as_str())
+            .then_some(())
+    });
+    let events = cluster.k(&["get", "events", "--field-selector=reason=Failed"]);
+    assert!(events.contains("team/guest:v9"), "{events}");
+    cluster.ok(&["pull", name]);
+    let said = cluster.onggi(&["pull", "127.0.0.1:5000/nobody"]);
+    assert!(!said.ok && said.err.contains("127.0.0.1:5000/nobody"), "{}", said.err);
+}
+
+/// Until the test's process ends.
+fn serve(listener: std::net::TcpListener, registry: &Registry) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        while let Ok((stream, _)) = listener.accept().await {
+            let registry = registry.clone();
+            let service = hyper::service::service_fn(move |request| {
+                let registry = registry.clone();
+                async move { Ok::<_, Infallible>(registry.handle(request).await) }
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+}
