@@ -106,6 +106,7 @@ pub(crate) fn down(options: &Down) -> anyhow::Result<ExitCode> {
 
 /// Runs in the foreground.
 pub(crate) fn server(options: Options) -> anyhow::Result<ExitCode> {
+    root()?;
     onggi_base::logging::init(None);
     serve(options, Reporter { parent: false })
 }
