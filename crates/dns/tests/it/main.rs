@@ -1,4 +1,5 @@
 //! The name server over real sockets on loopback, fed by a fake API server.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::net::{IpAddr, SocketAddr};
 
