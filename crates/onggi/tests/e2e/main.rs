@@ -3,6 +3,7 @@
 //! Every cluster lives in a network namespace and a data directory of its own, so that tests run
 //! side by side; it is ended and swept when the test ends, also when it fails. Without root they
 //! skip and say so.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 mod faults;
 mod functional;

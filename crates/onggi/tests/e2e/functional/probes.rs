@@ -49,7 +49,7 @@ fn a_container_that_is_not_alive_is_started_again() {
 #[test]
 fn a_pod_ends_within_its_grace() {
     let Some(cluster) = Cluster::with_guest() else { return };
-    let mut polite = pod("polite", &["wait"]);
+    let mut polite = pod("polite", &["say", "begins", ",", "wait"]);
     polite["spec"]["terminationGracePeriodSeconds"] = json!(300);
     polite["spec"]["containers"][0]["lifecycle"] =
         json!({"preStop": {"exec": {"command": ["/guest", "append", "/proc/1/fd/1", "preStop"]}}});
@@ -63,11 +63,10 @@ fn a_pod_ends_within_its_grace() {
     for name in ["polite", "deaf", "stuck", "forced"] {
         cluster.wait(&format!("pod/{name}"), "condition=Ready");
     }
-    let log = std::thread::scope(|scope| {
-        let follower = scope.spawn(|| cluster.k(&["logs", "-f", "polite"]));
-        cluster.k(&["delete", "pod", "polite", "deaf"]);
-        follower.join().unwrap()
-    });
+    let mut follower = cluster.begin(&["logs", "-f", "polite"]);
+    assert_eq!(follower.line(), "begins");
+    cluster.k(&["delete", "pod", "polite", "deaf"]);
+    let log = follower.finish("").out;
     assert_eq!(log, "preStop\ntold to end\n");
     // A shorter grace cuts the one that runs.
     cluster.k(&["delete", "pod", "stuck", "--wait=false"]);

@@ -34,12 +34,11 @@ fn logs_are_followed_to_the_end() {
     talks["spec"]["restartPolicy"] = json!("Never");
     cluster.apply(&[talks]);
     cluster.wait("pod/talks", "condition=Ready");
-    let follower = std::thread::scope(|scope| {
-        let follower = scope.spawn(|| cluster.k(&["logs", "-f", "talks"]));
-        cluster.k(&["delete", "pod", "talks"]);
-        follower.join().unwrap()
-    });
-    assert_eq!(follower, "line 1\nline 2\nline 3\ntold to end\n");
+    let mut follower = cluster.begin(&["logs", "-f", "talks"]);
+    assert_eq!(follower.line(), "line 1");
+    cluster.k(&["delete", "pod", "talks"]);
+    let said = follower.finish("");
+    assert_eq!(said.out, "line 2\nline 3\ntold to end\n", "{}", said.err);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod leaks;
 mod objects;
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -240,6 +240,13 @@ impl Drop for Cluster {
 pub(crate) struct Running(std::process::Child);
 
 impl Running {
+    /// Waits for its next line, which `finish` does not answer again.
+    pub(crate) fn line(&mut self) -> String {
+        let output = self.0.stdout.as_mut().unwrap();
+        let bytes = output.bytes().map(Result::unwrap).take_while(|byte| *byte != b'\n');
+        String::from_utf8(bytes.collect()).unwrap()
+    }
+
     /// Ends it.
     pub(crate) fn stop(mut self) {
         self.0.kill().unwrap();
