@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::json;
 
-use crate::rig::{Cluster, PATIENCE, deployment, pod, service};
+use crate::rig::{Cluster, PATIENCE, deployment, on_path, pod, service};
 
 #[test]
 fn a_service_is_reached_by_address_name_and_node_port() {
@@ -114,6 +114,10 @@ fn pods_reach_each_other_and_themselves() {
 
 #[test]
 fn a_port_is_forwarded() {
+    if on_path("kubectl").is_none() {
+        eprintln!("skipped: only kubectl forwards ports");
+        return;
+    }
     let Some(cluster) = Cluster::with_guest() else { return };
     cluster.apply(&[pod("one", &["serve", "8080"])]);
     cluster.wait("pod/one", "condition=Ready");
