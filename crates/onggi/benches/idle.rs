@@ -35,8 +35,8 @@ fn main() {
         let mut pods = common::guest::Pods::new(&cluster).await;
         pods.start("one").await;
         pods.running(1).await;
-        let instance = cluster.paths().instance;
-        let shims = process::with_arguments(&["shim", &instance]);
+        // Its program is the copy in the data directory.
+        let shims = process::with_arguments(&["\0shim\0", &cluster.data().display().to_string()]);
         let shim = process::memory(*shims.first().unwrap());
         row("private memory of a shim", mib(shim.private), "target 2 MB");
         row("of it anonymous", mib(shim.anonymous), "");

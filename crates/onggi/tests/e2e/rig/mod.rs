@@ -243,8 +243,12 @@ impl Running {
     /// Waits for its next line, which `finish` does not answer again.
     pub(crate) fn line(&mut self) -> String {
         let output = self.0.stdout.as_mut().unwrap();
-        let bytes = output.bytes().map(Result::unwrap).take_while(|byte| *byte != b'\n');
-        String::from_utf8(bytes.collect()).unwrap()
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        // A buffer would take what `finish` is to answer.
+        while output.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.extend(byte);
+        }
+        String::from_utf8(line).unwrap()
     }
 
     /// Ends it.
