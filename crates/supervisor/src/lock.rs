@@ -59,7 +59,8 @@ pub fn acquire(path: &Path) -> Result<Lock, Error> {
     }
 }
 
-/// Who holds the lock now, if anybody does.
+/// Who holds the lock now, if anybody does. A holder that was killed keeps it for as long as the
+/// kernel takes to end its threads: that is waited for.
 pub fn holder(path: &Path) -> Result<Option<i32>, Error> {
     let failed = io_error(path);
     let mut file = match File::open(path) {
@@ -67,13 +68,36 @@ pub fn holder(path: &Path) -> Result<Option<i32>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(None),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            read_pid(&mut file).map(|pid| (pid > 0).then_some(pid)).map_err(failed)
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => return Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(failed(error.into())),
         }
-        Err(error) => Err(failed(error.into())),
+        file.rewind().map_err(&failed)?;
+        let pid = read_pid(&mut file).map_err(&failed)?;
+        match std::fs::read_to_string(format!("/proc/{pid}/status")) {
+            Ok(status) if is_ending(&status) => {
+                flock(&file, FlockOperation::LockShared).map_err(|e| failed(e.into()))?;
+                return Ok(None);
+            }
+            Ok(_) => return Ok(Some(pid)),
+            // A new holder that has not written who it is yet: a matter of microseconds.
+            Err(_) => std::thread::yield_now(),
+        }
     }
+}
+
+/// Whether `/proc/PID/status` tells of a process that is dead or has a SIGKILL waiting.
+fn is_ending(status: &str) -> bool {
+    const KILL: u64 = 1 << (9 - 1);
+    status.lines().filter_map(|line| line.split_once(':')).any(|(name, value)| match name {
+        "State" => value.trim_start().starts_with(['Z', 'X']),
+        "SigPnd" | "ShdPnd" => {
+            u64::from_str_radix(value.trim(), 16).is_ok_and(|set| set & KILL != 0)
+        }
+        _ => false,
+    })
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -103,5 +127,16 @@ mod tests {
         drop(lock);
         assert_eq!(holder(&path).unwrap(), None);
         acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn the_dead_and_the_dying_are_told_from_the_living() {
+        let alive = "Name:\tonggi\nState:\tS (sleeping)\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000004000\n";
+        assert!(!is_ending(alive));
+        assert!(is_ending(&alive.replace("S (sleeping)", "Z (zombie)")));
+        assert!(is_ending(
+            &alive.replace("SigPnd:\t0000000000000000", "SigPnd:\t0000000000000100")
+        ));
+        assert!(is_ending(&alive.replace("4000", "4100")));
     }
 }
