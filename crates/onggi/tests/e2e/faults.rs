@@ -105,6 +105,32 @@ fn a_killed_shim_takes_its_pod_along_and_it_comes_back() {
 }
 
 #[test]
+fn a_rollout_goes_on_through_killed_daemons() {
+    let Some(cluster) = Cluster::with_guest() else { return };
+    cluster.apply(&[deployment("web", 3, &["serve", "8080"])]);
+    for round in 0..4 {
+        cluster.k(&["set", "env", "deployment/web", &format!("ROUND={round}")]);
+        // Each time a little further: at once, a pod more is there ...
+        cluster.until("something has begun", || {
+            let pods = cluster.k(&["get", "pods", "-o", "name"]).lines().count();
+            (pods >= round).then_some(())
+        });
+        kill_daemon(&cluster);
+        cluster.ok(&["up"]);
+    }
+    cluster.k(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    let sandboxes = cluster.paths().run.join("sandboxes");
+    cluster.until("three pods, no more", || {
+        let pods = cluster.k(&["get", "pods", "-o", "name"]).lines().count();
+        let there = std::fs::read_dir(&sandboxes).unwrap().count();
+        ((pods, there) == (3, 3)).then_some(())
+    });
+    for pod in cluster.k(&["get", "pods", "-o", "name"]).lines() {
+        assert_eq!(cluster.exec(pod, &["env", "ROUND"]), "ROUND=3\n");
+    }
+}
+
+#[test]
 fn down_sweeps_after_a_killed_daemon() {
     let Some(cluster) = Cluster::with_guest() else { return };
     let mut pod = pod("one", &["deaf"]);
