@@ -33,6 +33,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// A server that is gone without a word is noticed after this and [`PING_TIMEOUT`].
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// What may be under way in an answer before it is read.
+const STREAM_WINDOW: u32 = 4 << 20;
+/// The same for all answers of a connection: enough that a watch that nobody reads for a while
+/// never holds up the calls beside it.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 /// How often a request is sent again that the server put off (`Retry-After`).
 const PUT_OFF_RETRIES: u32 = 10;
 
@@ -53,7 +58,8 @@ impl HttpTransport {
         let pool = Pool::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .http2_adaptive_window(true)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(PING_INTERVAL)
             .http2_keep_alive_timeout(PING_TIMEOUT)
             .build(Dial(connector.clone()));

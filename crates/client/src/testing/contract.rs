@@ -45,6 +45,7 @@ pub async fn run(transport: Arc<dyn Transport>) {
     t.a_watch_begins_with_what_is_there().await;
     t.a_watch_goes_on_from_a_list().await;
     t.a_watch_sees_its_selection().await;
+    t.a_watch_that_nobody_reads_holds_up_no_call().await;
     t.a_collection_is_deleted().await;
     client_delete(&t.client, &spaces, "", &t.namespace).await;
 }
@@ -400,6 +401,19 @@ impl Contract {
         ];
         assert_eq!(brief, expected);
         assert_eq!(revision(&seen[1]), left.head().resource_version);
+    }
+
+    async fn a_watch_that_nobody_reads_holds_up_no_call(&self) {
+        let unread = self.watch(|_| {}).await;
+        let payload = "x".repeat(300_000);
+        for name in ["large-1", "large-2", "large-3"] {
+            self.create(name, json!({}), json!({"payload": payload})).await;
+        }
+        for name in ["large-1", "large-2", "large-3"] {
+            assert!(self.get(name).await.is_ok());
+            self.delete(name).await;
+        }
+        drop(unread);
     }
 
     async fn a_collection_is_deleted(&self) {
