@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use jiff::Timestamp;
 use onggi_api::GroupVersionResource;
 use onggi_apiserver::{ApiServer, User};
 use onggi_base::{Clock, Shutdown, SystemClock, Tasks};
@@ -119,8 +120,9 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     let socket = crate::socket::bind(&paths.node_socket())?;
     let images = workloads.images.clone();
     tasks.spawn("node socket", |shutdown| crate::socket::serve(socket, images, shutdown));
+    let since = clock.seconds();
     start_kubelet(&mut tasks, &server, &workloads, &options, applied, &clock)?;
-    node_ready(&server, &options.node_name).await?;
+    node_ready(&server, &options.node_name, since).await?;
     Ok(Node { server, store, network, workloads, tasks, _lock: lock })
 }
 
@@ -239,8 +241,9 @@ fn start_kubelet(
     Ok(())
 }
 
-/// Waits until the node says that it is ready.
-async fn node_ready(server: &Arc<ApiServer>, name: &str) -> Result<(), Error> {
+/// Waits until the node says that it is ready, and does so since a moment (in seconds since 1970):
+/// what an earlier daemon said does not count.
+async fn node_ready(server: &Arc<ApiServer>, name: &str, since: i64) -> Result<(), Error> {
     let transport = server.transport(User::new("system:apiserver", &["system:masters"]));
     let spec = WatchSpec {
         field_selector: format!("metadata.name={name}"),
@@ -249,19 +252,24 @@ async fn node_ready(server: &Arc<ApiServer>, name: &str) -> Result<(), Error> {
     let mut events = transport.watch(spec).await?;
     while let Some(event) = events.next().await {
         let event = event?;
-        if event.kind != EventType::Bookmark && is_ready(&event.object.value()?) {
+        if event.kind != EventType::Bookmark && is_ready(&event.object.value()?, since) {
             return Ok(());
         }
     }
     Err(Error::NodeNotReady)
 }
 
-fn is_ready(node: &serde_json::Value) -> bool {
+fn is_ready(node: &serde_json::Value, since: i64) -> bool {
+    let said = |condition: &serde_json::Value| {
+        let time = condition["lastHeartbeatTime"].as_str()?.parse::<Timestamp>().ok()?;
+        Some(time.as_second())
+    };
     let conditions = node.pointer("/status/conditions").and_then(serde_json::Value::as_array);
     conditions
         .into_iter()
         .flatten()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        .filter(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        .any(|condition| said(condition) >= Some(since))
 }
 
 /// The one node of this process.
