@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use onggi_node_api::{Image, RegistryAuth};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::archive::is_index;
 use crate::progress::{Event, Progress, part};
@@ -72,12 +73,21 @@ impl Images {
 
         let blobs: Vec<Descriptor> =
             std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect();
-        let kept = &pins;
-        futures::stream::iter(blobs)
-            .map(|blob| async move { self.fetch(remote, &blob, kept, progress).await })
+        let (kept, stop) = (&pins, &CancellationToken::new());
+        // The first failure ends the others, and they are waited for: nothing of theirs is left when
+        // it is told. It comes first, so it is the one that is told.
+        let fetched: Vec<Result<()>> = futures::stream::iter(blobs)
+            .map(|blob| async move {
+                let fetched = self.fetch(remote, &blob, kept, progress, stop).await;
+                if fetched.is_err() {
+                    stop.cancel();
+                }
+                fetched
+            })
             .buffer_unordered(PARALLEL)
-            .try_collect::<()>()
-            .await?;
+            .collect()
+            .await;
+        fetched.into_iter().collect::<Result<()>>()?;
 
         let (store, reference, progress) =
             (Arc::clone(self.store()), reference.clone(), progress.clone());
@@ -119,6 +129,7 @@ impl Images {
         blob: &Descriptor,
         pins: &Arc<Pins>,
         progress: &Progress,
+        stop: &CancellationToken,
     ) -> Result<()> {
         let _alone = self.fetching().lock(&blob.digest).await;
         pins.add(&blob.digest);
@@ -130,7 +141,11 @@ impl Images {
         let broken = |e: &dyn std::error::Error| {
             Error::Registry(format!("download of {digest} failed: {e}"))
         };
-        let mut stream = remote.blob(&blob.digest).await?;
+        let stopped = || Error::Registry(format!("download of {digest} ended with another one"));
+        let mut stream = tokio::select! {
+            () = stop.cancelled() => return Err(stopped()),
+            stream = remote.blob(&blob.digest) => stream?,
+        };
         let (sender, mut chunks) = mpsc::channel::<bytes::Bytes>(16);
         let (store, expected, kept) =
             (Arc::clone(self.store()), blob.digest.clone(), Arc::clone(pins));
@@ -153,7 +168,19 @@ impl Images {
         });
         let mut received = 0u64;
         let mut failed = None;
-        while let Some(chunk) = stream.next().await {
+        loop {
+            let chunk = tokio::select! {
+                () = stop.cancelled() => Some(Err(())),
+                chunk = stream.next() => chunk.map(Ok),
+            };
+            let chunk = match chunk {
+                None => break,
+                Some(Ok(chunk)) => chunk,
+                Some(Err(())) => {
+                    failed = Some(stopped());
+                    break;
+                }
+            };
             match chunk {
                 Ok(chunk) if chunk.is_empty() => {}
                 Ok(chunk) => {
