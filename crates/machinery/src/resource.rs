@@ -87,6 +87,9 @@ impl Column {
     /// The `Age` column.
     pub const AGE: Self = Self { name: "Age", kind: "string", format: "", priority: 0 };
 
+    /// The moment it was made: the second column of kinds that have no columns of their own.
+    pub const CREATED_AT: Self = Self { name: "Created At", kind: "date", format: "", priority: 0 };
+
     /// A text that is always shown.
     pub const fn text(name: &'static str) -> Self {
         Self { name, kind: "string", format: "", priority: 0 }

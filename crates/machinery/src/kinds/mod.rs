@@ -14,6 +14,7 @@ pub mod namespace;
 pub mod node;
 pub mod pod;
 pub mod podspec;
+pub mod rbac;
 pub mod replicaset;
 pub mod scale;
 pub mod secret;
@@ -40,6 +41,10 @@ pub const RESOURCES: &[&Resource] = &[
     &replicaset::RESOURCE,
     &lease::RESOURCE,
     &endpointslice::RESOURCE,
+    &rbac::CLUSTER_ROLE_BINDING,
+    &rbac::CLUSTER_ROLE,
+    &rbac::ROLE_BINDING,
+    &rbac::ROLE,
 ];
 
 /// What can be done with a part of an object.
