@@ -1,15 +1,17 @@
-//! What is served, from the resource table: the old documents a group and version, and the new ones
-//! with everything at once (`apidiscovery.k8s.io/v2`). Made once.
+//! What is served: the old documents a group and version, and the new ones with everything at once
+//! (`apidiscovery.k8s.io/v2`).
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
-use onggi_machinery::resource::{self, Resource, Subresource};
+use onggi_machinery::resource::{Resource, Subresource, Verb};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::legacy;
+use crate::served::Served;
 
 /// A document with its hash.
 pub(crate) struct Document {
@@ -55,22 +57,22 @@ struct Entry {
     old: bool,
 }
 
-/// What is served now, group by group, and behind it what is served for old manifests.
-fn groups() -> Vec<Group> {
+/// The list is in the order of groups and their versions.
+fn groups(served: &[Served]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let now = resource::all().iter().map(|row| (row.group, row.version, *row, false));
-    let old = legacy::served().filter_map(|l| Some((l.group, l.version, l.resource()?, true)));
-    for (group, version, row, old) in now.chain(old) {
-        let at = groups.iter().position(|known| known.name == group).unwrap_or_else(|| {
-            groups.push(Group { name: group, versions: Vec::new() });
-            groups.len() - 1
-        });
-        let versions = &mut groups[at].versions;
-        let at = versions.iter().position(|known| known.name == version).unwrap_or_else(|| {
-            versions.push(Version { name: version, entries: Vec::new() });
-            versions.len() - 1
-        });
-        versions[at].entries.push(Entry { row, old });
+    for one in served {
+        if groups.last().is_none_or(|group| group.name != one.group) {
+            groups.push(Group { name: one.group, versions: Vec::new() });
+        }
+        let Some(group) = groups.last_mut() else { continue };
+        if group.versions.last().is_none_or(|version| version.name != one.version) {
+            group.versions.push(Version { name: one.version, entries: Vec::new() });
+        }
+        let Some(version) = group.versions.last_mut() else { continue };
+        version.entries.push(Entry { row: one.row, old: one.old });
+    }
+    for version in groups.iter_mut().flat_map(|group| &mut group.versions) {
+        version.entries.sort_by_key(|entry| entry.row.plural);
     }
     groups
 }
@@ -86,8 +88,9 @@ impl Document {
 }
 
 impl Discovery {
-    pub(crate) fn new() -> Self {
-        let table = groups();
+    /// `served` in the order of a [`Catalog`](crate::served::Catalog).
+    pub(crate) fn new(served: &[Served]) -> Self {
+        let table = groups(served);
         let documents = |core: bool| {
             let groups = || table.iter().filter(|group| group.name.is_empty() == core);
             let aggregated: Vec<Value> = groups().map(aggregated_group).collect();
@@ -195,8 +198,13 @@ fn resource_list(group: &Group, version: &Version) -> Value {
             "verbs": verbs(row.verbs),
         });
         add_names(row, *old, &mut entry);
+        if row.verbs.contains(&Verb::Get) {
+            entry["storageVersionHash"] = storage_version_hash(row).into();
+        }
         all.push(entry);
-        for part in row.subresources {
+        let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
+        parts.sort_by_key(|part| part.name);
+        for part in parts {
             let (part_group, part_version, kind) = part.kind;
             let mut entry = json!({
                 "name": format!("{}/{}", row.plural, part.name),
@@ -218,6 +226,12 @@ fn resource_list(group: &Group, version: &Version) -> Value {
         "groupVersion": group_version(group.name, version.name),
         "resources": all,
     })
+}
+
+/// Changes when objects are stored under another version (`discovery.StorageVersionHash`).
+fn storage_version_hash(row: &Resource) -> String {
+    let stored = format!("{}/{}/{}", row.group, row.version, row.kind);
+    STANDARD.encode(&Sha256::digest(stored)[..8])
 }
 
 /// Old versions have none, so that what a person types means the current one.

@@ -29,6 +29,7 @@ mod local;
 mod openapi;
 mod registry;
 mod rest;
+mod served;
 mod server;
 mod streams;
 

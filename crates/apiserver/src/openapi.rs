@@ -1,21 +1,25 @@
-//! OpenAPI v3, a document for each group and version, made from the resource table and the schemas
+//! OpenAPI v3, a document for each group and version, made from what is served and the schemas
 //! when first asked for. They hold no descriptions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use onggi_api::schema::{self, Field, ListKind, Schema, Shape};
-use onggi_machinery::resource::{self, Resource, Verb};
+use onggi_machinery::resource::{Resource, Verb};
 use serde_json::{Map, Value, json};
 
+use crate::VERSION;
 use crate::discovery::Document;
-use crate::{VERSION, legacy};
+use crate::served::{Custom, Served};
 
 const REF: &str = "#/components/schemas/";
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 
 /// See the module.
-#[derive(Default)]
-pub(crate) struct OpenApi(OnceLock<Made>);
+pub(crate) struct OpenApi {
+    served: Arc<[Served]>,
+    made: OnceLock<Made>,
+}
 
 struct Made {
     index: Value,
@@ -23,6 +27,10 @@ struct Made {
 }
 
 impl OpenApi {
+    pub(crate) fn new(served: Arc<[Served]>) -> Self {
+        Self { served, made: OnceLock::new() }
+    }
+
     /// `/openapi/v3`: where the documents are.
     pub(crate) fn index(&self) -> &Value {
         &self.made().index
@@ -34,23 +42,23 @@ impl OpenApi {
     }
 
     fn made(&self) -> &Made {
-        self.0.get_or_init(make)
+        self.made.get_or_init(|| make(&self.served))
     }
 }
 
 /// A row under its own version, or an old one.
-struct Entry {
+struct Entry<'s> {
     row: &'static Resource,
     version: (&'static str, &'static str),
+    custom: Option<&'s Custom>,
 }
 
-fn make() -> Made {
+fn make(served: &[Served]) -> Made {
     let mut places: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    let now = resource::all().iter().map(|row| Entry { row, version: (row.group, row.version) });
-    let old = legacy::served()
-        .filter_map(|l| Some(Entry { row: l.resource()?, version: (l.group, l.version) }));
-    for entry in now.chain(old) {
-        places.entry(base(entry.version)).or_default().push(entry);
+    for one in served {
+        let version = (one.group, one.version);
+        let entry = Entry { row: one.row, version, custom: one.custom.as_ref() };
+        places.entry(base(version)).or_default().push(entry);
     }
     let mut index = Map::new();
     let mut documents = BTreeMap::new();
@@ -68,13 +76,22 @@ fn base((group, version): (&str, &str)) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-fn document(entries: &[Entry]) -> Value {
+fn document(entries: &[Entry<'_>]) -> Value {
     let mut paths = Map::new();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     let mut old = Vec::new();
     for entry in entries {
         let row = entry.row;
         add_paths(entry, &mut paths);
+        if entry.custom.is_some() {
+            wanted.insert(format!("{META}ListMeta"));
+            wanted.insert(format!("{META}ObjectMeta"));
+            wanted.extend(row.subresources.iter().filter_map(|part| {
+                let (group, version, kind) = part.kind;
+                name_of(group, version, kind)
+            }));
+            continue;
+        }
         if entry.version != (row.group, row.version) {
             old.extend(name_of(row.group, row.version, row.kind).map(|name| (name, entry)));
         }
@@ -87,11 +104,16 @@ fn document(entries: &[Entry]) -> Value {
             wanted.extend(name_of(group, version, kind));
         }
     }
-    wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions".into());
-    wanted.insert("io.k8s.apimachinery.pkg.apis.meta.v1.Status".into());
+    wanted.insert(format!("{META}DeleteOptions"));
+    wanted.insert(format!("{META}Status"));
     let mut schemas = components(wanted);
+    for entry in entries {
+        if let Some(custom) = entry.custom {
+            add_custom(entry, custom, &mut schemas);
+        }
+    }
     // Clients look for the schema of an old version by its name.
-    for (name, Entry { row, version: (group, version) }) in old {
+    for (name, Entry { row, version: (group, version), .. }) in old {
         let kinds = schemas
             .get_mut(&name)
             .and_then(|s| s["x-kubernetes-group-version-kind"].as_array_mut());
@@ -107,13 +129,38 @@ fn document(entries: &[Entry]) -> Value {
     })
 }
 
+/// A custom kind and its list.
+fn add_custom(entry: &Entry<'_>, custom: &Custom, schemas: &mut Map<String, Value>) {
+    let Entry { row, version: (group, version), .. } = entry;
+    let name = &custom.definition;
+    let kinds = |kind: &str| json!([{"group": group, "version": version, "kind": kind}]);
+    let mut schema = Value::clone(&custom.schema);
+    if let Value::Object(map) = &mut schema {
+        map.insert("x-kubernetes-group-version-kind".into(), kinds(row.kind));
+    }
+    schemas.insert(name.clone(), schema);
+    let text = json!({"type": "string"});
+    let list = json!({
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": text,
+            "kind": text,
+            "metadata": {"allOf": [{"$ref": format!("{REF}{META}ListMeta")}]},
+            "items": {"type": "array", "items": {"allOf": [{"$ref": format!("{REF}{name}")}]}},
+        },
+        "x-kubernetes-group-version-kind": kinds(&format!("{}List", row.kind)),
+    });
+    schemas.insert(format!("{name}List"), list);
+}
+
 fn name_of(group: &str, version: &str, kind: &str) -> Option<String> {
     schema::of(group, version, kind)?.name().map(str::to_owned)
 }
 
 // === Paths ===
 
-fn add_paths(entry: &Entry, paths: &mut Map<String, Value>) {
+fn add_paths(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
     let row = entry.row;
     let root = format!("/{}", base(entry.version));
     let collection = if row.namespaced() {
@@ -122,7 +169,10 @@ fn add_paths(entry: &Entry, paths: &mut Map<String, Value>) {
         format!("{root}/{}", row.plural)
     };
     let kind = (entry.version.0, entry.version.1, row.kind);
-    let schema = name_of(row.group, row.version, row.kind);
+    let schema = match entry.custom {
+        Some(custom) => Some(custom.definition.clone()),
+        None => name_of(row.group, row.version, row.kind),
+    };
     let has = |verb: &Verb| row.verbs.contains(verb);
     let of = |verbs: &[Verb]| {
         let operations = verbs.iter().filter(|verb| has(verb));
@@ -144,7 +194,11 @@ fn add_paths(entry: &Entry, paths: &mut Map<String, Value>) {
     one.insert("parameters".into(), json!(parameters));
     paths.insert(collection, Value::Object(whole));
     for part in row.subresources {
-        let schema = name_of(part.kind.0, part.kind.1, part.kind.2);
+        let (group, version, kind) = part.kind;
+        let schema = match entry.custom {
+            Some(custom) if kind == row.kind => Some(custom.definition.clone()),
+            _ => name_of(group, version, kind),
+        };
         let operation = |verb: &Verb| operation(*verb, part.kind, schema.as_deref());
         let mut operations: Map<_, _> = part.verbs.iter().map(operation).collect();
         operations.insert("parameters".into(), json!(parameters));

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
 use onggi_base::Clock;
 use onggi_client::node::NodeConnector;
@@ -16,14 +17,13 @@ use tokio_util::sync::CancellationToken;
 use crate::authn::{TokenAuthority, User};
 use crate::authz::{Attributes, Chain, Target};
 use crate::cache::Cache;
-use crate::discovery::Discovery;
 use crate::expiry;
 use crate::http::Gauges;
 use crate::legacy;
 use crate::local::LocalTransport;
-use crate::openapi::OpenApi;
 use crate::registry::{Context, Part, Registry};
 use crate::rest::{self, ServiceAllocator};
+use crate::served::{Catalog, Served};
 
 /// `gitVersion` of `/version`: the Kubernetes version that is served, and who serves it.
 pub const VERSION: &str = "v1.36.2+onggi";
@@ -69,8 +69,7 @@ pub enum Error {
 /// The API server.
 pub struct ApiServer {
     pub(crate) registry: Registry,
-    pub(crate) discovery: Discovery,
-    pub(crate) openapi: OpenApi,
+    catalog: ArcSwap<Catalog>,
     pub(crate) gauges: Gauges,
     authorizers: Chain,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
@@ -92,8 +91,7 @@ impl ApiServer {
                 services: ServiceAllocator::new(options.service_cidr, options.node_ports),
                 tokens,
             },
-            discovery: Discovery::new(),
-            openapi: OpenApi::default(),
+            catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             gauges: Gauges::default(),
             authorizers: Chain::new(),
             nodes: RwLock::default(),
@@ -116,6 +114,18 @@ impl ApiServer {
     /// Ends watches, streams and [`Self::serve`]; the store is the caller's to close.
     pub fn close(&self) {
         self.shutdown.cancel();
+    }
+
+    /// What is served, with its documents.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// From now on these custom kinds are served beside the built-in ones: discovery and OpenAPI
+    /// tell of them.
+    #[allow(dead_code, reason = "the custom kinds call it")]
+    pub(crate) fn publish(&self, custom: Vec<Served>) {
+        self.catalog.store(Arc::new(Catalog::new(custom)));
     }
 
     pub(crate) fn nodes(&self) -> Option<Arc<dyn NodeConnector>> {

@@ -47,16 +47,16 @@ pub(super) fn answer(
         }
         ["openid", "v1", "jwks"] => json_answer(&server.registry.tokens.jwks()),
         ["openapi", "v2"] => open_api_v2(request),
-        ["openapi", "v3"] => json_answer(server.openapi.index()),
+        ["openapi", "v3"] => json_answer(server.catalog().openapi().index()),
         ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),
         ["api"] | ["apis"] => {
             let core = segments[0] == "api";
-            discovery(request, server.discovery.groups(core, wanted(request)))
+            discovery(request, server.catalog().discovery().groups(core, wanted(request)))
         }
         ["api", version] => legacy(server, request, "", version),
         ["apis", group] => {
-            let group = server.discovery.group(group).ok_or_else(Status::no_such_path)?;
-            json_answer(group)
+            let catalog = server.catalog();
+            json_answer(catalog.discovery().group(group).ok_or_else(Status::no_such_path)?)
         }
         ["apis", group, version] => legacy(server, request, group, version),
         _ => Err(Status::no_such_path()),
@@ -135,7 +135,8 @@ fn go_arch() -> &'static str {
 }
 
 fn paths(server: &ApiServer) -> Value {
-    let groups = server.discovery.paths();
+    let catalog = server.catalog();
+    let groups = catalog.discovery().paths();
     let mut all: Vec<String> = PATHS.iter().map(|path| (*path).to_owned()).chain(groups).collect();
     all.sort();
     json!({"paths": all})
@@ -184,8 +185,9 @@ fn legacy(
     group: &str,
     version: &str,
 ) -> Result<Response<Body>, Status> {
-    let resources = server.discovery.resources(group, version).ok_or_else(Status::no_such_path)?;
-    discovery(request, resources)
+    let catalog = server.catalog();
+    let resources = catalog.discovery().resources(group, version);
+    discovery(request, resources.ok_or_else(Status::no_such_path)?)
 }
 
 fn discovery(
@@ -214,7 +216,8 @@ fn open_api(
     request: &Incomings,
     place: &str,
 ) -> Result<Response<Body>, Status> {
-    let document = server.openapi.document(place).ok_or_else(Status::no_such_path)?;
+    let catalog = server.catalog();
+    let document = catalog.openapi().document(place).ok_or_else(Status::no_such_path)?;
     let hash = Query::parse(request.uri().query()).get("hash").to_owned();
     let mut response = Response::new(full(document.bytes.clone()));
     let headers = response.headers_mut();
