@@ -71,6 +71,24 @@ impl Quantity {
         clamp(div_up(self.nanos, NANO / 1000))
     }
 
+    /// The sum; written like the first one, or like the second where the first is nothing.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        Self { nanos: self.nanos.saturating_add(other.nanos), format }
+    }
+
+    /// The difference; written as [`Quantity::plus`] does.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        self.plus(&Self { nanos: other.nanos.saturating_neg(), format: other.format })
+    }
+
+    /// Whether it is nothing.
+    pub fn is_zero(&self) -> bool {
+        self.nanos == 0
+    }
+
     /// Whether it is below zero.
     pub fn is_negative(&self) -> bool {
         self.nanos < 0
@@ -251,6 +269,22 @@ mod tests {
     fn not_quantities() {
         for text in ["", "Mi", "1.2.3", "1x", "1 Gi", "--1", "1ee3", "e3", "."] {
             assert_eq!(Quantity::canonical(text), Err(ParseQuantityError), "{text}");
+        }
+    }
+
+    #[test]
+    fn sums() {
+        let quantity = |text: &str| text.parse::<Quantity>().unwrap();
+        for (a, b, sum, difference) in [
+            ("1Gi", "512Mi", "1536Mi", "512Mi"),
+            ("0", "1Gi", "1Gi", "-1Gi"),
+            ("500m", "1", "1500m", "-500m"),
+        ] {
+            let (a, b) = (quantity(a), quantity(b));
+            assert_eq!(
+                (a.plus(&b).to_string().as_str(), a.minus(&b).to_string().as_str()),
+                (sum, difference)
+            );
         }
     }
 

@@ -33,5 +33,6 @@ mod served;
 mod server;
 mod streams;
 
+pub use admission::{Plugins, UnknownPlugin};
 pub use authn::User;
 pub use server::{ApiServer, Error, Options, VERSION};

@@ -7,6 +7,7 @@ use onggi_client::transport::Error;
 use onggi_client::{EventStream, Request, Response, Transport, WatchSpec};
 
 use crate::ApiServer;
+use crate::admission::Notes;
 use crate::authn::User;
 use crate::registry::Context;
 
@@ -25,7 +26,8 @@ impl LocalTransport {
 #[async_trait]
 impl Transport for LocalTransport {
     async fn call(&self, request: Request) -> Result<Response, Error> {
-        Ok(self.server.handle(&self.context, request).await?)
+        let context = Context { notes: Notes::default(), ..self.context.clone() };
+        Ok(self.server.handle(&context, request).await?)
     }
 
     async fn watch(&self, spec: WatchSpec) -> Result<EventStream, Error> {

@@ -14,6 +14,7 @@ use onggi_store::Store;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plugins};
 use crate::authn::{TokenAuthority, User};
 use crate::authz::{Attributes, Chain, Target};
 use crate::cache::Cache;
@@ -79,6 +80,11 @@ pub struct ApiServer {
 impl ApiServer {
     /// Reads the store. Requests can be handled when this answers.
     pub async fn open(options: Options) -> Result<Arc<Self>, Error> {
+        Self::open_with(options, Plugins::default()).await
+    }
+
+    /// [`ApiServer::open`] with other admission plugins than the usual ones.
+    pub async fn open_with(options: Options, plugins: Plugins) -> Result<Arc<Self>, Error> {
         let shutdown = CancellationToken::new();
         let tokens =
             TokenAuthority::new(&options.token_key, &options.issuer).map_err(Error::TokenKey)?;
@@ -90,6 +96,7 @@ impl ApiServer {
                 clock: options.clock,
                 services: ServiceAllocator::new(options.service_cidr, options.node_ports),
                 tokens,
+                admission: Admission::new(plugins),
             },
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             gauges: Gauges::default(),
@@ -97,6 +104,7 @@ impl ApiServer {
             nodes: RwLock::default(),
             shutdown,
         });
+        server.registry.admission.attach(&server);
         tokio::spawn(expiry::run(Arc::downgrade(&server), server.shutdown.clone()));
         Ok(server)
     }
@@ -275,6 +283,22 @@ impl ApiServer {
             };
             schema::admit(value, &kind, FieldValidation::Ignore)
                 .map_err(|problem| crate::registry::problem_status(&problem))?;
+            // What is sent to an action is admitted as it is; parts of the object itself are where
+            // they are written.
+            if request.verb == Verb::Create {
+                let attributes = Admitting {
+                    context,
+                    row,
+                    namespace: &request.namespace,
+                    name: &request.name,
+                    subresource: part.name,
+                    operation: Operation::Create,
+                    options: admission::Options::Write(&request.write),
+                    old: None,
+                };
+                admission::mutate(registry, &attributes, value).await?;
+                admission::validate(registry, &attributes, value).await?.done();
+            }
         }
         rest::hooks(row).subresource(registry, context, row, &request).await
     }

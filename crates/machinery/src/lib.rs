@@ -5,6 +5,7 @@
 //! object in this order: [`schema::decode`] (or [`patch::apply`] and [`schema::admit`]), the row's
 //! `prepare_…`, its `default`, its `validate`. Kinds of old versions pass [`conversion`] first.
 
+pub mod admission;
 pub mod conversion;
 pub mod kinds;
 pub mod patch;

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use onggi_api::Status;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation, Step};
+use super::{Attributes, Operation, Plugin};
 use crate::registry::{Registry, text};
 
 const SECONDS: i64 = 300;
@@ -13,16 +13,18 @@ const SECONDS: i64 = 300;
 pub(super) struct DefaultTolerationSeconds;
 
 #[async_trait]
-impl Step for DefaultTolerationSeconds {
+impl Plugin for DefaultTolerationSeconds {
+    fn mutates(&self, attributes: &Attributes<'_>) -> bool {
+        attributes.is(Operation::Create, "", "pods")
+    }
+
     async fn mutate(
         &self,
         _: &Registry,
-        attributes: &Attributes<'_>,
+        _: &Attributes<'_>,
         pod: &mut Value,
     ) -> Result<(), Status> {
-        if attributes.is(Operation::Create, "", "pods") {
-            add(pod);
-        }
+        add(pod);
         Ok(())
     }
 }

@@ -1,96 +1,162 @@
-//! Admission: what may enter beyond what validation knows, and what is put in on the way. An
-//! ordered list of steps, one file a step, one line in [`STEPS`].
+//! Admission: what may enter beyond what validation knows, and what is put in on the way.
+//!
+//! ```text
+//!  mutate:   plugins ▸ mutating policies ▸ mutating webhooks, a second round where these changed it
+//!  validate: plugins ▸ validating policies ▸ validating webhooks ▸ quota
+//! ```
+//!
+//! A plugin is a file here and a line in [`plugins`]; what it decides stands as pure functions in
+//! [`onggi_machinery::admission`] wherever it is more than a few lines.
 
+mod attributes;
+mod connect;
+mod lookup;
+mod plugins;
+
+mod always;
+mod default_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod node_taint;
 mod priority;
+mod runtime_class;
 mod service_account;
+mod tolerations;
+mod volume_resize;
+
+use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use onggi_api::Status;
-use onggi_machinery::resource::Resource;
+use onggi_machinery::kinds::scale;
 use serde_json::Value;
 
-use crate::authn::User;
+use crate::ApiServer;
 use crate::registry::Registry;
 
-/// What is done to the object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Create,
-    Update,
-    Delete,
-}
+pub(crate) use attributes::{Attributes, Notes, Operation, Options};
+pub use plugins::{Plugins, UnknownPlugin};
 
-/// The write that is to be admitted.
-pub(crate) struct Attributes<'a> {
-    pub(crate) user: &'a User,
-    pub(crate) row: &'static Resource,
-    pub(crate) namespace: &'a str,
-    pub(crate) subresource: &'a str,
-    pub(crate) operation: Operation,
-    #[allow(dead_code, reason = "webhooks, which come with the API issue, are told")]
-    pub(crate) dry_run: bool,
-    /// What is stored; `None` for a new object.
-    pub(crate) old: Option<&'a Value>,
-}
-
-impl Attributes<'_> {
-    /// Whether it is this operation on objects of this kind themselves.
-    fn is(&self, operation: Operation, group: &str, plural: &str) -> bool {
-        self.operation == operation
-            && self.subresource.is_empty()
-            && (self.row.group, self.row.plural) == (group, plural)
-    }
-
-    fn forbidden(&self, object: &Value, why: &str) -> Status {
-        let name = crate::registry::text(object, "/metadata/name");
-        Status::forbidden(&self.row.group_resource(), name, why)
-    }
-}
-
-/// A step.
+/// A plugin. The two questions are asked of every write and must be cheap; only who says yes is
+/// called.
 #[async_trait]
-pub(crate) trait Step: Send + Sync {
-    /// Changes what is written, or refuses it early.
+pub(crate) trait Plugin: Send + Sync {
+    /// Whether it may change such a request.
+    fn mutates(&self, _: &Attributes<'_>) -> bool {
+        false
+    }
+
+    /// Whether it may refuse such a request at its end.
+    fn validates(&self, _: &Attributes<'_>) -> bool {
+        false
+    }
+
+    /// Changes what is written (`null` for a delete), or refuses it early.
     async fn mutate(&self, _: &Registry, _: &Attributes<'_>, _: &mut Value) -> Result<(), Status> {
         Ok(())
     }
 
-    /// Refuses; for a delete it is shown the object that is stored.
+    /// Refuses; the object is `null` for a delete.
     async fn validate(&self, _: &Registry, _: &Attributes<'_>, _: &Value) -> Result<(), Status> {
         Ok(())
     }
 }
 
-/// In this order, once to mutate and once to validate.
-const STEPS: &[&dyn Step] = &[
-    &namespace_lifecycle::NamespaceLifecycle,
-    &node_restriction::NodeRestriction,
-    &service_account::ServiceAccount,
-    &priority::Priority,
-    &default_toleration_seconds::DefaultTolerationSeconds,
-];
+/// Which plugins are on, and what they keep between requests.
+pub(crate) struct Admission {
+    plugins: Plugins,
+    server: OnceLock<Weak<ApiServer>>,
+}
 
+/// Held until the write is done.
+#[must_use = "what was charged is given back when this goes without `done`"]
+pub(crate) struct Admitted;
+
+impl Admitted {
+    /// The object is stored.
+    pub(crate) fn done(self) {}
+}
+
+impl Admission {
+    pub(crate) fn new(plugins: Plugins) -> Self {
+        Self { plugins, server: OnceLock::new() }
+    }
+
+    /// The server that this is part of, for who must ask it something; told once at its start.
+    pub(crate) fn attach(&self, server: &Arc<ApiServer>) {
+        let _ = self.server.set(Arc::downgrade(server));
+    }
+
+    pub(crate) fn server(&self) -> Result<Arc<ApiServer>, Status> {
+        let server = self.server.get().and_then(Weak::upgrade);
+        server.ok_or_else(|| Status::unavailable("the API server is shutting down"))
+    }
+}
+
+/// What the plugins, policies and webhooks make of a new or changed object. Says whether one that
+/// is not ours changed it: then what a client may not choose must be put right again.
 pub(crate) async fn mutate(
     registry: &Registry,
     attributes: &Attributes<'_>,
     object: &mut Value,
-) -> Result<(), Status> {
-    for step in STEPS {
-        step.mutate(registry, attributes, object).await?;
+) -> Result<bool, Status> {
+    if attributes.is_within() {
+        return Ok(false);
     }
-    Ok(())
+    let Some(mut part) = attributes.part_of(object) else {
+        return mutate_whole(registry, attributes, object).await;
+    };
+    let old = attributes.old.map(scale::of);
+    let attributes = Attributes { old: old.as_ref(), ..*attributes };
+    let changed = mutate_whole(registry, &attributes, &mut part).await?;
+    attributes.put_part(object, &part)?;
+    Ok(changed)
 }
 
+async fn mutate_whole(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    object: &mut Value,
+) -> Result<bool, Status> {
+    let admission = &registry.admission;
+    for plugin in admission.plugins.ours() {
+        if plugin.mutates(attributes) {
+            plugin.mutate(registry, attributes, object).await?;
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the object as it is to be stored may be. Charges quotas, last of all.
 pub(crate) async fn validate(
     registry: &Registry,
     attributes: &Attributes<'_>,
     object: &Value,
-) -> Result<(), Status> {
-    for step in STEPS {
-        step.validate(registry, attributes, object).await?;
+) -> Result<Admitted, Status> {
+    if attributes.is_within() {
+        return Ok(Admitted);
     }
-    Ok(())
+    let Some(part) = attributes.part_of(object) else {
+        return validate_whole(registry, attributes, object).await;
+    };
+    let old = attributes.old.map(scale::of);
+    validate_whole(registry, &Attributes { old: old.as_ref(), ..*attributes }, &part).await
 }
+
+async fn validate_whole(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    object: &Value,
+) -> Result<Admitted, Status> {
+    let admission = &registry.admission;
+    for plugin in admission.plugins.ours() {
+        if plugin.validates(attributes) {
+            plugin.validate(registry, attributes, object).await?;
+        }
+    }
+    Ok(Admitted)
+}
+
+pub(crate) use connect::connect;

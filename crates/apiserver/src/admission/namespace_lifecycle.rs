@@ -4,11 +4,10 @@
 use async_trait::async_trait;
 use onggi_api::Status;
 use onggi_api::status::Cause;
-use onggi_machinery::resource;
 use serde_json::Value;
 
-use super::{Attributes, Operation, Step};
-use crate::registry::{Registry, text};
+use super::{Attributes, Operation, Plugin, lookup};
+use crate::registry::Registry;
 
 /// Namespaces that nobody may delete.
 const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
@@ -16,22 +15,38 @@ const IMMORTAL: &[&str] = &["default", "kube-system", "kube-public"];
 pub(super) struct NamespaceLifecycle;
 
 #[async_trait]
-impl Step for NamespaceLifecycle {
+impl Plugin for NamespaceLifecycle {
+    fn mutates(&self, attributes: &Attributes<'_>) -> bool {
+        match attributes.operation {
+            // A review of what somebody may do asks about a namespace, and makes nothing in it.
+            Operation::Create => {
+                !attributes.namespace.is_empty() && attributes.row.group != "authorization.k8s.io"
+            }
+            Operation::Delete => attributes.about("", "namespaces"),
+            _ => false,
+        }
+    }
+
     async fn mutate(
         &self,
         registry: &Registry,
         attributes: &Attributes<'_>,
         object: &mut Value,
     ) -> Result<(), Status> {
-        if attributes.operation != Operation::Create || !attributes.row.namespaced() {
-            return Ok(());
+        if attributes.operation == Operation::Delete {
+            return if IMMORTAL.contains(&attributes.name) {
+                Err(attributes.forbidden(object, "this namespace may not be deleted"))
+            } else {
+                Ok(())
+            };
         }
-        let row = resource::by_gvr("", "v1", "namespaces").ok_or_else(Status::no_such_path)?;
-        let namespace = registry.current(row, "", attributes.namespace).await?;
+        let name = attributes.namespace;
+        let Some(namespace) = lookup::find(registry, "", "namespaces", "", name).await? else {
+            return Err(Status::not_found("namespaces", name));
+        };
         if !namespace.head().deleting {
             return Ok(());
         }
-        let name = attributes.namespace;
         let why = format!(
             "unable to create new content in namespace {name} because it is being terminated"
         );
@@ -42,19 +57,5 @@ impl Step for NamespaceLifecycle {
             field: "metadata.namespace".into(),
         });
         Err(status)
-    }
-
-    async fn validate(
-        &self,
-        _: &Registry,
-        attributes: &Attributes<'_>,
-        object: &Value,
-    ) -> Result<(), Status> {
-        if attributes.is(Operation::Delete, "", "namespaces")
-            && IMMORTAL.contains(&text(object, "/metadata/name"))
-        {
-            return Err(attributes.forbidden(object, "this namespace may not be deleted"));
-        }
-        Ok(())
     }
 }

@@ -1,37 +1,157 @@
-//! Priority: the number behind a pod's priority class. Classes of one's own come with that kind.
+//! Priority: the number and the preemption policy behind a pod's priority class.
 
 use async_trait::async_trait;
-use onggi_api::Status;
+use onggi_api::{Object, Status};
 use serde_json::Value;
 
-use super::{Attributes, Operation, Step};
+use super::{Attributes, Operation, Plugin, lookup};
 use crate::registry::{Registry, text};
+
+const GROUP: &str = "scheduling.k8s.io";
+const CLASSES: &str = "priorityclasses";
+/// The classes of the system, which are there even before their objects.
+const SYSTEM: [(&str, i64); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
 pub(super) struct Priority;
 
+/// What a class says.
+struct Class {
+    name: String,
+    value: i64,
+    policy: String,
+}
+
+impl Class {
+    fn of(object: &Object) -> Result<Self, Status> {
+        let value = object.value().map_err(Status::internal)?;
+        let policy = match text(&value, "/preemptionPolicy") {
+            "" => "PreemptLowerPriority",
+            policy => policy,
+        };
+        Ok(Self {
+            name: object.head().name.clone(),
+            value: value["value"].as_i64().unwrap_or(0),
+            policy: policy.to_owned(),
+        })
+    }
+}
+
 #[async_trait]
-impl Step for Priority {
+impl Plugin for Priority {
+    fn mutates(&self, attributes: &Attributes<'_>) -> bool {
+        attributes.is(Operation::Create, "", "pods")
+    }
+
+    fn validates(&self, attributes: &Attributes<'_>) -> bool {
+        attributes.about(GROUP, CLASSES)
+    }
+
     async fn mutate(
         &self,
-        _: &Registry,
+        registry: &Registry,
         attributes: &Attributes<'_>,
         pod: &mut Value,
     ) -> Result<(), Status> {
-        if !attributes.is(Operation::Create, "", "pods") {
-            return Ok(());
-        }
-        let priority = match text(pod, "/spec/priorityClassName") {
-            "" => 0,
-            "system-cluster-critical" => 2_000_000_000_i64,
-            "system-node-critical" => 2_000_001_000,
-            other => {
-                let why = format!("no PriorityClass with name {other} was found");
-                return Err(attributes.forbidden(pod, &why));
-            }
+        let class = match text(pod, "/spec/priorityClassName") {
+            "" => default_class(registry)?,
+            name => match named(registry, name).await? {
+                Some(class) => Some(class),
+                None => {
+                    let why = format!("no PriorityClass with name {name} was found");
+                    return Err(attributes.forbidden(pod, &why));
+                }
+            },
         };
+        let class = class.unwrap_or(Class {
+            name: String::new(),
+            value: 0,
+            policy: "PreemptLowerPriority".to_owned(),
+        });
+        if let Some(given) = pod["spec"]["priority"].as_i64().filter(|given| *given != class.value)
+        {
+            let why = format!(
+                "the integer value of priority ({given}) must not be provided in pod spec; priority \
+                 admission controller computed {} from the given PriorityClass name",
+                class.value
+            );
+            return Err(attributes.forbidden(pod, &why));
+        }
+        let given = text(pod, "/spec/preemptionPolicy");
+        if !given.is_empty() && given != class.policy {
+            let why = format!(
+                "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; \
+                 priority admission controller computed {} from the given PriorityClass name",
+                class.policy
+            );
+            return Err(attributes.forbidden(pod, &why));
+        }
         let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return Ok(()) };
-        spec.insert("priority".into(), priority.into());
-        spec.entry("preemptionPolicy").or_insert_with(|| "PreemptLowerPriority".into());
+        if !class.name.is_empty() {
+            spec.insert("priorityClassName".into(), class.name.into());
+        }
+        spec.insert("priority".into(), class.value.into());
+        spec.insert("preemptionPolicy".into(), class.policy.into());
         Ok(())
     }
+
+    async fn validate(
+        &self,
+        registry: &Registry,
+        attributes: &Attributes<'_>,
+        class: &Value,
+    ) -> Result<(), Status> {
+        if attributes.operation == Operation::Delete {
+            return if SYSTEM.iter().any(|(name, _)| *name == attributes.name) {
+                let why = "this is a system priority class and cannot be deleted";
+                Err(attributes.forbidden(class, why))
+            } else {
+                Ok(())
+            };
+        }
+        if class["globalDefault"] != true {
+            return Ok(());
+        }
+        let name = text(class, "/metadata/name");
+        match default_object(registry)?.filter(|other| other.head().name != name) {
+            None => Ok(()),
+            Some(other) => {
+                let why = format!(
+                    "PriorityClass {} is already marked as default. Only one default can exist",
+                    other.head().name
+                );
+                Err(attributes.forbidden(class, &why))
+            }
+        }
+    }
+}
+
+async fn named(registry: &Registry, name: &str) -> Result<Option<Class>, Status> {
+    if let Some(object) = lookup::find(registry, GROUP, CLASSES, "", name).await? {
+        return Class::of(&object).map(Some);
+    }
+    Ok(SYSTEM.iter().find(|(known, _)| *known == name).map(|(known, value)| Class {
+        name: (*known).to_owned(),
+        value: *value,
+        policy: "PreemptLowerPriority".to_owned(),
+    }))
+}
+
+fn default_class(registry: &Registry) -> Result<Option<Class>, Status> {
+    default_object(registry)?.map(|object| Class::of(&object)).transpose()
+}
+
+/// The default; the least important one where there are several.
+fn default_object(registry: &Registry) -> Result<Option<std::sync::Arc<Object>>, Status> {
+    let mut found = None;
+    for object in lookup::list(registry, GROUP, CLASSES, "") {
+        let value = object.value().map_err(Status::internal)?;
+        let priority = value["value"].as_i64().unwrap_or(0);
+        if value["globalDefault"] == true
+            && found.as_ref().is_none_or(|(least, _)| priority < *least)
+        {
+            found = Some((priority, object));
+        }
+    }
+    Ok(found.map(|(_, object)| object))
 }

@@ -8,7 +8,7 @@ use onggi_machinery::resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use super::{Attributes, Operation, Step};
+use super::{Attributes, Operation, Plugin};
 use crate::cache;
 use crate::registry::{Registry, suffix, text};
 
@@ -22,16 +22,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct ServiceAccount;
 
 #[async_trait]
-impl Step for ServiceAccount {
+impl Plugin for ServiceAccount {
+    fn mutates(&self, attributes: &Attributes<'_>) -> bool {
+        attributes.is(Operation::Create, "", "pods")
+    }
+
     async fn mutate(
         &self,
         registry: &Registry,
         attributes: &Attributes<'_>,
         pod: &mut Value,
     ) -> Result<(), Status> {
-        let mirror = pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some();
-        if !attributes.is(Operation::Create, "", "pods") || mirror || !pod["spec"].is_object() {
+        if !pod["spec"].is_object() {
             return Ok(());
+        }
+        if pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some() {
+            return mirror(attributes, pod);
         }
         if text(pod, "/spec/serviceAccountName").is_empty() {
             pod["spec"]["serviceAccountName"] = "default".into();
@@ -59,6 +65,21 @@ impl Step for ServiceAccount {
     }
 }
 
+/// A mirror pod shows what a node runs by itself: it may not use anything of the cluster.
+fn mirror(attributes: &Attributes<'_>, pod: &Value) -> Result<(), Status> {
+    if !text(pod, "/spec/serviceAccountName").is_empty() {
+        return Err(attributes.forbidden(pod, "a mirror pod may not reference service accounts"));
+    }
+    let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+    for source in volumes.flat_map(|volume| volume["projected"]["sources"].as_array()).flatten() {
+        if source["serviceAccountToken"].is_object() {
+            let why = "a mirror pod may not use ServiceAccountToken volume projections";
+            return Err(attributes.forbidden(pod, why));
+        }
+    }
+    Ok(())
+}
+
 /// The account; waits a moment for it, because pods often come right behind their namespace.
 async fn find(
     registry: &Registry,
@@ -82,8 +103,15 @@ async fn find(
 }
 
 fn mount_token(pod: &mut Value) {
-    let volume = format!("kube-api-access-{}", suffix());
     let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    // A client that sends back what it has read brings the volume with it.
+    let volumes = spec.get("volumes").and_then(Value::as_array).into_iter().flatten();
+    let present = volumes
+        .filter_map(|volume| volume["name"].as_str())
+        .find(|name| name.starts_with("kube-api-access-"))
+        .map(str::to_owned);
+    let given = present.is_some();
+    let volume = present.unwrap_or_else(|| format!("kube-api-access-{}", suffix()));
     let mut mounted = false;
     for list in ["initContainers", "containers"] {
         let containers = spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
@@ -96,7 +124,7 @@ fn mount_token(pod: &mut Value) {
             }
         }
     }
-    if !mounted {
+    if !mounted || given {
         return;
     }
     let volumes = spec.entry("volumes").or_insert_with(|| json!([]));

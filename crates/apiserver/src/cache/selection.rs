@@ -24,6 +24,11 @@ impl Selection {
         }
     }
 
+    /// All objects of a namespace; of all where it is empty.
+    pub(crate) fn in_namespace(namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..Self::everything() }
+    }
+
     /// From the query parameters; 400 when one cannot be read.
     pub(crate) fn parse(
         row: &'static Resource,

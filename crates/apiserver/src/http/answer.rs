@@ -60,10 +60,14 @@ pub(super) fn encode(
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(accept.format)));
-    for warning in warnings {
-        headers.extend(warning_header(&warning).map(|value| (header::WARNING, value)));
-    }
+    warn(&mut response, &warnings);
     Ok(response)
+}
+
+/// Adds `Warning` headers.
+pub(super) fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    let values = warnings.iter().filter_map(|warning| warning_header(warning));
+    response.headers_mut().extend(values.map(|value| (header::WARNING, value)));
 }
 
 fn content_type(format: Format) -> &'static str {

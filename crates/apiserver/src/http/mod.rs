@@ -25,6 +25,7 @@ use onggi_api::Status;
 use onggi_machinery::resource::Verb;
 
 use crate::ApiServer;
+use crate::admission;
 use crate::authn::{self, User};
 use crate::authz::{Attributes, Target};
 use crate::registry::Context;
@@ -146,21 +147,29 @@ async fn route(
         name: &place.name,
     };
     server.authorize(&Attributes { user: &user, verb: info.verb.as_str(), target })?;
+    let context = Context::new(user);
     if streams::is_stream(place) {
+        admission::connect(&server.registry, &context, place, &info.query).await?;
         return streams::answer(server, place, &info.query, request).await;
     }
     let accept = Accept::parse(request.headers())?;
     if info.verb == Verb::Watch {
         return watch::answer(server, place, &info.query, &accept).await;
     }
-    let context = Context::new(user);
+    let notes = context.notes.clone();
     let work = async {
         let decoded = decode::request(&info, place, request).await?;
         let context = Context { duplicates: decoded.duplicates, ..context };
         let response = server.perform(context, decoded.request).await?;
         answer::encode(server, place, &info.query, &accept, response)
     };
-    tokio::time::timeout(TIMEOUT, work).await.unwrap_or_else(|_| {
-        Err(Status::timeout("request did not complete within the allotted timeout"))
-    })
+    let mut answered = tokio::time::timeout(TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| {
+            Err(Status::timeout("request did not complete within the allotted timeout"))
+        })
+        .unwrap_or_else(|status| status::response(&status));
+    // Refused requests are warned about too.
+    answer::warn(&mut answered, &notes.take_warnings());
+    Ok(answered)
 }

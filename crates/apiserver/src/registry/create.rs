@@ -7,7 +7,7 @@ use onggi_machinery::validation;
 use onggi_store::{Error as StoreError, Expect, Txn};
 
 use super::{Context, Registry, decode, meta, store_status};
-use crate::admission::{self, Attributes, Operation};
+use crate::admission::{self, Attributes, Operation, Options};
 use crate::{cache, rest};
 
 /// How many names are tried for `generateName`.
@@ -26,16 +26,21 @@ impl Registry {
         meta::begin_create(row, &request.namespace, &mut object)?;
         (row.prepare_create)(&mut object);
         (row.default)(&mut object);
+        let given = super::text(&object, "/metadata/name").to_owned();
         let attributes = Attributes {
-            user: &context.user,
+            context,
             row,
             namespace: &request.namespace,
+            name: &given,
             subresource: "",
             operation: Operation::Create,
-            dry_run: request.write.dry_run,
+            options: Options::Write(&request.write),
             old: None,
         };
-        admission::mutate(self, &attributes, &mut object).await?;
+        if admission::mutate(self, &attributes, &mut object).await? {
+            meta::begin_create(row, &request.namespace, &mut object)?;
+            (row.prepare_create)(&mut object);
+        }
         (row.default)(&mut object);
         meta::stamp(&mut object, &self.clock.rfc3339(), row.has_generation);
         let hooks = rest::hooks(row);
@@ -52,7 +57,7 @@ impl Registry {
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), &name, &errors));
             }
-            admission::validate(self, &attributes, &object).await?;
+            let admitted = admission::validate(self, &attributes, &object).await?;
             let _claim = hooks.before_create(self, &mut object).await?;
             let key = cache::key(row, &request.namespace, &name);
             if request.write.dry_run {
@@ -65,6 +70,7 @@ impl Registry {
             let bytes = object::encode(&object).map_err(Status::internal)?;
             match self.store.txn(Txn::put(key.clone(), Expect::Absent, bytes.clone())).await {
                 Ok(committed) => {
+                    admitted.done();
                     warnings.extend((row.warnings)(&object));
                     let object = self.written(row, &key, &bytes, committed.revision).await?;
                     return Ok(Response::Object { object, created: true, warnings });

@@ -12,7 +12,7 @@ use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::{Value, json};
 
 use super::{ATTEMPTS, Context, MODIFIED, Registry, store_status, text};
-use crate::admission::{self, Attributes, Operation};
+use crate::admission::{self, Attributes, Operation, Options};
 use crate::cache;
 use crate::rest::{self, Hooks};
 
@@ -144,15 +144,17 @@ impl Registry {
             let old = current.value().map_err(Status::internal)?;
             check_preconditions(&resource, name, &old, options)?;
             let attributes = Attributes {
-                user: &context.user,
+                context,
                 row,
                 namespace,
+                name,
                 subresource: "",
                 operation: Operation::Delete,
-                dry_run: options.dry_run,
+                options: Options::Delete(options),
                 old: Some(&old),
             };
-            admission::validate(self, &attributes, &old).await?;
+            admission::mutate(self, &attributes, &mut Value::Null).await?;
+            admission::validate(self, &attributes, &Value::Null).await?.done();
             let expect = Expect::Revision(current.head().resource_version);
             let (txn, bytes) = match plan(&old, options, hooks, self.clock.now()) {
                 Plan::Nothing => return Ok(Deleted::Waiting(current)),

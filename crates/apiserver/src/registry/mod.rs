@@ -17,6 +17,7 @@ use onggi_machinery::resource::Resource;
 use onggi_store::{Error as StoreError, KeyValue, Store};
 use serde_json::Value;
 
+use crate::admission::{Admission, Notes};
 use crate::authn::{TokenAuthority, User};
 use crate::cache::{self, Cache};
 use crate::rest::ServiceAllocator;
@@ -37,6 +38,7 @@ pub(crate) struct Registry {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) services: ServiceAllocator,
     pub(crate) tokens: TokenAuthority,
+    pub(crate) admission: Admission,
 }
 
 /// Who asks.
@@ -45,11 +47,13 @@ pub(crate) struct Context {
     pub(crate) user: Arc<User>,
     /// Fields that stand twice in the body, which a value cannot show any more.
     pub(crate) duplicates: Vec<String>,
+    /// What is said beside the answer.
+    pub(crate) notes: Notes,
 }
 
 impl Context {
     pub(crate) fn new(user: User) -> Self {
-        Self { user: Arc::new(user), duplicates: Vec::new() }
+        Self { user: Arc::new(user), duplicates: Vec::new(), notes: Notes::default() }
     }
 }
 

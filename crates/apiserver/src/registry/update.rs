@@ -10,7 +10,7 @@ use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::Value;
 
 use super::{ATTEMPTS, Context, MODIFIED, Registry, decode, meta, store_status};
-use crate::admission::{self, Attributes, Operation};
+use crate::admission::{self, Attributes, Operation, Options};
 use crate::{cache, rest};
 
 /// Which part of an object a write may change.
@@ -123,15 +123,20 @@ impl Registry {
             }
             (row.default)(&mut new);
             let attributes = Attributes {
-                user: &context.user,
+                context,
                 row,
                 namespace,
+                name,
                 subresource: part.subresource(),
                 operation: Operation::Update,
-                dry_run: request.write.dry_run,
+                options: Options::Write(&request.write),
                 old: Some(&old),
             };
-            admission::mutate(self, &attributes, &mut new).await?;
+            if admission::mutate(self, &attributes, &mut new).await? {
+                meta::begin_update(&mut new, &old);
+                restrict(row, part, &mut new, &old);
+                (row.default)(&mut new);
+            }
             if row.has_generation && part != Part::Status && meta::desired_changed(&new, &old) {
                 meta::next_generation(&mut new);
             }
@@ -148,7 +153,7 @@ impl Registry {
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), name, &errors));
             }
-            admission::validate(self, &attributes, &new).await?;
+            let admitted = admission::validate(self, &attributes, &new).await?;
             warnings.extend((row.warnings)(&new));
             let gone = meta::is_finished(&new) && !hooks.holds(&new);
             if request.write.dry_run {
@@ -167,6 +172,7 @@ impl Registry {
             match self.store.txn(txn).await {
                 Ok(_) if gone => return Ok(Written::Value(new)),
                 Ok(committed) => {
+                    admitted.done();
                     let object = self.written(row, &key, &bytes, committed.revision).await?;
                     return Ok(Written::Stored(object));
                 }

@@ -1,0 +1,7 @@
+//! What admission decides, as pure functions: the server asks them before it writes, controllers
+//! where they count the same things.
+
+pub mod amounts;
+pub mod limit_range;
+pub mod node_labels;
+pub mod quota;
