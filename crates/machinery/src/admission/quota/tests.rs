@@ -1,3 +1,5 @@
+//! Quotas as tables: hard limits and what is used, objects, what comes of it.
+
 use serde_json::{Value, json};
 
 use super::*;
