@@ -4,6 +4,8 @@
 
 use crate::resource::{Resource, Subresource, Verb};
 
+pub mod admissionregistration;
+pub mod certificatesigningrequest;
 pub mod configmap;
 pub mod deployment;
 pub mod endpoints;
@@ -41,10 +43,17 @@ pub const RESOURCES: &[&Resource] = &[
     &replicaset::RESOURCE,
     &lease::RESOURCE,
     &endpointslice::RESOURCE,
+    &certificatesigningrequest::RESOURCE,
     &rbac::CLUSTER_ROLE_BINDING,
     &rbac::CLUSTER_ROLE,
     &rbac::ROLE_BINDING,
     &rbac::ROLE,
+    &admissionregistration::MUTATING_POLICY,
+    &admissionregistration::MUTATING_BINDING,
+    &admissionregistration::MUTATING_WEBHOOK,
+    &admissionregistration::VALIDATING_POLICY,
+    &admissionregistration::VALIDATING_BINDING,
+    &admissionregistration::VALIDATING_WEBHOOK,
 ];
 
 /// What can be done with a part of an object.

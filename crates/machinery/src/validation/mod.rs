@@ -11,10 +11,13 @@ use serde_json::Value;
 use crate::resource::Resource;
 use crate::value;
 
+mod conditions;
 pub mod labels;
 mod metadata;
 pub mod names;
+pub mod webhook;
 
+pub use conditions::conditions;
 pub use metadata::{metadata, metadata_update};
 
 /// Everything that is wrong with a new object: its metadata, then the rules of its kind.
@@ -161,6 +164,13 @@ impl<'a> At<'a> {
     pub fn required_one_of(&self, known: &[&str], errors: &mut Errors) {
         if self.must_be_set(errors) {
             self.one_of(known, errors);
+        }
+    }
+
+    /// A text of at most so many bytes.
+    pub fn at_most(&self, max: usize, errors: &mut Errors) {
+        if self.text().len() > max {
+            errors.push(FieldError::too_long(&self.path, max));
         }
     }
 
