@@ -266,11 +266,16 @@ impl ApiServer {
             return Err(Status::method_not_allowed());
         }
         let registry = &self.registry;
-        if part.name == "status" {
+        let stored = match part.name {
+            "status" => Some(Part::Status),
+            "approval" => Some(Part::Whole("approval")),
+            _ => None,
+        };
+        if let Some(part) = stored {
             return match request.verb {
                 Verb::Get => registry.get(row, &request).await,
-                Verb::Update => registry.update(context, row, Part::Status, request).await,
-                Verb::Patch => registry.patch(context, row, Part::Status, &request).await,
+                Verb::Update => registry.update(context, row, part, request).await,
+                Verb::Patch => registry.patch(context, row, part, &request).await,
                 _ => Err(Status::method_not_allowed()),
             };
         }

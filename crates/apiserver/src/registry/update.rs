@@ -121,6 +121,9 @@ impl Registry {
             if !matches!(part, Part::Whole(_)) {
                 (row.prepare_update)(&mut new, &old);
             }
+            if part != Part::Main {
+                hooks.prepare_part(part.subresource(), &mut new, &old, &self.clock.rfc3339());
+            }
             (row.default)(&mut new);
             let attributes = Attributes {
                 context,
@@ -147,8 +150,9 @@ impl Registry {
             let mut errors = validation::metadata_update(&new, &old, row);
             errors.extend((row.validate)(&new));
             // What a hook changes is not for everyone to change.
-            if !matches!(part, Part::Whole(_)) {
-                errors.extend((row.validate_update)(&new, &old));
+            match part {
+                Part::Whole(name) => errors.extend(hooks.validate_part(name, &new, &old)),
+                _ => errors.extend((row.validate_update)(&new, &old)),
             }
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), name, &errors));

@@ -1,5 +1,6 @@
 //! What a kind does beyond being stored: one file a kind, one line in [`hooks`].
 
+mod certificates;
 mod namespace;
 mod pod;
 mod scale;
@@ -7,7 +8,7 @@ mod service;
 mod serviceaccount;
 
 use async_trait::async_trait;
-use onggi_api::Status;
+use onggi_api::{FieldError, Status};
 use onggi_client::{Request, Response};
 use onggi_machinery::resource::Resource;
 use serde_json::Value;
@@ -36,6 +37,15 @@ pub(crate) trait Hooks: Send + Sync {
         _old: &Value,
     ) -> Result<Claim, Status> {
         Ok(None)
+    }
+
+    /// Restores what a write through a part (`status`, `approval` …) may not change, and stamps
+    /// what is new in it. `now` is RFC 3339.
+    fn prepare_part(&self, _part: &str, _new: &mut Value, _old: &Value, _now: &str) {}
+
+    /// What is wrong with a change through a part of which the row's rules know nothing.
+    fn validate_part(&self, _part: &str, _new: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
     }
 
     /// Seconds that a deletion waits for others; 0: it is done at once.
@@ -73,6 +83,7 @@ pub(crate) fn hooks(row: &Resource) -> &'static dyn Hooks {
         ("", "namespaces") => &namespace::Namespaces,
         ("", "pods") => &pod::Pods,
         ("", "services") => &service::Services,
+        ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Certificates,
         ("", "serviceaccounts") => &serviceaccount::ServiceAccounts,
         _ if row.subresource("scale").is_some() => &scale::Scalable,
         _ => &Nothing,
