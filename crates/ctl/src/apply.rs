@@ -35,6 +35,10 @@ pub struct Options {
     pub field_manager: String,
     /// `fieldValidation`; empty: `Strict`.
     pub validation: String,
+    /// Part of the object; empty: all of it.
+    pub subresource: String,
+    /// What cannot be changed is deleted and created anew (`--force`).
+    pub recreate: bool,
 }
 
 /// What became of an object.
@@ -209,8 +213,15 @@ impl Task<'_> {
         let kind = if schema.is_some() { PatchKind::Strategic } else { PatchKind::Merge };
         let request = self.request(Verb::Patch, self.name);
         let request = self.writing(request.body(Body::Patch(kind, Bytes::from(patch.to_string()))));
-        let (object, said) =
-            self.send(request).await.map_err(|e| e.about("patching", self.source))?;
+        let (object, said) = match self.send(request).await {
+            Ok(sent) => sent,
+            Err(error) if self.options.recreate && refuses_change(&error) => {
+                let (_, object, said) = self.recreate(manifest, &current).await?;
+                warnings.extend(said);
+                return Ok((Outcome::Configured, object, warnings));
+            }
+            Err(error) => return Err(error.about("applying patch", self.source)),
+        };
         warnings.extend(said);
         // A patch of defaults that the server had set already changes nothing.
         let same = str_at(&object, "metadata.resourceVersion")
@@ -233,6 +244,23 @@ impl Task<'_> {
         Ok((Outcome::Created, object, said))
     }
 
+    /// Deletes the object, waits until it is gone, creates it.
+    async fn recreate(&self, mut manifest: Value, current: &Value) -> Result<Done, Error> {
+        let mut request = self.request(Verb::Delete, self.name);
+        request.write.propagation_policy = "Background".to_owned();
+        self.send(request).await.map_err(|e| e.about("deleting", self.source))?;
+        let uid = str_at(current, "metadata.uid");
+        let client = self.client;
+        crate::select::until(client, self.mapping, self.namespace, self.name, |value| {
+            Ok(value.is_none_or(|value| str_at(value, "metadata.uid") != uid))
+        })
+        .await?;
+        if let Some(metadata) = manifest["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        self.create(manifest).await
+    }
+
     async fn server_side(&self, manifest: &Value) -> Result<Done, Error> {
         let body = Body::Patch(PatchKind::Apply, Bytes::from(manifest.to_string()));
         let mut request = self.writing(self.request(Verb::Patch, self.name).body(body));
@@ -246,20 +274,33 @@ impl Task<'_> {
     }
 
     fn request(&self, verb: Verb, name: &str) -> Request {
-        Request::new(verb, self.mapping.gvr(), self.namespace, name)
+        let part = if name.is_empty() { "" } else { self.options.subresource.as_str() };
+        Request::new(verb, self.mapping.gvr(), self.namespace, name).subresource(part)
     }
 
     fn writing(&self, mut request: Request) -> Request {
         let validation = self.options.validation.as_str();
         let validation = if validation.is_empty() { "Strict" } else { validation };
         validation.clone_into(&mut request.write.field_validation);
-        MANAGER.clone_into(&mut request.write.field_manager);
+        let manager = self.options.field_manager.as_str();
+        let manager = if manager.is_empty() { MANAGER } else { manager };
+        manager.clone_into(&mut request.write.field_manager);
         request.write.dry_run = self.options.dry_run == DryRun::Server;
         request
     }
 
     async fn send(&self, request: Request) -> Result<(Value, Vec<String>), Error> {
         Ok(value_of(self.client.call(request).await?)?)
+    }
+}
+
+/// Whether only a new object can be as it is wanted.
+fn refuses_change(error: &Error) -> bool {
+    match error {
+        Error::Api(error) => {
+            error.is_conflict() || error.status().is_some_and(|status| status.reason == "Invalid")
+        }
+        _ => false,
     }
 }
 

@@ -36,6 +36,27 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(total).map_err(|_| wrong())
 }
 
+/// As Go prints it: `1m30s`, `500ms`, `0s`.
+pub fn spelled(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds == 0 {
+        return match duration.as_millis() {
+            0 => "0s".to_owned(),
+            millis => format!("{millis}ms"),
+        };
+    }
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let fraction = match duration.subsec_millis() {
+        0 => String::new(),
+        millis => format!(".{millis:03}").trim_end_matches('0').to_owned(),
+    };
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}{fraction}s"),
+        (0, minutes) => format!("{minutes}m{rest}{fraction}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{rest}{fraction}s"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +72,11 @@ mod tests {
             ("1.5s", 1500),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for (millis, text) in
+            [(0, "0s"), (500, "500ms"), (90_500, "1m30.5s"), (3_600_000, "1h0m0s")]
+        {
+            assert_eq!(spelled(Duration::from_millis(millis)), text);
         }
         assert!(parse("-1s").is_ok_and(|d| d.as_secs() > 1000));
         for text in ["", "x", "5x", "1e400h", "s"] {

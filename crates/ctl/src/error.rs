@@ -34,6 +34,12 @@ pub enum Error {
     /// Ends with this code; everything has been said.
     #[error("exit code {0}")]
     Exit(u8),
+    /// Ends with this code and says why.
+    #[error("{1}")]
+    Coded(u8, Box<Error>),
+    /// As [`Self::Message`], said without `error:`, as kubectl says some.
+    #[error("{0}")]
+    Bare(String),
     /// Nobody reads what is printed.
     #[error("cannot print: {0}")]
     Output(#[from] io::Error),
@@ -63,6 +69,8 @@ impl Error {
             }
             Self::Many(errors) => errors.iter().map(Self::report).collect(),
             Self::Exit(_) => String::new(),
+            Self::Bare(text) => format!("{text}\n"),
+            Self::Coded(_, error) => error.report(),
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => String::new(),
             other => format!("error: {other}\n"),
         }
@@ -71,7 +79,7 @@ impl Error {
     /// The code that the process ends with.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Exit(code) => *code,
+            Self::Exit(code) | Self::Coded(code, _) => *code,
             _ => 1,
         }
     }

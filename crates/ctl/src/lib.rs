@@ -10,6 +10,7 @@ pub mod describe;
 pub mod discovery;
 pub mod duration;
 mod error;
+pub mod flags;
 pub mod jsonpath;
 pub mod kustomize;
 pub mod manifest;

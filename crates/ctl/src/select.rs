@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use onggi_client::{Body, EventType, ListOptions, PatchKind, Request, Response, WatchSpec};
+use onggi_client::{Body, Client, EventType, ListOptions, PatchKind, Request, Response, WatchSpec};
 use onggi_machinery::resource::Verb;
 use onggi_machinery::value::str_at;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::apply::modernize;
 use crate::discovery::{Mapper, Mapping};
 use crate::error::Error;
 use crate::manifest::Files;
-use crate::session::Session;
+use crate::session::{Session, value_of};
 
 /// Items of a page, as kubectl asks for them.
 const PAGE: usize = 500;
@@ -260,6 +260,22 @@ impl Session {
         self.call(request).await
     }
 
+    /// `PUT` of an object over the one that was found.
+    pub async fn replace(
+        &self,
+        found: &Found,
+        subresource: &str,
+        object: Value,
+        manager: &str,
+    ) -> Result<Value, Error> {
+        let place = found.mapping.place(found.namespace());
+        let mut request = Request::new(Verb::Update, found.mapping.gvr(), place, found.name())
+            .subresource(subresource)
+            .body(Body::Object(object));
+        manager.clone_into(&mut request.write.field_manager);
+        self.call(request).await
+    }
+
     /// Looks at an object now and at every change of it, until `enough` says so. It is given
     /// `None` when the object is not there.
     pub async fn until(
@@ -267,48 +283,60 @@ impl Session {
         mapping: &Mapping,
         namespace: &str,
         name: &str,
-        mut enough: impl FnMut(Option<&Value>) -> Result<bool, Error>,
+        enough: impl FnMut(Option<&Value>) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let place = mapping.place(namespace);
-        loop {
-            let value = match self.object(mapping, place, name).await {
-                Ok(value) => Some(value),
-                Err(error) if error.is_not_found() => None,
-                Err(error) => return Err(error),
+        until(self.client()?, mapping, namespace, name, enough).await
+    }
+}
+
+/// As [`Session::until`], with a client alone.
+pub async fn until(
+    client: &Client,
+    mapping: &Mapping,
+    namespace: &str,
+    name: &str,
+    mut enough: impl FnMut(Option<&Value>) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let place = mapping.place(namespace);
+    loop {
+        let get = Request::new(Verb::Get, mapping.gvr(), place, name);
+        let value = match client.call(get).await {
+            Ok(answer) => Some(value_of(answer)?.0),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error.into()),
+        };
+        if enough(value.as_ref())? {
+            return Ok(());
+        }
+        let revision =
+            value.and_then(|value| str_at(&value, "metadata.resourceVersion").parse().ok());
+        let spec = WatchSpec {
+            namespace: place.to_owned(),
+            field_selector: format!("metadata.name={name}"),
+            resource_version: revision,
+            initial_events: false,
+            ..WatchSpec::all(mapping.gvr())
+        };
+        let mut events = client.transport().watch(spec).await?;
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) if error.is_expired() => break,
+                Err(error) => return Err(error.into()),
             };
-            if enough(value.as_ref())? {
+            let done = match event.kind {
+                EventType::Bookmark => false,
+                EventType::Deleted => enough(None)?,
+                EventType::Added | EventType::Modified => {
+                    let value = event.object.value().map_err(onggi_client::Error::from)?;
+                    enough(Some(&value))?
+                }
+            };
+            if done {
                 return Ok(());
             }
-            let revision =
-                value.and_then(|value| str_at(&value, "metadata.resourceVersion").parse().ok());
-            let spec = WatchSpec {
-                namespace: place.to_owned(),
-                field_selector: format!("metadata.name={name}"),
-                resource_version: revision,
-                initial_events: false,
-                ..WatchSpec::all(mapping.gvr())
-            };
-            let mut events = self.client()?.transport().watch(spec).await?;
-            while let Some(event) = events.next().await {
-                let event = match event {
-                    Ok(event) => event,
-                    Err(error) if error.is_expired() => break,
-                    Err(error) => return Err(error.into()),
-                };
-                let done = match event.kind {
-                    EventType::Bookmark => false,
-                    EventType::Deleted => enough(None)?,
-                    EventType::Added | EventType::Modified => {
-                        let value = event.object.value().map_err(onggi_client::Error::from)?;
-                        enough(Some(&value))?
-                    }
-                };
-                if done {
-                    return Ok(());
-                }
-            }
-            tokio::time::sleep(REOPEN).await;
         }
+        tokio::time::sleep(REOPEN).await;
     }
 }
 

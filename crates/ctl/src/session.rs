@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
 use onggi_client::kubeconfig::{Kubeconfig, Resolved};
 use onggi_client::{Client, Config, HttpTransport, Request, Response, Token};
 use parking_lot::Mutex;
@@ -196,6 +198,37 @@ impl Session {
         let http = &self.connection()?.http;
         let body = self.within(async { Ok(http.get(path, accept).await?) }).await?;
         serde_json::from_slice(&body)
+            .map_err(|e| Error::new(format!("the answer to {path} is no JSON: {e}")))
+    }
+
+    /// Any request to a path; the body of the answer.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Result<Bytes, Error> {
+        let http = &self.connection()?.http;
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(&path)
+            .header(http::header::CONTENT_TYPE, content_type)
+            .header(http::header::ACCEPT, "application/json")
+            .body(Full::new(body.into()))
+            .map_err(|e| Error::new(format!("path {path:?}: {e}")))?;
+        self.within(async {
+            let response = http.send(request).await?;
+            Ok(http.read(response).await?)
+        })
+        .await
+    }
+
+    /// `POST` of an object that is a question, such as a review; the answer.
+    pub async fn ask(&self, path: &str, question: &Value) -> Result<Value, Error> {
+        let answer = self.send("POST", path, "application/json", question.to_string()).await?;
+        serde_json::from_slice(&answer)
             .map_err(|e| Error::new(format!("the answer to {path} is no JSON: {e}")))
     }
 

@@ -15,6 +15,7 @@ mod transform;
 
 use serde_json::Value;
 
+pub(crate) use names::hash;
 pub use source::{Disk, Embedded, Source};
 
 /// A kustomization cannot be built. Each error names the file, and the field where it is one's

@@ -55,19 +55,18 @@ pub(super) fn order(objects: &mut [Value]) {
 /// Puts the hash of what it holds behind the name of each generated object.
 pub(super) fn add_hashes(resources: &mut [Resource]) {
     for resource in resources.iter_mut().filter(|resource| resource.hashed) {
-        let name = format!("{}-{}", resource.name(), hash(&resource.value));
+        let name = format!("{}-{}", resource.name(), hash(&resource.value, ""));
         resource.rename(name);
     }
 }
 
 /// Kustomize's hash: SHA-256 of some fields as JSON, ten digits of it, without those that could
-/// make words.
-fn hash(object: &Value) -> String {
+/// make words. Kustomize itself looks for the name in the wrong place and finds none.
+pub(crate) fn hash(object: &Value, name: &str) -> String {
     let field = |name: &str| object.get(name).cloned().unwrap_or_else(|| "".into());
     let mut hashed = json!({
         "kind": field("kind"),
-        // Kustomize's looks for the name in the wrong place and finds none.
-        "name": "",
+        "name": name,
         "data": field("data"),
     });
     if str_at(object, "kind") == "Secret" {

@@ -6,6 +6,7 @@ use onggi_machinery::value::{list_at, str_at};
 use serde_json::{Value, json};
 
 use super::columns::Columns;
+use super::go_template::GoTemplate;
 use super::{json as go_json, yaml};
 use crate::error::Error;
 use crate::jsonpath::Template;
@@ -30,6 +31,8 @@ pub enum Format {
     JsonPathAsJson(Template),
     /// Columns that the user chose.
     Columns(Columns),
+    /// A Go template.
+    Go(GoTemplate),
 }
 
 impl Format {
@@ -56,16 +59,27 @@ impl Format {
             "jsonpath" => Self::JsonPath(Template::parse(needed()?)?),
             "jsonpath-as-json" => Self::JsonPathAsJson(Template::parse(needed()?)?),
             "jsonpath-file" => Self::JsonPath(Template::parse(file()?.trim_end_matches('\n'))?),
+            "go-template" | "template" => Self::Go(GoTemplate::parse(needed()?)?),
+            "go-template-file" | "templatefile" => Self::Go(GoTemplate::parse(&file()?)?),
             "custom-columns" => Self::Columns(Columns::parse(needed()?)?),
             "custom-columns-file" => Self::Columns(Columns::parse_file(&file()?)?),
             other => {
                 return Err(Error::new(format!(
                     "unable to match a printer suitable for the output format {other:?}, allowed \
-                     formats are: custom-columns,custom-columns-file,json,jsonpath,\
-                     jsonpath-as-json,jsonpath-file,name,wide,yaml"
+                     formats are: custom-columns,custom-columns-file,go-template,\
+                     go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,name,\
+                     template,templatefile,wide,yaml"
                 )));
             }
         })
+    }
+
+    /// What a template does not find is an error.
+    pub fn strict(self) -> Self {
+        match self {
+            Self::Go(template) => Self::Go(template.strict()),
+            other => other,
+        }
     }
 
     /// Whether the server makes the table.
@@ -87,6 +101,7 @@ impl Format {
                 go_json::pretty(&Value::Array(found))
             }
             Self::Columns(columns) => columns.print(each(value), no_headers)?,
+            Self::Go(template) => template.render(value)?,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod columns;
 pub mod format;
+pub mod go_template;
 pub mod json;
 pub mod table;
 pub mod tabwriter;

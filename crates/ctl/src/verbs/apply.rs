@@ -1,92 +1,209 @@
 //! `apply`.
 
-use crate::apply::{self, Options};
+use onggi_machinery::value::{at, str_at};
+use serde_json::Value;
+
+use crate::apply::{self, LAST_APPLIED, Options};
 use crate::error::Error;
+use crate::flags::{Printing, Writing};
 use crate::manifest::Files;
-use crate::output::format::{Format, list_of};
-use crate::select::DryRun;
+use crate::output::Format;
+use crate::output::format::{hide_managed_fields, list_of, name_of};
+use crate::select::Selectors;
 use crate::session::Session;
+
+mod last;
+mod prune;
 
 /// Flags of `apply`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    last: Option<last::LastApplied>,
     #[command(flatten)]
     files: Files,
-    /// Try it out only
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
-    dry_run: DryRun,
+    #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
+    printing: Printing,
     /// The server merges, by the managers of fields
     #[arg(long)]
     server_side: bool,
     /// Take fields from their managers
-    #[arg(long, requires = "server_side")]
+    #[arg(long)]
     force_conflicts: bool,
-    /// Name of the manager of the fields
-    #[arg(long, value_name = "NAME", default_value = "")]
-    field_manager: String,
     /// Check of fields: strict, warn or ignore
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "strict", default_missing_value = "strict")]
     validate: String,
-    /// json, yaml, name …
-    #[arg(long, short, default_value = "")]
-    output: String,
     /// Only objects with these labels
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     selector: Option<String>,
+    /// With --prune: whatever labels the objects have
+    #[arg(long)]
+    all: bool,
+    /// Part of the object: status, scale
+    #[arg(long, default_value = "")]
+    subresource: String,
+    /// Values of the file win over those that others changed meanwhile
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    overwrite: bool,
+    /// Delete and create anew what cannot be changed
+    #[arg(long)]
+    force: bool,
+    /// Seconds to end in for what is deleted; -1 for what it says
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+    grace_period: i64,
+    /// What becomes of the objects that deleted ones own
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "background", default_missing_value = "background", value_parser = ["background", "foreground", "orphan", "true", "false"])]
+    cascade: String,
+    /// How long to wait for the end of what is deleted
+    #[arg(long, value_parser = crate::duration::parse, value_name = "TIME")]
+    timeout: Option<std::time::Duration>,
+    /// Wait for the end of what is deleted
+    #[arg(long)]
+    wait: bool,
+    /// Take patch keys from the server's OpenAPI
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    openapi_patch: bool,
+    #[command(flatten)]
+    prune: prune::Flags,
 }
 
 impl Args {
     /// Applies all; errors of one object do not keep the others back.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
+        if let Some(last) = self.last {
+            return last.run(session).await;
+        }
         if self.files.is_empty() {
             return Err(Error::new("must specify one of -f and -k"));
         }
-        let format = Format::parse(&self.output)?;
+        if self.force_conflicts && !self.server_side {
+            return Err(Error::new("--force-conflicts only works with --server-side"));
+        }
+        if self.server_side && self.writing.dry_run == crate::select::DryRun::Client {
+            return Err(Error::new(
+                "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server \
+                 instead?)",
+            ));
+        }
+        if self.server_side && self.force {
+            return Err(Error::new("--force cannot be used with --server-side"));
+        }
+        self.prune.check(self.selector.as_deref(), self.all)?;
+        let format = self.printing.format()?;
         let selector = self.selector.as_deref().map(labels).transpose()?;
         let manifests = self.files.read(session)?;
         let options = Options {
             namespace: session.namespace(),
-            dry_run: self.dry_run,
+            dry_run: self.writing.dry_run,
             server_side: self.server_side,
             force_conflicts: self.force_conflicts,
-            field_manager: self.field_manager,
+            field_manager: self.writing.field_manager.clone().unwrap_or_default(),
             validation: validation(&self.validate)?.to_owned(),
+            subresource: self.subresource.clone(),
+            recreate: self.force,
         };
         let (client, mapper) = (session.client()?, session.mapper().await?);
         let mut errors = Vec::new();
         let mut printed = Vec::new();
+        let mut seen = Vec::new();
+        let mut count = 0;
         for manifest in manifests {
             if selector.as_ref().is_some_and(|wanted| !wanted.fits(&manifest.value)) {
                 continue;
             }
+            count += 1;
             let source = manifest.source.as_str();
             let applied =
                 match apply::object(client, mapper, &options, manifest.value, source).await {
                     Ok(applied) => applied,
                     Err(error) => {
-                        errors.push(error);
+                        errors.push(conflicting(error));
                         continue;
                     }
                 };
             session.warn(&applied.warnings)?;
+            seen.push(prune::Seen::of(&applied.object, &options.namespace));
             match format {
                 Format::Table => session.print(&format!(
                     "{}/{} {}{}\n",
                     applied.kind,
                     applied.name,
                     applied.outcome.as_str(),
-                    self.dry_run.suffix()
+                    self.writing.dry_run.suffix()
                 ))?,
-                _ => printed.push(applied.object),
+                _ => {
+                    let mut object = applied.object;
+                    if !self.printing.show_managed_fields {
+                        hide_managed_fields(&mut object);
+                    }
+                    printed.push(object);
+                }
             }
+        }
+        if count == 0 {
+            return Err(Error::new("no objects passed to apply"));
         }
         match printed.len() {
             0 => {}
             1 => session.print(&format.print(&printed.remove(0), false)?)?,
             _ => session.print(&format.print(&list_of(printed), false)?)?,
         }
+        if self.prune.prune && errors.is_empty() {
+            let pruning = prune::Pruning {
+                selectors: Selectors { selector: self.selector.clone(), field_selector: None },
+                grace_period: self.grace_period,
+                cascade: &self.cascade,
+                dry_run: self.writing.dry_run,
+                says: format.is_table(),
+            };
+            errors.extend(self.prune.run(session, &pruning, &seen).await?);
+        }
         Error::all(errors)
     }
+}
+
+/// What kubectl says below a conflict between managers.
+fn conflicting(error: Error) -> Error {
+    match error {
+        Error::Api(onggi_client::Error::Status(status))
+            if status.reason == "Conflict"
+                && status.message.contains("conflict")
+                && status.details.as_ref().is_some_and(|d| {
+                    d.causes.iter().any(|c| c.reason == "FieldManagerConflict")
+                }) =>
+        {
+            Error::new(format!(
+                "{}\nPlease review the fields above--they currently have other managers. Here\n\
+                 are the ways you can resolve this warning:\n\
+                 * If you intend to manage all of these fields, please re-run the apply\n  \
+                 command with the `--force-conflicts` flag.\n\
+                 * If you do not intend to manage all of the fields, please edit your\n  \
+                 manifest to remove references to the fields that should keep their\n  \
+                 current managers.\n\
+                 * You may co-own fields by updating your manifest to match the existing\n  \
+                 value; in this case, you'll become the manager if the other manager(s)\n  \
+                 stop managing the field (remove it from their configuration).\n\
+                 See https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts",
+                status.message
+            ))
+        }
+        other => other,
+    }
+}
+
+/// The manifest of the last `apply`, where the object keeps one.
+fn last_applied(object: &Value) -> Option<&str> {
+    at(object, "metadata.annotations").get(LAST_APPLIED).and_then(Value::as_str)
+}
+
+/// `no last-applied-configuration annotation …`, in kubectl's words.
+fn not_applied(object: &Value) -> Error {
+    let name = name_of(object);
+    let _kind = str_at(object, "kind");
+    Error::new(format!("no last-applied-configuration annotation found on resource: {name}"))
 }
 
 /// The value of `--validate` as the server's `fieldValidation`.

@@ -6,59 +6,102 @@ use serde_json::json;
 
 use crate::error::Error;
 use crate::manifest::Files;
-use crate::select::{DryRun, Selectors};
+use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
-/// Flags of `cordon`.
+/// Which nodes, for `cordon`, `uncordon` and `drain`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Nodes {
     /// The nodes
     #[arg(value_name = "NODE")]
     nodes: Vec<String>,
     /// Nodes with these labels
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     selector: Option<String>,
+    /// Try it out only
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
+    dry_run: DryRun,
+}
+
+/// Flags of `cordon`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    nodes: Nodes,
 }
 
 /// Flags of `uncordon`.
 #[derive(Debug, clap::Args)]
 pub struct UncordonArgs {
     #[command(flatten)]
-    nodes: Args,
+    nodes: Nodes,
 }
 
 impl Args {
     /// Marks them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        self.mark(session, true).await
-    }
-
-    async fn mark(&self, session: &Session, cordoned: bool) -> Result<(), Error> {
-        if self.nodes.is_empty() && self.selector.is_none() {
-            return Err(Error::new("at least one NODE or a selector (-l) must be given"));
-        }
-        let mut args = vec!["nodes".to_owned()];
-        args.extend(self.nodes.iter().cloned());
-        let selectors = Selectors { selector: self.selector.clone(), field_selector: None };
-        let word = if cordoned { "cordoned" } else { "uncordoned" };
-        for one in session.find(&args, &Files::default(), &selectors, false).await? {
-            if bool_at(&one.value, "spec.unschedulable") == cordoned {
-                session.print(&format!("{} already {word}\n", one.label()))?;
-                continue;
-            }
-            let flag = if cordoned { json!(true) } else { json!(null) };
-            let body = json!({"spec": {"unschedulable": flag}});
-            let kind = PatchKind::Strategic;
-            session.patch(&one, "", kind, &body, "kubectl-cordon", DryRun::None).await?;
-            session.print(&format!("{} {word}\n", one.label()))?;
-        }
-        Ok(())
+        let found = self.nodes.found(session).await?;
+        self.nodes.mark(session, &found, true).await
     }
 }
 
 impl UncordonArgs {
     /// Takes the mark away.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        self.nodes.mark(session, false).await
+        let found = self.nodes.found(session).await?;
+        self.nodes.mark(session, &found, false).await
+    }
+}
+
+impl Nodes {
+    pub(crate) fn dry_run(&self) -> DryRun {
+        self.dry_run
+    }
+
+    pub(crate) async fn found(&self, session: &Session) -> Result<Vec<Found>, Error> {
+        match (self.nodes.is_empty(), &self.selector) {
+            (true, None) => {
+                return Err(Error::new("at least one NODE or a selector (-l) must be given"));
+            }
+            (false, Some(_)) => {
+                return Err(Error::new(
+                    "error: cannot specify both a node name and a --selector option",
+                ));
+            }
+            _ => {}
+        }
+        let bare = |name: &String| {
+            let kinds = ["node/", "nodes/", "no/"];
+            let named = kinds.iter().find_map(|kind| name.strip_prefix(kind));
+            named.unwrap_or(name).to_owned()
+        };
+        let mut args = vec!["nodes".to_owned()];
+        args.extend(self.nodes.iter().map(bare));
+        let selectors = Selectors { selector: self.selector.clone(), field_selector: None };
+        session.find(&args, &Files::default(), &selectors, false).await
+    }
+
+    pub(crate) async fn mark(
+        &self,
+        session: &Session,
+        found: &[Found],
+        cordoned: bool,
+    ) -> Result<(), Error> {
+        let word = if cordoned { "cordoned" } else { "uncordoned" };
+        let suffix = self.dry_run.suffix();
+        for one in found {
+            if bool_at(&one.value, "spec.unschedulable") == cordoned {
+                session.print(&format!("{} already {word}{suffix}\n", one.label()))?;
+                continue;
+            }
+            if self.dry_run != DryRun::Client {
+                let flag = if cordoned { json!(true) } else { json!(null) };
+                let body = json!({"spec": {"unschedulable": flag}});
+                let kind = PatchKind::Strategic;
+                session.patch(one, "", kind, &body, "", self.dry_run).await?;
+            }
+            session.print(&format!("{} {word}{suffix}\n", one.label()))?;
+        }
+        Ok(())
     }
 }

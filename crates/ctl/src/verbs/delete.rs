@@ -172,12 +172,7 @@ impl Args {
             let place = mapping.place(namespace);
             let mut request = Request::new(Verb::Delete, mapping.gvr(), place, name);
             request.write.dry_run = self.dry_run == DryRun::Server;
-            request.write.propagation_policy = match self.cascade.as_str() {
-                "foreground" => "Foreground",
-                "orphan" | "false" => "Orphan",
-                _ => "Background",
-            }
-            .to_owned();
+            request.write.propagation_policy = policy(&self.cascade).to_owned();
             request.write.grace_period_seconds = match (self.now, self.grace_period) {
                 (true, _) => Some(1),
                 (false, seconds) => Some(seconds).filter(|seconds| *seconds >= 0),
@@ -197,6 +192,15 @@ impl Args {
             "" => str_at(&answer, "details.uid").to_owned(),
             uid => uid.to_owned(),
         })
+    }
+}
+
+/// The value of `--cascade` as the server's `propagationPolicy`.
+pub(crate) fn policy(cascade: &str) -> &'static str {
+    match cascade {
+        "foreground" => "Foreground",
+        "orphan" | "false" => "Orphan",
+        _ => "Background",
     }
 }
 

@@ -6,12 +6,13 @@ use onggi_api::schema;
 use onggi_client::PatchKind;
 use onggi_machinery::patch::two_way_merge;
 use onggi_machinery::yaml as reader;
+use serde_json::Value;
 
 use crate::error::Error;
-use crate::manifest::Files;
+use crate::manifest::{Files, Manifest};
 use crate::output::format::hide_managed_fields;
-use crate::output::yaml;
-use crate::select::{DryRun, Selectors};
+use crate::output::{json, yaml};
+use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
 const ADVICE: &str = "\
@@ -29,55 +30,141 @@ pub struct Args {
     args: Vec<String>,
     #[command(flatten)]
     files: Files,
+    /// yaml or json
+    #[arg(long, short, default_value = "", value_parser = ["", "yaml", "json"])]
+    output: String,
+    /// Print the patch that is sent
+    #[arg(long)]
+    output_patch: bool,
+    /// Part of the object: status
+    #[arg(long, default_value = "")]
+    subresource: String,
+    /// Show the managers of fields too
+    #[arg(long)]
+    show_managed_fields: bool,
+    /// Keep the manifest for a later `apply`
+    #[arg(long)]
+    save_config: bool,
+    /// Name of the manager of the fields
+    #[arg(long, value_name = "NAME", default_value = "kubectl-edit")]
+    field_manager: String,
+    /// Check of fields: strict, warn or ignore
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "strict", default_missing_value = "strict")]
+    validate: String,
 }
 
 impl Args {
     /// Opens each in the editor of `KUBE_EDITOR` or `EDITOR`, and sends what changed.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         for one in session.find(&self.args, &self.files, &Selectors::default(), false).await? {
-            let mut before = one.value.clone();
-            hide_managed_fields(&mut before);
-            let mut text = ADVICE.to_owned() + &yaml::to_string(&before);
-            loop {
-                let edited = editor(&text).await?;
-                let bare = edited.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>();
-                if edited == text || bare.iter().all(|line| line.trim().is_empty()) {
-                    session.print("Edit cancelled, no changes made.\n")?;
-                    break;
-                }
-                let failed = match reader::parse(&edited) {
-                    Err(error) => error.to_string(),
-                    Ok(after) => {
-                        let m = &one.mapping;
-                        let schema = schema::of(&m.group, &m.version, &m.kind);
-                        let kind =
-                            if schema.is_some() { PatchKind::Strategic } else { PatchKind::Merge };
-                        let patch = two_way_merge(schema, &before, &after)
-                            .map_err(|e| Error::new(e.to_string()))?;
-                        let sent =
-                            session.patch(&one, "", kind, &patch, "kubectl-edit", DryRun::None);
-                        match sent.await {
-                            Ok(_) => {
-                                session.print(&format!("{} edited\n", one.label()))?;
-                                break;
-                            }
-                            Err(error) => error.report(),
-                        }
-                    }
-                };
-                let why: String = failed.lines().map(|line| format!("# {line}\n")).collect();
-                text = format!("{ADVICE}{why}#\n{}\n", bare.join("\n"));
-            }
+            self.edit(session, &one).await?;
         }
         Ok(())
     }
+
+    fn written(&self, object: &Value) -> String {
+        if self.output == "json" { json::pretty(object) } else { yaml::to_string(object) }
+    }
+
+    async fn edit(&self, session: &Session, one: &Found) -> Result<(), Error> {
+        let mut before = one.value.clone();
+        if !self.show_managed_fields {
+            hide_managed_fields(&mut before);
+        }
+        let original = self.written(&before);
+        let mut text = ADVICE.to_owned() + &original;
+        let mut failed_before = false;
+        loop {
+            let edited = editor(&text).await?;
+            let bare = without_remarks(&edited);
+            if bare.trim().is_empty() || bare == original {
+                session.print_error("Edit cancelled, no changes made.\n")?;
+                return Ok(());
+            }
+            if failed_before && edited == text {
+                // The same mistake again: what was written is not lost.
+                let kept = kept_copy(&edited)?;
+                session.print_error(&format!(
+                    "error: Edit cancelled, no valid changes were saved. A copy of your changes \
+                     has been stored to {kept:?}\n"
+                ))?;
+                return Err(Error::Exit(1));
+            }
+            let why = match reader::parse(&bare) {
+                Err(error) => format!("The edited file failed validation: {error}"),
+                Ok(after) => match self.send(session, one, &before, after).await {
+                    Ok(()) => return Ok(()),
+                    Err(error @ Error::Api(_)) => {
+                        session.print_error(&error.report())?;
+                        let name = format!("{} {:?}", one.mapping.group_resource(), one.name());
+                        format!("{name} was not valid:\n{}", error.report().trim_end())
+                    }
+                    Err(error) => error.report().trim_end().to_owned(),
+                },
+            };
+            let why: String = why.lines().map(|line| format!("# {line}\n")).collect();
+            text = format!("{ADVICE}{why}#\n{bare}");
+            failed_before = true;
+        }
+    }
+
+    async fn send(
+        &self,
+        session: &Session,
+        one: &Found,
+        before: &Value,
+        mut after: Value,
+    ) -> Result<(), Error> {
+        let m = &one.mapping;
+        let same = ["apiVersion", "kind"].iter().all(|field| after[*field] == before[*field])
+            && after["metadata"]["name"] == before["metadata"]["name"];
+        if !same {
+            return Err(Error::new("At least one of apiVersion, kind and name was changed"));
+        }
+        if self.save_config {
+            crate::apply::annotate(&mut after);
+        }
+        let schema = schema::of(&m.group, &m.version, &m.kind);
+        let kind = if schema.is_some() { PatchKind::Strategic } else { PatchKind::Merge };
+        let patch = two_way_merge(schema, before, &after).map_err(|e| Error::new(e.to_string()))?;
+        if self.output_patch {
+            session.print(&format!("Patch: {patch}\n"))?;
+        }
+        let part = self.subresource.as_str();
+        session.patch(one, part, kind, &patch, &self.field_manager, DryRun::None).await?;
+        session.print(&format!("{} edited\n", one.label()))
+    }
 }
 
-async fn editor(text: &str) -> Result<String, Error> {
+/// `create --edit`: the manifests as they come out of the editor.
+pub(crate) async fn manifests(manifests: Vec<Manifest>) -> Result<Vec<Manifest>, Error> {
+    let texts: Vec<String> = manifests.iter().map(|one| yaml::to_string(&one.value)).collect();
+    let edited = editor(&(ADVICE.to_owned() + &texts.join("---\n"))).await?;
+    let mut found = Vec::new();
+    crate::manifest::parse("edited file", &without_remarks(&edited), &mut found)?;
+    Ok(found)
+}
+
+fn without_remarks(text: &str) -> String {
+    text.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect()
+}
+
+fn kept_copy(text: &str) -> Result<String, Error> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let unique = format!("onggi-edit-kept-{}-{}.yaml", std::process::id(), super::unique());
+    let path = std::env::temp_dir().join(unique);
+    let failed = |e: std::io::Error| Error::new(format!("{}: {e}", path.display()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(&path).and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+    Ok(path.display().to_string())
+}
+
+pub(crate) async fn editor(text: &str) -> Result<String, Error> {
     let program = ["KUBE_EDITOR", "EDITOR"].iter().find_map(|name| std::env::var(name).ok());
     let program = program.unwrap_or_else(|| "vi".to_owned());
     let directory = std::env::temp_dir();
-    let unique = format!("onggi-edit-{}-{}.yaml", std::process::id(), text.len());
+    let unique = format!("onggi-edit-{}-{}.yaml", std::process::id(), super::unique());
     let path = directory.join(unique);
     let failed = |e: std::io::Error| Error::new(format!("{}: {e}", path.display()));
     // A Secret may stand in it.

@@ -9,24 +9,33 @@ use crate::session::{Globals, Session};
 pub mod annotate;
 pub mod api;
 pub mod apply;
+pub mod auth;
+pub mod autoscale;
+pub mod certificate;
 pub mod cluster;
 pub mod config;
 pub mod cordon;
 pub mod create;
 pub mod delete;
 pub mod describe;
+pub mod diff;
+pub mod drain;
 pub mod edit;
 pub mod events;
 pub mod exec;
+pub mod expose;
 pub mod get;
 pub mod kustomize;
 pub mod label;
 pub mod logs;
 pub mod patch;
+mod raw;
+pub mod replace;
 pub mod rollout;
 pub mod run;
 pub mod scale;
 pub mod set;
+pub mod taint;
 pub mod wait;
 
 /// A verb and its flags.
@@ -68,6 +77,22 @@ pub enum Verb {
     Patch(patch::Args),
     /// Change an object in an editor
     Edit(edit::Args),
+    /// Make objects anew as files say
+    Replace(replace::Args),
+    /// Print what `apply` would change
+    Diff(diff::Args),
+    /// Make a Service for the pods of a workload
+    Expose(expose::Args),
+    /// Let a workload grow and shrink with its use
+    Autoscale(autoscale::Args),
+    /// Ask what may be done
+    Auth(auth::Args),
+    /// Approve or deny certificates
+    Certificate(certificate::Args),
+    /// Set or remove taints of nodes
+    Taint(taint::Args),
+    /// Move the pods of a node elsewhere
+    Drain(drain::Args),
     /// Keep new pods from a node
     Cordon(cordon::Args),
     /// Let new pods on a node again
@@ -123,6 +148,14 @@ impl Verb {
             Self::Annotate(args) => args.run(session).await,
             Self::Patch(args) => args.run(session).await,
             Self::Edit(args) => args.run(session).await,
+            Self::Replace(args) => args.run(session).await,
+            Self::Diff(args) => args.run(session).await,
+            Self::Expose(args) => args.run(session).await,
+            Self::Autoscale(args) => args.run(session).await,
+            Self::Auth(args) => args.run(session).await,
+            Self::Certificate(args) => args.run(session).await,
+            Self::Taint(args) => args.run(session).await,
+            Self::Drain(args) => args.run(session).await,
             Self::Cordon(args) => args.run(session).await,
             Self::Uncordon(args) => args.run(session).await,
             Self::Events(args) => args.run(session).await,
@@ -135,4 +168,11 @@ impl Verb {
             Self::Version(args) => args.run(session).await,
         }
     }
+}
+
+/// A number that no other caller in this process gets.
+pub(crate) fn unique() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

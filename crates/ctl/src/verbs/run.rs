@@ -1,15 +1,17 @@
 //! `run`.
 
+use std::time::Duration;
+
 use onggi_client::{Body, Request};
+use onggi_machinery::patch::{PatchType, apply};
 use onggi_machinery::resource::Verb;
 use onggi_machinery::value::str_at;
 use serde_json::{Value, json};
 
-use super::create::{key_values, print_or_send};
+use super::create::{Common, key_values, print_or_send};
 use super::delete::gone;
 use super::exec::join;
 use crate::error::Error;
-use crate::output::Format;
 use crate::select::DryRun;
 use crate::session::Session;
 
@@ -60,12 +62,23 @@ pub struct Args {
     /// JSON that is laid over the pod
     #[arg(long, value_name = "JSON")]
     overrides: Option<String>,
-    /// Try it out only
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
-    dry_run: DryRun,
-    /// yaml, json, name …
-    #[arg(long, short, default_value = "")]
-    output: String,
+    /// How it is laid: json, merge or strategic
+    #[arg(long, default_value = "merge", value_parser = ["json", "merge", "strategic"])]
+    override_type: String,
+    /// Make a Service for its port too
+    #[arg(long)]
+    expose: bool,
+    /// How long to wait until the pod runs
+    #[arg(long, default_value = "1m", value_parser = crate::duration::parse, value_name = "TIME")]
+    pod_running_timeout: Duration,
+    /// Run it with the rights of the node
+    #[arg(long)]
+    privileged: bool,
+    /// Leave the input open when the first who joined is gone
+    #[arg(long)]
+    leave_stdin_open: bool,
+    #[command(flatten)]
+    common: Common,
     /// Arguments, or the command
     #[arg(trailing_var_arg = true)]
     arguments: Vec<String>,
@@ -81,17 +94,27 @@ impl Args {
         if self.tty && !self.stdin {
             return Err(Error::new("-i/--stdin is required for containers with -t/--tty=true"));
         }
-        if joins && self.dry_run != DryRun::None {
+        if joins && self.common.writing.dry_run != DryRun::None {
             return Err(Error::new(
                 "--dry-run=[server|client] can't be used with attached containers options \
                  (--attach, --stdin, or --tty)\nSee 'onggi run -h' for help and examples",
             ));
         }
         let pod = self.pod()?;
-        let format = Format::parse(&self.output)?;
+        if self.expose && self.port.is_none() {
+            return Err(Error::new("--port must be set when exposing a service"));
+        }
         if !joins {
-            let manager = "kubectl-run";
-            return print_or_send(session, pod, &format, self.dry_run, manager).await;
+            let service = self.service(&pod);
+            if let Some(service) = service.clone() {
+                // Like kubectl: the Service comes first.
+                print_or_send(session, service, &self.common, "kubectl-run", "created").await?;
+            }
+            if service.is_some() && !self.common.printing.output.is_empty() {
+                // kubectl divides twice here.
+                session.print("---\n---\n")?;
+            }
+            return print_or_send(session, pod, &self.common, "kubectl-run", "created").await;
         }
         let mapping = session.mapper().await?.by_name("pods")?;
         let namespace = session.namespace();
@@ -154,6 +177,21 @@ impl Args {
         }
     }
 
+    /// The Service of `--expose`.
+    fn service(&self, pod: &Value) -> Option<Value> {
+        let port = self.port.filter(|_| self.expose)?;
+        let labels = &pod["metadata"]["labels"];
+        Some(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {"creationTimestamp": null, "name": self.name},
+            "spec": {
+                "ports": [{"port": port, "protocol": "TCP", "targetPort": port}],
+                "selector": labels,
+            },
+            "status": {"loadBalancer": {}},
+        }))
+    }
+
     fn pod(&self) -> Result<Value, Error> {
         let mut container = json!({"image": self.image, "name": self.name, "resources": {}});
         if !self.arguments.is_empty() {
@@ -181,6 +219,14 @@ impl Args {
         if self.tty {
             container["tty"] = json!(true);
         }
+        if self.leave_stdin_open {
+            if let Some(container) = container.as_object_mut() {
+                container.remove("stdinOnce");
+            }
+        }
+        if self.privileged {
+            container["securityContext"] = json!({"privileged": true});
+        }
         let mut metadata = json!({"creationTimestamp": null, "name": self.name});
         let labels = key_values(&self.labels)?;
         metadata["labels"] =
@@ -189,7 +235,7 @@ impl Args {
         if !annotations.is_empty() {
             metadata["annotations"] = Value::Object(annotations);
         }
-        let mut pod = json!({
+        let pod = json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": metadata,
@@ -200,27 +246,28 @@ impl Args {
             },
             "status": {},
         });
-        if let Some(overrides) = &self.overrides {
-            let overrides: Value = serde_json::from_str(overrides)
-                .map_err(|e| Error::new(format!("--overrides is no JSON: {e}")))?;
-            merge(&mut pod, overrides);
+        match &self.overrides {
+            Some(overrides) => overridden(pod, overrides, &self.override_type),
+            None => Ok(pod),
         }
-        Ok(pod)
     }
 }
 
-/// RFC 7386.
-fn merge(into: &mut Value, from: Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                if value.is_null() {
-                    into.remove(&key);
-                } else {
-                    merge(into.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (into, from) => *into = from,
-    }
+/// An object with what `--overrides` holds laid over it.
+pub(crate) fn overridden(mut object: Value, overrides: &str, how: &str) -> Result<Value, Error> {
+    let overrides = onggi_machinery::yaml::parse(overrides)
+        .map_err(|e| Error::new(format!("--overrides: {e}")))?;
+    let kind = match how {
+        "json" => PatchType::Json,
+        "strategic" => PatchType::Strategic,
+        _ => PatchType::Merge,
+    };
+    let schema = {
+        let api_version = str_at(&object, "apiVersion");
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        onggi_api::schema::of(group, version, str_at(&object, "kind"))
+    };
+    apply(kind, schema, &mut object, overrides.to_string().as_bytes())
+        .map_err(|e| Error::new(format!("--overrides: {e}")))?;
+    Ok(object)
 }

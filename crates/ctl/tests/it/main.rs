@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests too.
 
+mod changes;
 mod describe;
+mod generators;
 mod server;
 mod streams;
 mod verbs;

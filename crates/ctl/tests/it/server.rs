@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use futures::StreamExt;
 use onggi_apiserver::{ApiServer, Options, User};
 use onggi_base::SystemClock;
@@ -104,7 +104,7 @@ impl Server {
         let config = self.path("config").display().to_string();
         let words = words(line);
         let words = ["onggi", "--kubeconfig", &config].map(str::to_owned).into_iter().chain(words);
-        let parsed = Line::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let parsed = parse(words).unwrap_or_else(|e| panic!("{line}: {e}"));
         let (out, err) = (Buffer::default(), Buffer::default());
         let session = Session::with_io(parsed.globals, Io::new(out.clone(), err.clone()));
         let result: Result<(), Error> = parsed.verb.run_in(&session).await;
@@ -120,7 +120,7 @@ impl Server {
         let config = self.path("config").display().to_string();
         let words =
             ["onggi", "--kubeconfig", &config].map(str::to_owned).into_iter().chain(words(line));
-        let parsed = Line::try_parse_from(words).unwrap_or_else(|e| panic!("{line}: {e}"));
+        let parsed = parse(words).unwrap_or_else(|e| panic!("{line}: {e}"));
         let (to, lines) = mpsc::unbounded_channel();
         let session = Session::with_io(parsed.globals, Io::new(Lines(to, Vec::new()), io::sink()));
         let task = tokio::spawn(async move { parsed.verb.run_in(&session).await });
@@ -189,6 +189,11 @@ impl Server {
         let differences = self.differences.lock().unwrap();
         assert!(differences.is_empty(), "{}", differences.concat());
     }
+}
+
+fn parse(words: impl Iterator<Item = String>) -> Result<Line, clap::Error> {
+    let matches = onggi_ctl::flags::as_kubectl(Line::command()).try_get_matches_from(words)?;
+    Line::from_arg_matches(&matches)
 }
 
 /// With every duration in the place of its number: the two are asked one after the other.

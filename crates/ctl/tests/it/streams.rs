@@ -95,8 +95,6 @@ async fn logs() {
         "logs a -c side --tail=5 --timestamps",
         "logs a side -p",
         "logs -f b --tail=0",
-        "logs -l app=web -c web",
-        "logs -l app=web -c web --tail=-1",
         "logs -l app=none",
         "logs a -c none",
         "logs none",

@@ -1,0 +1,117 @@
+//! Flags that many verbs have, and the command line as kubectl reads it.
+
+use clap::{ArgAction, Command};
+
+use crate::error::Error;
+use crate::output::Format;
+use crate::select::DryRun;
+
+/// How objects are printed.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Printing {
+    /// json, yaml, name, go-template=…, jsonpath=…, custom-columns=…
+    #[arg(long, short, default_value = "", value_name = "FORMAT")]
+    pub output: String,
+    /// A template, or its file, for go-template and go-template-file
+    #[arg(long, value_name = "TEMPLATE")]
+    pub template: Option<String>,
+    /// What a template does not find is no error
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = ArgAction::Set)]
+    pub allow_missing_template_keys: bool,
+    /// Print the managers of fields too
+    #[arg(long)]
+    pub show_managed_fields: bool,
+}
+
+/// How a change is sent.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Writing {
+    /// Try it out only
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
+    pub dry_run: DryRun,
+    /// Name of the manager of the fields
+    #[arg(long, value_name = "NAME")]
+    pub field_manager: Option<String>,
+}
+
+impl Printing {
+    /// The format that is asked for.
+    pub fn format(&self) -> Result<Format, Error> {
+        let format = match (&self.template, self.output.as_str()) {
+            (Some(template), "" | "go-template" | "template") => {
+                Format::parse(&format!("go-template={template}"))?
+            }
+            (Some(file), output @ ("go-template-file" | "templatefile" | "jsonpath-file")) => {
+                Format::parse(&format!("{output}={file}"))?
+            }
+            (Some(template), "jsonpath") => Format::parse(&format!("jsonpath={template}"))?,
+            _ => Format::parse(&self.output)?,
+        };
+        Ok(if self.allow_missing_template_keys { format } else { format.strict() })
+    }
+}
+
+impl Writing {
+    /// The manager that is named, else the verb's own.
+    pub fn manager<'a>(&'a self, own: &'a str) -> &'a str {
+        self.field_manager.as_deref().filter(|name| !name.is_empty()).unwrap_or(own)
+    }
+}
+
+/// A program's command line with the verbs in it, as kubectl reads one: every switch takes
+/// `=true` and `=false`.
+pub fn as_kubectl(command: Command) -> Command {
+    command
+        .mut_args(|arg| match arg.get_action() {
+            ArgAction::SetTrue => arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .value_parser(boolean)
+                .default_value("false")
+                .default_missing_value("true")
+                .hide_possible_values(true)
+                .hide_default_value(true),
+            _ => arg,
+        })
+        .mut_subcommands(as_kubectl)
+}
+
+/// Go's `strconv.ParseBool`.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        other => Err(format!("{other:?} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{FromArgMatches, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[arg(long, short)]
+        on: bool,
+        #[command(flatten)]
+        writing: Writing,
+    }
+
+    #[test]
+    fn switches_take_values() {
+        use clap::CommandFactory;
+        for (line, on) in
+            [("", false), ("--on", true), ("-o", true), ("--on=false", false), ("--on=T", true)]
+        {
+            let words = std::iter::once("x").chain(line.split_whitespace());
+            let matches = as_kubectl(Line::command()).try_get_matches_from(words).unwrap();
+            let read = Line::from_arg_matches(&matches).unwrap();
+            assert_eq!((read.on, read.writing.dry_run), (on, DryRun::None), "{line}");
+        }
+        let words = ["x", "--on=maybe"];
+        assert!(as_kubectl(Line::command()).try_get_matches_from(words).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! `apply view-last-applied`, `set-last-applied` and `edit-last-applied`.
+
+use onggi_client::PatchKind;
+use onggi_machinery::yaml as reader;
+use serde_json::{Value, json};
+
+use super::{last_applied, not_applied};
+use crate::apply::{LAST_APPLIED, annotate};
+use crate::error::Error;
+use crate::flags::Writing;
+use crate::manifest::Files;
+use crate::output::format::Format;
+use crate::output::yaml;
+use crate::select::{DryRun, Found, Selectors};
+use crate::session::Session;
+use crate::verbs::edit::editor;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum LastApplied {
+    /// Print the manifest of the last apply
+    ViewLastApplied(View),
+    /// Keep a manifest as that of the last apply
+    SetLastApplied(Set),
+    /// Change the manifest of the last apply in an editor
+    EditLastApplied(Edit),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct View {
+    /// TYPE NAME, or TYPE/NAME
+    #[arg(value_name = "TYPE[/NAME]")]
+    args: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+    /// Labels that the objects have
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// All objects of the kind
+    #[arg(long)]
+    all: bool,
+    /// yaml or json
+    #[arg(long, short, default_value = "yaml", value_parser = ["yaml", "json"])]
+    output: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Set {
+    #[command(flatten)]
+    files: Files,
+    /// Where the object keeps none yet, too
+    #[arg(long)]
+    create_annotation: bool,
+    #[command(flatten)]
+    writing: Writing,
+    /// yaml, json …
+    #[arg(long, short, default_value = "")]
+    output: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Edit {
+    /// TYPE NAME, or TYPE/NAME
+    #[arg(value_name = "TYPE[/NAME]")]
+    args: Vec<String>,
+    #[command(flatten)]
+    files: Files,
+}
+
+impl LastApplied {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Error> {
+        match self {
+            Self::ViewLastApplied(view) => view.run(session).await,
+            Self::SetLastApplied(set) => set.run(session).await,
+            Self::EditLastApplied(edit) => edit.run(session).await,
+        }
+    }
+}
+
+fn parsed(text: &str) -> Result<Value, Error> {
+    serde_json::from_str(text)
+        .map_err(|e| Error::new(format!("annotation {LAST_APPLIED} is no JSON: {e}")))
+}
+
+impl View {
+    async fn run(self, session: &Session) -> Result<(), Error> {
+        let selectors = Selectors { selector: self.selector.clone(), field_selector: None };
+        let found = session.find(&self.args, &self.files, &selectors, false).await?;
+        let format = Format::parse(&self.output)?;
+        for one in &found {
+            let text = last_applied(&one.value).ok_or_else(|| {
+                Error::new(format!(
+                    "no last-applied-configuration annotation found on resource: {}",
+                    one.name()
+                ))
+            })?;
+            session.print(&format.print(&parsed(text)?, false)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Set {
+    async fn run(self, session: &Session) -> Result<(), Error> {
+        if self.files.is_empty() {
+            return Err(Error::new("must specify one of -f and -k"));
+        }
+        let format = Format::parse(&self.output)?;
+        let targets = session.file_targets(&self.files).await?;
+        let manifests = self.files.read(session)?;
+        for ((target, namespace), manifest) in targets.into_iter().zip(manifests) {
+            let name = target.name.unwrap_or_default();
+            let value = session.object(&target.mapping, &namespace, &name).await?;
+            if last_applied(&value).is_none() && !self.create_annotation {
+                return Err(not_applied(&value));
+            }
+            let one = Found { mapping: target.mapping, value };
+            let mut wanted = manifest.value;
+            if one.mapping.namespaced {
+                wanted["metadata"]["namespace"] = json!(namespace);
+            }
+            annotate(&mut wanted);
+            let object = keep(session, &one, &wanted, self.writing.dry_run).await?;
+            if format.is_table() {
+                let suffix = self.writing.dry_run.suffix();
+                session.print(&format!("{} configured{suffix}\n", one.label()))?;
+            } else {
+                session.print(&format.print(&object, false)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the annotation that a manifest carries to an object.
+async fn keep(
+    session: &Session,
+    one: &Found,
+    manifest: &Value,
+    dry_run: DryRun,
+) -> Result<Value, Error> {
+    let text = &manifest["metadata"]["annotations"][LAST_APPLIED];
+    let body = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
+    if dry_run == DryRun::Client {
+        return Ok(one.value.clone());
+    }
+    session.patch(one, "", PatchKind::Merge, &body, "kubectl-last-applied", dry_run).await
+}
+
+impl Edit {
+    async fn run(self, session: &Session) -> Result<(), Error> {
+        for one in session.find(&self.args, &self.files, &Selectors::default(), false).await? {
+            let text = last_applied(&one.value).ok_or_else(|| not_applied(&one.value))?;
+            let before = yaml::to_string(&parsed(text)?);
+            let after = editor(&before).await?;
+            if after == before {
+                session.print("Edit cancelled, no changes made.\n")?;
+                continue;
+            }
+            let mut wanted = reader::parse(&after).map_err(|e| Error::new(e.to_string()))?;
+            annotate(&mut wanted);
+            keep(session, &one, &wanted, DryRun::None).await?;
+            session.print(&format!("{} edited\n", one.label()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! `apply --prune`: what was applied before and is in the files no more is deleted.
+
+use onggi_client::Request;
+use onggi_machinery::resource::Verb;
+use onggi_machinery::value::str_at;
+use serde_json::Value;
+
+use super::last_applied;
+use crate::discovery::Mapping;
+use crate::error::Error;
+use crate::select::{DryRun, Selectors};
+use crate::session::Session;
+use crate::verbs::delete::policy;
+
+/// Kinds that are looked through without a list.
+const DEFAULT: &[&str] = &[
+    "core/v1/ConfigMap",
+    "core/v1/Endpoints",
+    "core/v1/Namespace",
+    "core/v1/PersistentVolumeClaim",
+    "core/v1/PersistentVolume",
+    "core/v1/Pod",
+    "core/v1/ReplicationController",
+    "core/v1/Secret",
+    "core/v1/Service",
+    "batch/v1/Job",
+    "batch/v1/CronJob",
+    "networking.k8s.io/v1/Ingress",
+    "apps/v1/DaemonSet",
+    "apps/v1/Deployment",
+    "apps/v1/ReplicaSet",
+    "apps/v1/StatefulSet",
+];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Flags {
+    /// Delete what was applied before and is in the files no more
+    #[arg(long)]
+    pub(super) prune: bool,
+    /// Kinds that are looked through: core/v1/ConfigMap
+    #[arg(long, value_name = "GROUP/VERSION/KIND", alias = "prune-whitelist")]
+    prune_allowlist: Vec<String>,
+}
+
+/// An object that the files hold.
+pub(super) struct Seen {
+    uid: String,
+    namespace: String,
+}
+
+pub(super) struct Pruning<'a> {
+    pub(super) selectors: Selectors,
+    pub(super) grace_period: i64,
+    pub(super) cascade: &'a str,
+    pub(super) dry_run: DryRun,
+    pub(super) says: bool,
+}
+
+impl Seen {
+    pub(super) fn of(object: &Value, namespace: &str) -> Self {
+        let own = str_at(object, "metadata.namespace");
+        let namespace = if own.is_empty() { namespace } else { own };
+        Self { uid: str_at(object, "metadata.uid").to_owned(), namespace: namespace.to_owned() }
+    }
+}
+
+impl Flags {
+    pub(super) fn check(&self, selector: Option<&str>, all: bool) -> Result<(), Error> {
+        if !self.prune {
+            return Ok(());
+        }
+        match (selector, all) {
+            (None, false) => Err(Error::new(
+                "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
+            )),
+            (Some(_), true) => Err(Error::new("cannot set --all and --selector at the same time")),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn run(
+        &self,
+        session: &Session,
+        pruning: &Pruning<'_>,
+        seen: &[Seen],
+    ) -> Result<Vec<Error>, Error> {
+        let given = self.prune_allowlist.iter().map(String::as_str);
+        let list: Vec<&str> =
+            if self.prune_allowlist.is_empty() { DEFAULT.to_vec() } else { given.collect() };
+        let mapper = session.mapper().await?;
+        let mut namespaces: Vec<&str> = Vec::new();
+        for one in seen {
+            if !namespaces.contains(&one.namespace.as_str()) {
+                namespaces.push(&one.namespace);
+            }
+        }
+        let mut errors = Vec::new();
+        for text in list {
+            let parts: Vec<&str> = text.split('/').collect();
+            let [group, version, kind] = parts.as_slice() else {
+                return Err(Error::new(format!(
+                    "invalid GroupVersionKind format: {text}, please follow <group/version/kind>"
+                )));
+            };
+            let api_version =
+                if *group == "core" { (*version).to_owned() } else { format!("{group}/{version}") };
+            // A kind that this server does not have was never applied to it.
+            let Some(mapping) = mapper.by_kind(&api_version, kind) else { continue };
+            let places = if mapping.namespaced { namespaces.clone() } else { vec![""] };
+            for namespace in places {
+                for object in session.list(mapping, namespace, &pruning.selectors).await? {
+                    let uid = str_at(&object, "metadata.uid");
+                    let is_kept = seen.iter().any(|one| one.uid == uid);
+                    if last_applied(&object).is_none() || is_kept {
+                        continue;
+                    }
+                    if let Err(error) = pruning.delete(session, mapping, &object).await {
+                        errors.push(error);
+                    }
+                }
+            }
+        }
+        Ok(errors)
+    }
+}
+
+impl Pruning<'_> {
+    async fn delete(
+        &self,
+        session: &Session,
+        mapping: &Mapping,
+        object: &Value,
+    ) -> Result<(), Error> {
+        let name = str_at(object, "metadata.name");
+        if self.dry_run != DryRun::Client {
+            let place = mapping.place(str_at(object, "metadata.namespace"));
+            let mut request = Request::new(Verb::Delete, mapping.gvr(), place, name);
+            request.write.dry_run = self.dry_run == DryRun::Server;
+            request.write.propagation_policy = policy(self.cascade).to_owned();
+            request.write.grace_period_seconds =
+                Some(self.grace_period).filter(|seconds| *seconds >= 0);
+            match session.call(request).await {
+                Err(error) if error.is_not_found() => return Ok(()),
+                result => result?,
+            };
+        }
+        if self.says {
+            let suffix = self.dry_run.suffix();
+            session.print(&format!("{}/{name} pruned{suffix}\n", mapping.label()))?;
+        }
+        Ok(())
+    }
+}
