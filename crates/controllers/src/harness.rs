@@ -19,7 +19,10 @@ const CONTROLLERS: &[Row] = &[
     Row { name: "namespace-controller", launch: crate::namespace::launch },
     Row { name: "node-controller", launch: crate::nodelifecycle::launch },
     Row { name: "pod-garbage-collector", launch: crate::podgc::launch },
+    Row { name: "pv-protection-controller", launch: crate::storageprotection::launch_volumes },
+    Row { name: "pvc-protection-controller", launch: crate::storageprotection::launch_claims },
     Row { name: "replicaset-controller", launch: crate::replicaset::launch },
+    Row { name: "resourcequota-controller", launch: crate::resourcequota::launch },
     Row { name: "service-account-controller", launch: crate::serviceaccount::launch },
     Row { name: "taint-eviction-controller", launch: crate::tainteviction::launch },
 ];

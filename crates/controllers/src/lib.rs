@@ -14,7 +14,9 @@ mod namespace;
 mod nodelifecycle;
 mod podgc;
 mod replicaset;
+mod resourcequota;
 mod serviceaccount;
+mod storageprotection;
 mod tainteviction;
 mod view;
 

@@ -20,7 +20,9 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
+mod pod_security;
 mod priority;
+mod quota;
 mod runtime_class;
 mod service_account;
 mod tolerations;
@@ -37,6 +39,7 @@ use crate::ApiServer;
 use crate::registry::Registry;
 
 pub(crate) use attributes::{Attributes, Notes, Operation, Options};
+use plugins::Stage;
 pub use plugins::{Plugins, UnknownPlugin};
 
 /// A plugin. The two questions are asked of every write and must be cheap; only who says yes is
@@ -67,21 +70,26 @@ pub(crate) trait Plugin: Send + Sync {
 /// Which plugins are on, and what they keep between requests.
 pub(crate) struct Admission {
     plugins: Plugins,
+    quotas: quota::Quotas,
     server: OnceLock<Weak<ApiServer>>,
 }
 
 /// Held until the write is done.
 #[must_use = "what was charged is given back when this goes without `done`"]
-pub(crate) struct Admitted;
+pub(crate) struct Admitted(Option<quota::Charged>);
 
 impl Admitted {
     /// The object is stored.
-    pub(crate) fn done(self) {}
+    pub(crate) fn done(self) {
+        if let Some(charged) = self.0 {
+            charged.keep();
+        }
+    }
 }
 
 impl Admission {
     pub(crate) fn new(plugins: Plugins) -> Self {
-        Self { plugins, server: OnceLock::new() }
+        Self { plugins, quotas: quota::Quotas::default(), server: OnceLock::new() }
     }
 
     /// The server that this is part of, for who must ask it something; told once at its start.
@@ -89,9 +97,8 @@ impl Admission {
         let _ = self.server.set(Arc::downgrade(server));
     }
 
-    pub(crate) fn server(&self) -> Result<Arc<ApiServer>, Status> {
-        let server = self.server.get().and_then(Weak::upgrade);
-        server.ok_or_else(|| Status::unavailable("the API server is shutting down"))
+    fn weak_server(&self) -> Weak<ApiServer> {
+        self.server.get().cloned().unwrap_or_default()
     }
 }
 
@@ -136,7 +143,7 @@ pub(crate) async fn validate(
     object: &Value,
 ) -> Result<Admitted, Status> {
     if attributes.is_within() {
-        return Ok(Admitted);
+        return Ok(Admitted(None));
     }
     let Some(part) = attributes.part_of(object) else {
         return validate_whole(registry, attributes, object).await;
@@ -156,7 +163,11 @@ async fn validate_whole(
             plugin.validate(registry, attributes, object).await?;
         }
     }
-    Ok(Admitted)
+    let charged = match admission.plugins.has(Stage::Quota) {
+        true => quota::charge(registry, attributes, object).await?,
+        false => None,
+    };
+    Ok(Admitted(charged))
 }
 
 pub(crate) use connect::connect;

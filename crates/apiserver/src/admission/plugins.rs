@@ -4,8 +4,8 @@
 use super::Plugin;
 use super::{
     always, default_class, default_toleration_seconds, limit_ranger, namespace_lifecycle,
-    node_restriction, node_taint, priority, runtime_class, service_account, tolerations,
-    volume_resize,
+    node_restriction, node_taint, pod_security, priority, runtime_class, service_account,
+    tolerations, volume_resize,
 };
 
 /// What stands behind a name.
@@ -75,6 +75,7 @@ const ROWS: &[Row] = &[
     on("TaintNodesByCondition", &node_taint::TaintNodesByCondition),
     off("AlwaysPullImages", &always::AlwaysPullImages),
     missing("ImagePolicyWebhook"),
+    on("PodSecurity", &pod_security::PodSecurity),
     missing("PodNodeSelector"),
     on("Priority", &priority::Priority),
     on("DefaultTolerationSeconds", &default_toleration_seconds::DefaultTolerationSeconds),

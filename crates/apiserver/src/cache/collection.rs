@@ -140,6 +140,16 @@ impl Collection {
         }
     }
 
+    /// Whether there is no object.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.read().objects.is_empty()
+    }
+
+    /// The last change.
+    pub(crate) fn revision(&self) -> u64 {
+        self.state.read().revision
+    }
+
     /// The object of a key, as far as the cache has come.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Object>> {
         self.state.read().objects.get(key).cloned()

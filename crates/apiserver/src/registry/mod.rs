@@ -94,7 +94,7 @@ impl Registry {
 
     /// What the store has just taken. The cache reads it anyway, a moment later: taken from there,
     /// it is decoded once for all, and who has written sees it in every later list.
-    async fn written(
+    pub(crate) async fn written(
         &self,
         row: &'static Resource,
         key: &str,

@@ -7,4 +7,5 @@ mod world;
 
 mod endings;
 mod nodes;
+mod quotas;
 mod workloads;

@@ -4,4 +4,7 @@
 pub mod amounts;
 pub mod limit_range;
 pub mod node_labels;
+pub mod pod_security;
 pub mod quota;
+pub mod review;
+pub mod rules;

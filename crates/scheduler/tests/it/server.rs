@@ -82,6 +82,9 @@ async fn a_pod_is_refused_then_bound() {
     let room = json!({"status": {"capacity": {"cpu": "1", "memory": "1Gi", "pods": "10"},
                                  "allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}}});
     client.patch_status(&core("nodes"), "", "n1", Patch::merge(room)).await.unwrap();
+    // A new node takes nothing until the node life cycle, which is not here, has seen it ready.
+    let ready = Patch::merge(json!({"spec": {"taints": null}}));
+    client.patch(&core("nodes"), "", "n1", ready).await.unwrap();
     let bound = until(&pods, |pod| pod["spec"]["nodeName"] == "n1").await;
     assert_eq!(scheduled(&bound)["status"], "True");
     let event = until(&events, |event| event["reason"] == "Scheduled").await;
