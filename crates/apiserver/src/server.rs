@@ -12,6 +12,7 @@ use onggi_machinery::resource::{self, Resource, Verb};
 use onggi_machinery::schema::{self, FieldValidation};
 use onggi_store::Store;
 use parking_lot::RwLock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plugins};
@@ -19,7 +20,7 @@ use crate::authn::{TokenAuthority, User};
 use crate::authz::{Attributes, Chain, Target};
 use crate::cache::Cache;
 use crate::expiry;
-use crate::http::Gauges;
+use crate::http::{Forms, Gauges};
 use crate::legacy;
 use crate::local::LocalTransport;
 use crate::registry::{Context, Part, Registry};
@@ -72,6 +73,7 @@ pub struct ApiServer {
     pub(crate) registry: Registry,
     catalog: ArcSwap<Catalog>,
     pub(crate) gauges: Gauges,
+    pub(crate) forms: Forms,
     authorizers: Chain,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
     shutdown: CancellationToken,
@@ -100,6 +102,7 @@ impl ApiServer {
             },
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             gauges: Gauges::default(),
+            forms: Forms::default(),
             authorizers: Chain::new(),
             nodes: RwLock::default(),
             shutdown,
@@ -194,15 +197,20 @@ impl ApiServer {
         spec: &WatchSpec,
     ) -> Result<EventStream, Status> {
         self.authorize_resource(user, "watch", &spec.resource, "", &spec.namespace, "")?;
-        self.open_watch(spec).await
+        self.open_watch(spec, None).await
     }
 
-    pub(crate) async fn open_watch(&self, spec: &WatchSpec) -> Result<EventStream, Status> {
+    /// `ends`: when the watch will be cut off, where that is known.
+    pub(crate) async fn open_watch(
+        &self,
+        spec: &WatchSpec,
+        ends: Option<Instant>,
+    ) -> Result<EventStream, Status> {
         let row = row(&spec.resource)?;
         if !row.verbs.contains(&Verb::Watch) {
             return Err(Status::method_not_allowed());
         }
-        self.registry.watch(row, spec).await
+        self.registry.watch(row, spec, ends).await
     }
 
     fn authorize_resource(

@@ -208,7 +208,7 @@ impl Cache {
 }
 
 /// 504 of a revision that is not there yet.
-fn too_large(asked: u64, current: u64) -> Status {
+pub(crate) fn too_large(asked: u64, current: u64) -> Status {
     use onggi_api::status::{Cause, Details};
     let text = format!("Too large resource version: {asked}, current: {current}");
     let mut status = Status::timeout(&text);

@@ -18,6 +18,8 @@ use super::{Cache, Selection};
 
 /// How often a watcher that asked for bookmarks gets one (as kube-apiserver: about a minute).
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(55);
+/// How long before its end a watch gets the last one.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 struct Watcher {
     cache: Arc<Cache>,
@@ -27,23 +29,43 @@ struct Watcher {
     pending: VecDeque<WatchEvent>,
     changed: watch::Receiver<u64>,
     bookmarks: Option<Interval>,
+    /// When a last bookmark is sent, a little before the watch ends.
+    farewell: Option<Instant>,
     ended: bool,
 }
 
-/// Opens a watch; who may do so has been decided.
+/// Opens a watch; who may do so has been decided. `ends`: when it will be cut off, where that is
+/// known. What is wrong with the request is an error; that the history is gone, or not there yet,
+/// is the first thing that the watcher is told, as kube-apiserver does it.
 pub(crate) async fn open(
     cache: &Arc<Cache>,
     row: &'static Resource,
     spec: &WatchSpec,
+    ends: Option<Instant>,
 ) -> Result<EventStream, Status> {
-    let collection = Arc::clone(cache.of(row)?);
     let selection =
         Selection::parse(row, &spec.namespace, &spec.label_selector, &spec.field_selector)?;
+    match begin(cache, row, spec, selection, ends).await {
+        Ok(watcher) => Ok(Box::pin(stream::unfold(watcher, |mut watcher| async move {
+            let event = watcher.next().await?;
+            Some((event.map_err(Into::into), watcher))
+        }))),
+        Err(status) => Ok(Box::pin(stream::once(async { Err(status.into()) }))),
+    }
+}
+
+async fn begin(
+    cache: &Arc<Cache>,
+    row: &'static Resource,
+    spec: &WatchSpec,
+    selection: Selection,
+    ends: Option<Instant>,
+) -> Result<Watcher, Status> {
+    let collection = Arc::clone(cache.of(row)?);
     let changed = collection.subscribe();
     let mut pending = VecDeque::new();
     let cursor = match spec.resource_version {
         Some(revision) if !spec.initial_events && revision > 0 => {
-            cache.wait_for(revision).await?;
             collection.changes_after(revision)?;
             revision
         }
@@ -58,7 +80,7 @@ pub(crate) async fn open(
                 object,
                 initial_events_end: false,
             }));
-            if spec.initial_events {
+            if spec.initial_events && spec.bookmarks {
                 pending.push_back(bookmark(row, snapshot.revision, true)?);
             }
             snapshot.revision
@@ -69,7 +91,10 @@ pub(crate) async fn open(
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer
     });
-    let watcher = Watcher {
+    let farewell = ends
+        .and_then(|ends| ends.checked_sub(FAREWELL))
+        .filter(|at| spec.bookmarks && *at > Instant::now());
+    Ok(Watcher {
         cache: Arc::clone(cache),
         collection,
         selection,
@@ -77,12 +102,9 @@ pub(crate) async fn open(
         pending,
         changed,
         bookmarks,
+        farewell,
         ended: false,
-    };
-    Ok(Box::pin(stream::unfold(watcher, |mut watcher| async move {
-        let event = watcher.next().await?;
-        Some((event.map_err(Into::into), watcher))
-    })))
+    })
 }
 
 fn bookmark(row: &Resource, revision: u64, initial_events_end: bool) -> Result<WatchEvent, Status> {
@@ -144,7 +166,7 @@ impl Watcher {
             tokio::select! {
                 changed = self.changed.changed() => self.ended |= changed.is_err(),
                 () = shutdown.cancelled() => return None,
-                () = tick(&mut self.bookmarks) => match self.bookmark() {
+                () = tick(&mut self.bookmarks, &mut self.farewell) => match self.bookmark() {
                     Ok(event) => self.pending.extend(event),
                     Err(status) => return Some(Err(status)),
                 },
@@ -163,11 +185,14 @@ impl Watcher {
     }
 }
 
-async fn tick(timer: &mut Option<Interval>) {
-    match timer {
-        Some(timer) => {
-            timer.tick().await;
-        }
-        None => std::future::pending().await,
+async fn tick(timer: &mut Option<Interval>, farewell: &mut Option<Instant>) {
+    let Some(timer) = timer else { return std::future::pending().await };
+    let Some(last) = *farewell else {
+        timer.tick().await;
+        return;
+    };
+    tokio::select! {
+        _ = timer.tick() => {}
+        () = tokio::time::sleep_until(last) => *farewell = None,
     }
 }

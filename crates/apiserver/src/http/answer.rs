@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header};
 use onggi_api::{Object, Status};
 use onggi_client::{ListMeta, Response as Answer};
+use onggi_machinery::protobuf::{self, Part, ProtobufError};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::yaml;
 use serde_json::{Value, json};
@@ -14,52 +15,53 @@ use super::accept::{Accept, Format, Shape};
 use super::info::ResourcePlace;
 use super::query::Query;
 use super::table::{Include, partial, table};
-use super::{Body, full, status};
+use super::{Body, compress, pretty, status};
 use crate::{ApiServer, server};
 
+/// How a request is to be answered.
+pub(super) struct Asked<'a> {
+    pub(super) place: &'a ResourcePlace,
+    pub(super) query: &'a Query,
+    pub(super) accept: Accept,
+    /// Whether the client takes gzip.
+    pub(super) gzip: bool,
+}
+
 /// An answer in the format and shape that the client asked for.
-pub(super) fn encode(
+pub(super) async fn encode(
     server: &ApiServer,
-    place: &ResourcePlace,
-    query: &Query,
-    accept: &Accept,
+    asked: &Asked<'_>,
     answer: Answer,
 ) -> Result<Response<Body>, Status> {
+    let Asked { place, accept, .. } = asked;
     let row = server::row(&place.resource)?;
     let now = server.registry.clock.seconds();
     let (bytes, created, warnings) = match answer {
         Answer::Status(done) => {
-            let mut response = status::response(&done);
+            let mut response = status::response(&done, accept);
             *response.status_mut() =
                 StatusCode::from_u16(done.code.max(200)).unwrap_or(StatusCode::OK);
             return Ok(response);
         }
         Answer::Object { object, created, warnings } => {
-            let bytes = match (accept.shape, accept.format) {
-                (Shape::Whole, Format::Json) => object.bytes().clone(),
-                _ => {
-                    let value = object.value().map_err(Status::internal)?;
-                    shaped(row, value, query, accept, now)?
-                }
-            };
-            (bytes, created, warnings)
+            (one(row, asked, &object, now)?, created, warnings)
         }
         Answer::Document { value, created, warnings } => {
             // A document of a subresource is of another kind than the row.
-            let whole = Accept { shape: Shape::Whole, ..*accept };
-            let accept = if place.subresource.is_empty() { accept } else { &whole };
-            (shaped(row, value, query, accept, now)?, created, warnings)
+            let bytes = match accept.shape {
+                Shape::Table if !place.subresource.is_empty() => {
+                    write(&value, &Accept { shape: Shape::Whole, ..*accept })?
+                }
+                _ => shaped(row, asked, value, now)?,
+            };
+            (bytes, created, warnings)
         }
-        Answer::List { meta, items } => {
-            (list(row, place, &meta, &items, query, accept, now)?, false, Vec::new())
-        }
+        Answer::List { meta, items } => (list(row, asked, &meta, &items, now)?, false, Vec::new()),
     };
-    let mut response = Response::new(full(bytes));
+    let mut response = compress::response(bytes, accept.format.content_type(), asked.gzip).await;
     if created {
         *response.status_mut() = StatusCode::CREATED;
     }
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(accept.format)));
     warn(&mut response, &warnings);
     Ok(response)
 }
@@ -68,13 +70,6 @@ pub(super) fn encode(
 pub(super) fn warn(response: &mut Response<Body>, warnings: &[String]) {
     let values = warnings.iter().filter_map(|warning| warning_header(warning));
     response.headers_mut().extend(values.map(|value| (header::WARNING, value)));
-}
-
-fn content_type(format: Format) -> &'static str {
-    match format {
-        Format::Json => "application/json",
-        Format::Yaml => "application/yaml",
-    }
 }
 
 /// `299 - "text"` (RFC 7234, 5.5).
@@ -90,28 +85,79 @@ fn warning_header(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_bytes(format!("299 - \"{clean}\"").as_bytes()).ok()
 }
 
-fn shaped(
-    row: &Resource,
-    value: Value,
-    query: &Query,
-    accept: &Accept,
-    now: i64,
-) -> Result<Bytes, Status> {
-    let value = match accept.shape {
-        Shape::Whole => value,
-        Shape::Metadata => partial(&value),
-        Shape::Table => {
-            let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-            table(row, vec![value], metadata, Include::parse(query)?, now)
-        }
-    };
-    write(&value, accept.format)
+/// A stored object.
+fn one(row: &Resource, asked: &Asked<'_>, object: &Object, now: i64) -> Result<Bytes, Status> {
+    let accept = &asked.accept;
+    match (accept.shape, accept.format) {
+        (Shape::Whole, Format::Json) if !accept.pretty => Ok(object.bytes().clone()),
+        (Shape::Whole | Shape::Metadata, Format::Protobuf) => protobuf_object(object, accept),
+        _ => shaped(row, asked, object.value().map_err(Status::internal)?, now),
+    }
 }
 
-fn write(value: &Value, format: Format) -> Result<Bytes, Status> {
-    match format {
-        Format::Json => serde_json::to_vec(value).map(Bytes::from).map_err(Status::internal),
+/// An object as a protobuf body.
+pub(super) fn protobuf_object(object: &Object, accept: &Accept) -> Result<Bytes, Status> {
+    let head = object.head();
+    let bytes = match accept.shape {
+        Shape::Whole => {
+            protobuf::encode_json(&head.api_version, &head.kind, object.bytes(), Part::Whole)
+        }
+        _ => {
+            let version = format!("meta.k8s.io/{}", accept.version);
+            protobuf::encode_json(&version, "PartialObjectMetadata", object.bytes(), Part::Metadata)
+        }
+    };
+    bytes.map(Bytes::from).map_err(unwritable)
+}
+
+fn unwritable(error: ProtobufError) -> Status {
+    tracing::error!(%error, "an object could not be written as protobuf");
+    Status::internal(error)
+}
+
+fn shaped(row: &Resource, asked: &Asked<'_>, value: Value, now: i64) -> Result<Bytes, Status> {
+    let accept = &asked.accept;
+    let value = match accept.shape {
+        Shape::Whole => value,
+        Shape::Metadata => partial(&value, accept.version),
+        Shape::MetadataList => {
+            return Err(other_shape("PartialObjectMetadataList", "not a list", row, ""));
+        }
+        Shape::Table => {
+            let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
+            let include = Include::parse(asked.query)?;
+            table(row, vec![value], metadata, include, now, (accept.version, true))
+        }
+    };
+    write(&value, accept)
+}
+
+/// 406 of who wants one and gets many, or many and gets one.
+fn other_shape(wanted: &str, found: &str, row: &Resource, suffix: &str) -> Status {
+    let package = row.group.split('.').next().filter(|name| !name.is_empty()).unwrap_or("core");
+    let text = format!(
+        "you requested {wanted}, but the requested object is {found} (*{package}.{}{suffix})",
+        row.kind
+    );
+    Status::failure(406, onggi_api::status::reason::NOT_ACCEPTABLE, text)
+}
+
+/// A document as bytes.
+pub(super) fn write(value: &Value, accept: &Accept) -> Result<Bytes, Status> {
+    match accept.format {
+        Format::Json => {
+            let bytes = serde_json::to_vec(value).map_err(Status::internal)?;
+            Ok(if accept.pretty { pretty::indent(&bytes) } else { bytes }.into())
+        }
         Format::Yaml => Ok(yaml::to_string(value).into()),
+        Format::Protobuf if accept.shape == Shape::Metadata => {
+            let bytes = serde_json::to_vec(value).map_err(Status::internal)?;
+            let version = format!("meta.k8s.io/{}", accept.version);
+            protobuf::encode_json(&version, "PartialObjectMetadata", &bytes, Part::Metadata)
+                .map(Bytes::from)
+                .map_err(unwritable)
+        }
+        Format::Protobuf => protobuf::encode(value).map(Bytes::from).map_err(unwritable),
     }
 }
 
@@ -128,47 +174,69 @@ fn list_meta(meta: &ListMeta) -> Value {
 
 fn list(
     row: &Resource,
-    place: &ResourcePlace,
+    asked: &Asked<'_>,
     meta: &ListMeta,
     items: &[Arc<Object>],
-    query: &Query,
-    accept: &Accept,
     now: i64,
 ) -> Result<Bytes, Status> {
+    let Asked { place, accept, .. } = asked;
     let meta = list_meta(meta);
-    if (accept.shape, accept.format) == (Shape::Whole, Format::Json) {
-        return list_bytes(row, place, &meta, items);
+    let api_version = place.resource.api_version();
+    match (accept.shape, accept.format) {
+        (Shape::Metadata, _) => {
+            return Err(other_shape("PartialObjectMetadata", "a list", row, "List"));
+        }
+        (Shape::Whole, Format::Json) if !accept.pretty => {
+            return list_bytes(row, &api_version, &meta, items);
+        }
+        (_, Format::Protobuf) => {
+            let bodies = items.iter().map(|object| object.bytes().as_ref());
+            let item = (api_version.as_str(), row.kind);
+            let written = if accept.shape == Shape::Whole {
+                let kind = format!("{}List", row.kind);
+                protobuf::encode_list((&api_version, &kind), &meta, item, bodies, Part::Whole)
+            } else {
+                let version = format!("meta.k8s.io/{}", accept.version);
+                let list = (version.as_str(), "PartialObjectMetadataList");
+                protobuf::encode_list(list, &meta, item, bodies, Part::Metadata)
+            };
+            return written.map(Bytes::from).map_err(unwritable);
+        }
+        _ => {}
     }
     let values = items.iter().map(|object| object.value().map_err(Status::internal));
     let values = values.collect::<Result<Vec<_>, _>>()?;
     let value = match accept.shape {
-        Shape::Whole => json!({
+        Shape::Table => {
+            let include = Include::parse(asked.query)?;
+            table(row, values, meta, include, now, (accept.version, true))
+        }
+        Shape::MetadataList => json!({
+            "kind": "PartialObjectMetadataList",
+            "apiVersion": format!("meta.k8s.io/{}", accept.version),
+            "metadata": meta,
+            "items": values.iter().map(|v| partial(v, accept.version)).collect::<Vec<_>>(),
+        }),
+        Shape::Whole | Shape::Metadata => json!({
             "kind": format!("{}List", row.kind),
-            "apiVersion": place.resource.api_version(),
+            "apiVersion": api_version,
             "metadata": meta,
             "items": values,
         }),
-        Shape::Metadata => json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": meta,
-            "items": values.iter().map(partial).collect::<Vec<_>>(),
-        }),
-        Shape::Table => table(row, values, meta, Include::parse(query)?, now),
     };
-    write(&value, accept.format)
+    write(&value, accept)
 }
 
 /// Objects are not encoded again: their bytes are put one behind the other.
 fn list_bytes(
     row: &Resource,
-    place: &ResourcePlace,
+    api_version: &str,
     meta: &Value,
     items: &[Arc<Object>],
 ) -> Result<Bytes, Status> {
     let head = json!({
         "kind": format!("{}List", row.kind),
-        "apiVersion": place.resource.api_version(),
+        "apiVersion": api_version,
         "metadata": meta,
     });
     let head = serde_json::to_vec(&head).map_err(Status::internal)?;

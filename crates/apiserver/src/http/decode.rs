@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use onggi_api::Status;
+use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::{Body, ListOptions, PatchKind, Request, WriteOptions};
 use onggi_machinery::resource::Verb;
 use onggi_machinery::schema;
@@ -11,7 +11,7 @@ use onggi_machinery::schema;
 use super::Incomings;
 use super::info::{Info, ResourcePlace};
 use super::query::Query;
-use crate::registry::problem_status;
+use crate::registry::{invalid_list_options, problem_status};
 use crate::server;
 
 /// The largest body (`MaxRequestBodyBytes`).
@@ -95,10 +95,15 @@ async fn read(body: hyper::body::Incoming) -> Result<Bytes, Status> {
 }
 
 fn list_options(query: &Query) -> Result<ListOptions, Status> {
+    if !query.get("sendInitialEvents").is_empty() {
+        let path = FieldPath::new("sendInitialEvents");
+        let error = FieldError::forbidden(&path, "sendInitialEvents is forbidden for list");
+        return Err(invalid_list_options(&[error]));
+    }
     Ok(ListOptions {
         label_selector: query.get("labelSelector").into(),
         field_selector: query.get("fieldSelector").into(),
-        limit: query.number("limit")?.unwrap_or(0),
+        limit: query.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0),
         continue_token: query.get("continue").into(),
         resource_version: query.get("resourceVersion").into(),
         resource_version_match: query.get("resourceVersionMatch").into(),

@@ -46,20 +46,26 @@ impl ResourcePlace {
 impl Info {
     pub(crate) fn parse(method: &Method, uri: &Uri) -> Result<Self, Status> {
         let query = Query::parse(uri.query());
-        let segments: Vec<String> = uri
+        let mut segments: Vec<String> = uri
             .path()
             .split('/')
             .filter(|part| !part.is_empty())
             .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
             .collect();
+        // The old way to ask for a watch: `/api/v1/watch/namespaces/default/pods`.
+        let at = if segments.first().is_some_and(|first| first == "apis") { 3 } else { 2 };
+        let watches = segments.get(at).is_some_and(|segment| segment == "watch")
+            && matches!(*method, Method::GET | Method::HEAD);
+        if watches {
+            segments.remove(at);
+        }
         let Some(place) = place(&segments) else {
             return Ok(Self { verb: Verb::Get, place: Place::Path, query });
         };
         let whole = place.name.is_empty();
         let verb = match *method {
-            Method::GET | Method::HEAD if query.flag("watch") && place.subresource.is_empty() => {
-                Verb::Watch
-            }
+            Method::GET | Method::HEAD if watches => Verb::Watch,
+            Method::GET | Method::HEAD if whole && query.flag("watch") => Verb::Watch,
             Method::GET | Method::HEAD if whole => Verb::List,
             Method::GET | Method::HEAD => Verb::Get,
             Method::POST => Verb::Create,
@@ -134,6 +140,9 @@ mod tests {
             "delete deployments.apps ns=d name=w sub=",
         );
         check("DELETE", "/api/v1/namespaces/d/pods", "deletecollection pods ns=d name= sub=");
+        check("GET", "/api/v1/watch/namespaces/d/pods/p", "watch pods ns=d name=p sub=");
+        check("GET", "/apis/apps/v1/watch/deployments", "watch deployments.apps ns= name= sub=");
+        check("GET", "/api/v1/namespaces/d/pods/p?watch=1", "get pods ns=d name=p sub=");
         check("GET", "/apis/apps/v1", "path");
         check("GET", "/livez", "path");
     }

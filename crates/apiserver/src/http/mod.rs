@@ -2,10 +2,13 @@
 
 mod accept;
 mod answer;
+mod compress;
 mod connection;
 mod decode;
 mod documents;
+mod forms;
 mod info;
+mod pretty;
 mod query;
 mod status;
 mod table;
@@ -17,12 +20,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use onggi_api::Status;
-use onggi_machinery::resource::Verb;
+use onggi_machinery::resource::{Resource, Verb};
 
 use crate::ApiServer;
 use crate::admission;
@@ -30,9 +33,11 @@ use crate::authn::{self, User};
 use crate::authz::{Attributes, Target};
 use crate::registry::Context;
 use crate::streams;
-use accept::Accept;
+use accept::{Accept, Offer};
+use answer::Asked;
 use info::{Info, Place};
 
+pub(crate) use forms::Forms;
 pub(crate) use info::ResourcePlace;
 pub(crate) use query::Query;
 
@@ -85,15 +90,18 @@ async fn handle(
 ) -> Response<Body> {
     server.gauges.requests.fetch_add(1, Ordering::Relaxed);
     let _in_flight = InFlight::new(&server.gauges.in_flight);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let path = uri.path();
+    let preferences = Preferences::of(request.headers());
     let began = std::time::Instant::now();
     let work = std::panic::AssertUnwindSafe(route(&server, peer.as_deref(), request));
     let mut response = match work.catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(status)) => status::response(&status),
+        Ok(Err(status)) => preferences.failure(&status, uri.query()),
         Err(_) => {
             tracing::error!(%method, path, "a request panicked");
-            status::response(&Status::internal("this request made the server fail"))
+            let status = Status::internal("this request made the server fail");
+            preferences.failure(&status, uri.query())
         }
     };
     let code = response.status().as_u16();
@@ -110,6 +118,37 @@ async fn handle(
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-cache, private"));
     response
+}
+
+/// What an error is written by, when the request itself is gone already.
+struct Preferences {
+    accept: Option<HeaderValue>,
+    agent: Option<HeaderValue>,
+}
+
+impl Preferences {
+    fn of(headers: &HeaderMap) -> Self {
+        let accept = headers.get(header::ACCEPT).cloned();
+        Self { accept, agent: headers.get(header::USER_AGENT).cloned() }
+    }
+
+    fn failure(self, status: &Status, query: Option<&str>) -> Response<Body> {
+        let mut headers = HeaderMap::new();
+        headers.extend(self.accept.map(|value| (header::ACCEPT, value)));
+        headers.extend(self.agent.map(|value| (header::USER_AGENT, value)));
+        status::response(status, &Accept::of_status(&headers, query.unwrap_or("")))
+    }
+}
+
+/// Whether what is answered can be written as protobuf: built-in kinds under their own version.
+fn has_protobuf(row: &Resource, place: &ResourcePlace) -> bool {
+    let (group, version, kind) = match row.subresource(&place.subresource) {
+        Some(part) => part.kind,
+        None => (row.group, row.version, row.kind),
+    };
+    let resource = &place.resource;
+    (resource.group.as_str(), resource.version.as_str()) == (row.group, row.version)
+        && onggi_api::schema::of(group, version, kind).is_some()
 }
 
 async fn route(
@@ -152,23 +191,32 @@ async fn route(
         admission::connect(&server.registry, &context, place, &info.query).await?;
         return streams::answer(server, place, &info.query, request).await;
     }
-    let accept = Accept::parse(request.headers())?;
+    let row = crate::server::row(&place.resource)?;
+    let offer = Offer {
+        protobuf: &|| has_protobuf(row, place),
+        // What cannot be read has no table: reviews, bindings.
+        table: row.verbs.contains(&Verb::Get),
+        stream: info.verb == Verb::Watch,
+    };
+    let accept = Accept::parse(request.headers(), request.uri().query().unwrap_or(""), offer)?;
     if info.verb == Verb::Watch {
-        return watch::answer(server, place, &info.query, &accept).await;
+        return watch::answer(server, place, &info.query, &accept, request).await;
     }
     let notes = context.notes.clone();
+    let gzip = compress::wanted(request.headers());
     let work = async {
         let decoded = decode::request(&info, place, request).await?;
         let context = Context { duplicates: decoded.duplicates, ..context };
         let response = server.perform(context, decoded.request).await?;
-        answer::encode(server, place, &info.query, &accept, response)
+        let asked = Asked { place, query: &info.query, accept, gzip };
+        answer::encode(server, &asked, response).await
     };
     let mut answered = tokio::time::timeout(TIMEOUT, work)
         .await
         .unwrap_or_else(|_| {
             Err(Status::timeout("request did not complete within the allotted timeout"))
         })
-        .unwrap_or_else(|status| status::response(&status));
+        .unwrap_or_else(|status| status::response(&status, &accept));
     // Refused requests are warned about too.
     answer::warn(&mut answered, &notes.take_warnings());
     Ok(answered)

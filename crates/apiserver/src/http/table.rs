@@ -1,4 +1,4 @@
-//! Tables as `kubectl get` prints them (`meta.k8s.io/v1 Table`), and metadata alone.
+//! Tables as `kubectl get` prints them (`meta.k8s.io Table`), and metadata alone.
 
 use onggi_api::Status;
 use onggi_machinery::resource::Resource;
@@ -20,24 +20,28 @@ impl Include {
             "" | "Metadata" => Ok(Self::Metadata),
             "None" => Ok(Self::None),
             "Object" => Ok(Self::Object),
-            other => {
-                Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}")))
-            }
+            other => Err(Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: \
+                 must be 'Metadata', 'Object', 'None', or empty"
+            ))),
         }
     }
 }
 
-/// A table of these objects; `metadata` is that of the list, or of the only object.
+/// A table of these objects; `metadata` is that of the list, or of the only object. Later events
+/// of a watch leave the columns out.
 pub(super) fn table(
     row: &Resource,
     objects: Vec<Value>,
     metadata: Value,
     include: Include,
     now: i64,
+    (version, with_columns): (&str, bool),
 ) -> Value {
     let columns: Vec<Value> = row
         .columns
         .iter()
+        .filter(|_| with_columns)
         .map(|column| {
             json!({
                 "name": column.name,
@@ -54,7 +58,7 @@ pub(super) fn table(
             let cells = (row.row)(&object, now);
             let object = match include {
                 Include::None => Value::Null,
-                Include::Metadata => partial(&object),
+                Include::Metadata => partial(&object, version),
                 Include::Object => object,
             };
             json!({"cells": cells, "object": object})
@@ -62,7 +66,7 @@ pub(super) fn table(
         .collect();
     json!({
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": format!("meta.k8s.io/{version}"),
         "metadata": metadata,
         "columnDefinitions": columns,
         "rows": rows,
@@ -70,10 +74,10 @@ pub(super) fn table(
 }
 
 /// `PartialObjectMetadata` of an object.
-pub(super) fn partial(object: &Value) -> Value {
+pub(super) fn partial(object: &Value, version: &str) -> Value {
     json!({
         "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": format!("meta.k8s.io/{version}"),
         "metadata": object["metadata"],
     })
 }

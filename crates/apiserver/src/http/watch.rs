@@ -1,76 +1,129 @@
-//! Watches over HTTP: one JSON document an event, as long as the client likes.
+//! Watches over HTTP and WebSocket: one document an event, as long as the client likes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{FutureExt, SinkExt, StreamExt, stream};
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use onggi_api::Status;
+use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::transport::Error;
-use onggi_client::{EventType, WatchEvent, WatchSpec};
+use onggi_client::{EventStream, EventType, WatchEvent, WatchSpec};
 use onggi_machinery::conversion::Legacy;
+use onggi_machinery::protobuf;
 use onggi_machinery::resource::Resource;
 use rand::RngExt;
 use serde_json::json;
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
-use super::Body;
-use super::accept::{Accept, Shape};
+use super::accept::{Accept, Format, Shape};
 use super::info::ResourcePlace;
 use super::query::Query;
 use super::table::{Include, partial, table};
-use crate::registry::revision;
+use super::{Body, Incomings, answer};
+use crate::registry::{invalid_list_options, revision};
+use crate::streams::websocket;
 use crate::{ApiServer, legacy, server};
 
 /// Watches that name no time end after half an hour to an hour, so that they spread.
 const MIN_SECONDS: u64 = 1800;
+/// Events that are there already are sent together up to this size.
+const TOGETHER: usize = 32 << 10;
 
 pub(super) async fn answer(
     server: &Arc<ApiServer>,
     place: &ResourcePlace,
     query: &Query,
     accept: &Accept,
+    request: Incomings,
 ) -> Result<Response<Body>, Status> {
     let row = server::row(&place.resource)?;
-    let initial_events = query.flag("sendInitialEvents");
-    let resource_match = query.get("resourceVersionMatch");
-    if !query.get("sendInitialEvents").is_empty() && resource_match != "NotOlderThan" {
-        return Err(Status::bad_request(
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ));
-    }
-    if query.get("sendInitialEvents").is_empty() && !resource_match.is_empty() {
-        return Err(Status::bad_request(
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ));
-    }
-    let spec = WatchSpec {
-        resource: place.resource.clone(),
-        namespace: place.namespace.clone(),
-        label_selector: query.get("labelSelector").to_owned(),
-        field_selector: field_selector(query.get("fieldSelector"), &place.name),
-        resource_version: revision(query.get("resourceVersion"))?,
-        initial_events,
-        bookmarks: query.flag("allowWatchBookmarks"),
-    };
+    let spec = spec(server, place, query).await?;
     let seconds = match query.number::<u64>("timeoutSeconds")? {
         Some(seconds) if seconds > 0 => seconds,
         _ => rand::rng().random_range(MIN_SECONDS..2 * MIN_SECONDS),
     };
-    let events = server.open_watch(&spec).await?;
     let include = Include::parse(query)?;
-    let legacy = legacy::find(&place.resource);
-    let encoder = Encoder { row, legacy, shape: accept.shape, include, server: Arc::clone(server) };
-    let frames = events
-        .take_until(tokio::time::sleep(Duration::from_secs(seconds)))
-        .map(move |event| Ok(Frame::data(encoder.line(event))));
-    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let ends = Instant::now() + Duration::from_secs(seconds);
+    let events = server.open_watch(&spec, Some(ends)).await?;
+    let events: EventStream = Box::pin(events.take_until(tokio::time::sleep_until(ends)).fuse());
+    let encoder = Encoder {
+        row,
+        legacy: legacy::find(&place.resource),
+        accept: *accept,
+        include,
+        server: Arc::clone(server),
+        headed: false,
+    };
+    let content_type = match accept.format {
+        Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Format::Json | Format::Yaml => "application/json",
+    };
+    let mut response = if websocket::is_websocket(request.headers()) {
+        websocket::upgrade(request, &[], move |socket, _| over_websocket(socket, events, encoder))?
+    } else {
+        Response::new(StreamBody::new(frames(events, encoder)).boxed_unsync())
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     Ok(response)
+}
+
+/// What the query asks for; 422 of combinations that make no sense
+/// (`apis/meta/internalversion/validation`).
+async fn spec(
+    server: &ApiServer,
+    place: &ResourcePlace,
+    query: &Query,
+) -> Result<WatchSpec, Status> {
+    let initial = query.get("sendInitialEvents");
+    let matching = query.get("resourceVersionMatch");
+    let path = FieldPath::new("resourceVersionMatch");
+    let mut errors = Vec::new();
+    if !initial.is_empty() && matching != "NotOlderThan" {
+        errors.push(FieldError::forbidden(
+            &path,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ));
+    }
+    if !matching.is_empty() {
+        if initial.is_empty() {
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
+        }
+        if matching != "NotOlderThan" {
+            errors.push(FieldError::not_supported(&path, matching, &["NotOlderThan"]));
+        }
+        if !query.get("continue").is_empty() {
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(invalid_list_options(&errors));
+    }
+    let initial_events = query.flag("sendInitialEvents");
+    let mut resource_version = revision(query.get("resourceVersion"))?;
+    // Changes from now on, and nothing of what is there.
+    if !initial.is_empty() && !initial_events && matches!(resource_version, None | Some(0)) {
+        server.registry.cache.catch_up().await?;
+        resource_version = Some(server.registry.cache.applied());
+    }
+    Ok(WatchSpec {
+        resource: place.resource.clone(),
+        namespace: place.namespace.clone(),
+        label_selector: query.get("labelSelector").to_owned(),
+        field_selector: field_selector(query.get("fieldSelector"), &place.name),
+        resource_version,
+        initial_events,
+        bookmarks: query.flag("allowWatchBookmarks"),
+    })
 }
 
 /// A watch of one object is a watch of its name.
@@ -82,16 +135,72 @@ fn field_selector(given: &str, name: &str) -> String {
     }
 }
 
+/// The body of the answer. Nothing is read from the watch before the client has taken what was
+/// sent, so a slow one costs no memory; it falls behind until its place is gone, and is told so.
+fn frames(
+    events: EventStream,
+    encoder: Encoder,
+) -> impl futures::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send {
+    stream::unfold((events, encoder), |(mut events, mut encoder)| async move {
+        let first = encoder.line(events.next().await?);
+        if first.len() >= TOGETHER {
+            return Some((Ok(Frame::data(first)), (events, encoder)));
+        }
+        let mut next = events.next().now_or_never().flatten();
+        if next.is_none() {
+            return Some((Ok(Frame::data(first)), (events, encoder)));
+        }
+        let mut out = BytesMut::from(first.as_ref());
+        while let Some(event) = next.take() {
+            out.put_slice(&encoder.line(event));
+            if out.len() < TOGETHER {
+                next = events.next().now_or_never().flatten();
+            }
+        }
+        Some((Ok(Frame::data(out.freeze())), (events, encoder)))
+    })
+}
+
+/// A message an event; what the client sends is read, so that its end is seen, and ignored.
+async fn over_websocket(socket: websocket::Socket, mut events: EventStream, mut encoder: Encoder) {
+    let (mut send, mut receive) = socket.split();
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            message = receive.next() => match message {
+                Some(Ok(message)) if !message.is_close() => continue,
+                _ => return,
+            },
+        };
+        let Some(event) = event else { break };
+        let line = encoder.line(event);
+        let message = match encoder.accept.format {
+            // Messages have their own lengths.
+            Format::Protobuf => Message::Binary(line.slice(4..)),
+            Format::Json | Format::Yaml => {
+                Message::Text(String::from_utf8_lossy(&line).into_owned().into())
+            }
+        };
+        if send.send(message).await.is_err() {
+            return;
+        }
+    }
+    // The client may be gone, which is what is asked of it.
+    let _ = send.close().await;
+}
+
 struct Encoder {
     row: &'static Resource,
     legacy: Option<&'static Legacy>,
-    shape: Shape,
+    accept: Accept,
     include: Include,
     server: Arc<ApiServer>,
+    /// Whether a table with its columns has been sent.
+    headed: bool,
 }
 
 impl Encoder {
-    fn line(&self, event: Result<WatchEvent, Error>) -> Bytes {
+    fn line(&mut self, event: Result<WatchEvent, Error>) -> Bytes {
         let line = event
             .map_err(|error| match error {
                 Error::Status(status) => *status,
@@ -99,43 +208,77 @@ impl Encoder {
             })
             .and_then(|event| self.event(&event));
         line.unwrap_or_else(|status| {
-            let object = serde_json::to_vec(&status).unwrap_or_default();
-            frame("ERROR", &object)
+            let accept = Accept { shape: Shape::Whole, pretty: false, ..self.accept };
+            let object = serde_json::to_value(&status)
+                .map_err(Status::internal)
+                .and_then(|value| answer::write(&value, &accept))
+                .unwrap_or_default();
+            self.frame("ERROR", &object)
         })
     }
 
-    fn event(&self, event: &WatchEvent) -> Result<Bytes, Status> {
+    fn event(&mut self, event: &WatchEvent) -> Result<Bytes, Status> {
         let kind = event.kind.as_str();
-        if self.shape == Shape::Whole && self.legacy.is_none() {
-            // The same bytes for every watcher.
-            return Ok(frame(kind, event.object.bytes()));
+        let Accept { format, shape, version, .. } = self.accept;
+        if self.legacy.is_none() {
+            match (shape, format) {
+                // The same bytes for every watcher.
+                (Shape::Whole, Format::Json) => {
+                    return Ok(self.frame(kind, event.object.bytes()));
+                }
+                (Shape::Table, _) => {}
+                form => {
+                    let body =
+                        self.server
+                            .forms
+                            .get(&event.object, (form.1, form.0, version), || self.body(event))?;
+                    return Ok(self.frame(kind, &body));
+                }
+            }
         }
         let mut value = event.object.value().map_err(Status::internal)?;
         if let Some(legacy) = self.legacy {
             legacy::rename(legacy, &mut value);
         }
-        let value = match self.shape {
+        let value = match shape {
             Shape::Whole => value,
-            Shape::Table if event.kind == EventType::Bookmark => {
-                table(self.row, Vec::new(), value["metadata"].clone(), self.include, 0)
-            }
             Shape::Table => {
+                let with_columns = !std::mem::replace(&mut self.headed, true);
+                let head = (version, with_columns);
                 let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
-                let now = self.server.registry.clock.seconds();
-                table(self.row, vec![value], metadata, self.include, now)
+                if event.kind == EventType::Bookmark {
+                    let metadata = value["metadata"].clone();
+                    table(self.row, vec![value], metadata, self.include, 0, head)
+                } else {
+                    let now = self.server.registry.clock.seconds();
+                    table(self.row, vec![value], metadata, self.include, now, head)
+                }
             }
-            Shape::Metadata => partial(&value),
+            Shape::Metadata | Shape::MetadataList => partial(&value, version),
         };
-        Ok(frame(kind, &serde_json::to_vec(&value).map_err(Status::internal)?))
+        Ok(self.frame(kind, &serde_json::to_vec(&value).map_err(Status::internal)?))
     }
-}
 
-fn frame(kind: &str, object: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(object.len() + 40);
-    out.put_slice(b"{\"type\":\"");
-    out.put_slice(kind.as_bytes());
-    out.put_slice(b"\",\"object\":");
-    out.put_slice(object);
-    out.put_slice(b"}\n");
-    out.freeze()
+    /// What is the same for all watchers of a form.
+    fn body(&self, event: &WatchEvent) -> Result<Bytes, Status> {
+        if self.accept.format == Format::Protobuf {
+            return answer::protobuf_object(&event.object, &self.accept);
+        }
+        let value = event.object.value().map_err(Status::internal)?;
+        let partial = partial(&value, self.accept.version);
+        Ok(serde_json::to_vec(&partial).map_err(Status::internal)?.into())
+    }
+
+    fn frame(&self, kind: &str, object: &[u8]) -> Bytes {
+        if self.accept.format == Format::Protobuf {
+            return protobuf::frame_event(kind, object).into();
+        }
+        let mut out = BytesMut::with_capacity(object.len() + 40);
+        out.put_slice(b"{\"type\":\"");
+        out.put_slice(kind.as_bytes());
+        out.put_slice(b"\",\"object\":");
+        out.put_slice(object);
+        out.put_slice(b"}\n");
+        out.freeze()
+    }
 }

@@ -25,7 +25,7 @@ use crate::rest::ServiceAllocator;
 pub(crate) use decode::{apply_plain_patch, problem_status};
 pub(crate) use delete::DeleteOptions;
 pub(crate) use meta::suffix;
-pub(crate) use read::revision;
+pub(crate) use read::{invalid_list_options, revision};
 pub(crate) use update::Part;
 
 /// How often a write is tried again when others were faster.

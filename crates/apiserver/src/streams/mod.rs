@@ -6,7 +6,7 @@ mod logs;
 mod port_forward;
 mod spdy;
 mod target;
-mod websocket;
+pub(crate) mod websocket;
 
 use std::sync::Arc;
 

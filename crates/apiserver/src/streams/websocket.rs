@@ -13,11 +13,11 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use crate::http::{Body, Incomings, full};
 
 /// A connection that speaks WebSocket.
-pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Switches protocols; `session` gets the connection and the subprotocol of `known` that the client
-/// likes best.
-pub(super) fn upgrade<F, Fut>(
+/// likes best. Where none is known, none is spoken.
+pub(crate) fn upgrade<F, Fut>(
     mut request: Incomings,
     known: &[&'static str],
     session: F,
@@ -42,6 +42,7 @@ where
         .iter()
         .find_map(|asked| known.iter().find(|known| *known == asked))
         .copied()
+        .or(known.is_empty().then_some(""))
         .ok_or_else(|| {
             Status::bad_request(format!(
                 "unable to upgrade: unsupported subprotocols {asked:?}, supported are {known:?}"
@@ -62,13 +63,16 @@ where
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    if !protocol.is_empty() {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+    }
     let accepted = HeaderValue::try_from(accepted).map_err(Status::internal)?;
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accepted);
     Ok(response)
 }
 
-fn is_websocket(headers: &HeaderMap) -> bool {
+/// Whether the client wants to switch to WebSocket.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
     upgrade.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
 }

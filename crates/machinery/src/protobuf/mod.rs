@@ -11,7 +11,7 @@ mod write;
 
 use serde_json::{Map, Value};
 
-pub use write::encode;
+pub use write::{Part, encode, encode_json, encode_list, frame_event, knows};
 
 /// What every body begins with.
 pub const MAGIC: &[u8; 4] = b"k8s\0";
@@ -73,5 +73,7 @@ fn set(fields: &mut Map<String, Value>, name: &str, text: String) {
     }
 }
 
+#[cfg(test)]
+mod roundtrip;
 #[cfg(test)]
 mod tests;

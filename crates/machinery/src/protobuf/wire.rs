@@ -91,6 +91,28 @@ impl Writer {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    /// A message that is written in place; its length is put before it when it is known.
+    pub(super) fn nested<E>(
+        &mut self,
+        number: u32,
+        content: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.key(number, 2);
+        // Most messages are short: one byte of length, and room is made for more.
+        let at = self.0.len();
+        self.0.push(0);
+        content(self)?;
+        let length = self.0.len() - at - 1;
+        if let Ok(short @ ..0x80) = u8::try_from(length) {
+            self.0[at] = short;
+            return Ok(());
+        }
+        let mut prefix = Self::default();
+        prefix.raw_varint(length as u64);
+        self.0.splice(at..=at, prefix.0);
+        Ok(())
+    }
+
     /// A text, bytes or a message.
     pub(super) fn bytes(&mut self, number: u32, value: &[u8]) {
         self.key(number, 2);
