@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use onggi_api::{GroupVersionResource, Status};
 use onggi_client::{Body, Request};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::authn::User;
 use crate::registry::Context;
-use crate::{ApiServer, Error};
+use crate::{ApiServer, Error, flowcontrol};
 
 /// In the order of their making.
 const NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "default"];
@@ -19,6 +20,17 @@ const NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "
 impl ApiServer {
     /// Makes what is missing; `advertise` is where pods reach this server.
     pub async fn bootstrap(self: &Arc<Self>, advertise: SocketAddr) -> Result<(), Error> {
+        self.bootstrapping.store(true, Ordering::Relaxed);
+        let made = self.make_first_objects(advertise).await;
+        self.bootstrapping.store(made.is_err(), Ordering::Relaxed);
+        made
+    }
+
+    async fn make_first_objects(self: &Arc<Self>, advertise: SocketAddr) -> Result<(), Error> {
+        flowcontrol::ensure(self).await.map_err(|status| Error::Bootstrap {
+            what: "flows and priority levels".to_owned(),
+            status: Box::new(status),
+        })?;
         for name in NAMESPACES {
             let namespace =
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});

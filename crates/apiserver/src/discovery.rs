@@ -2,6 +2,7 @@
 //! (`apidiscovery.k8s.io/v2`).
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,7 @@ use onggi_machinery::resource::{Resource, Subresource, Verb};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::http::compress;
 use crate::served::Served;
 
 /// A document with its hash.
@@ -18,6 +20,7 @@ pub(crate) struct Document {
     pub(crate) bytes: Bytes,
     pub(crate) etag: HeaderValue,
     pub(crate) content_type: &'static str,
+    packed: OnceLock<Option<Bytes>>,
 }
 
 /// Which form a client understands.
@@ -83,7 +86,17 @@ impl Document {
         let hash = hex::encode_upper(Sha256::digest(&bytes));
         let etag = HeaderValue::try_from(format!("\"{hash}\""))
             .unwrap_or(HeaderValue::from_static("\"\""));
-        Self { bytes, etag, content_type }
+        Self { bytes, etag, content_type, packed: OnceLock::new() }
+    }
+
+    /// Compressed, where that is worth it; done once.
+    pub(crate) fn packed(&self) -> Option<Bytes> {
+        self.packed.get_or_init(|| compress::if_large(&self.bytes)).clone()
+    }
+
+    /// Whether it is one of the new documents with everything in it.
+    pub(crate) fn is_aggregated(&self) -> bool {
+        self.content_type != JSON
     }
 }
 

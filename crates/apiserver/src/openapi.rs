@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::VERSION;
 use crate::discovery::Document;
+use crate::openapi_v2;
 use crate::served::{Custom, Served};
 
 const REF: &str = "#/components/schemas/";
@@ -24,6 +25,7 @@ pub(crate) struct OpenApi {
 struct Made {
     index: Value,
     documents: BTreeMap<String, Document>,
+    v2: Document,
 }
 
 impl OpenApi {
@@ -39,6 +41,11 @@ impl OpenApi {
     /// `/openapi/v3/PLACE`, such as `apis/apps/v1`.
     pub(crate) fn document(&self, place: &str) -> Option<&Document> {
         self.made().documents.get(place)
+    }
+
+    /// `/openapi/v2`: everything in one document.
+    pub(crate) fn v2(&self) -> &Document {
+        &self.made().v2
     }
 
     fn made(&self) -> &Made {
@@ -62,14 +69,18 @@ fn make(served: &[Served]) -> Made {
     }
     let mut index = Map::new();
     let mut documents = BTreeMap::new();
+    let mut v2 = openapi_v2::Builder::default();
     for (place, entries) in places {
-        let document = Document::new(&document(&entries), "application/json");
+        let document = document(&entries);
+        v2.add(&document);
+        let document = Document::new(&document, "application/json");
         let etag = document.etag.to_str().unwrap_or_default().trim_matches('"');
         let url = format!("/openapi/v3/{place}?hash={etag}");
         index.insert(place.clone(), json!({"serverRelativeURL": url}));
         documents.insert(place, document);
     }
-    Made { index: json!({"paths": index}), documents }
+    let v2 = Document::new(&v2.finish(VERSION), "application/json");
+    Made { index: json!({"paths": index}), documents, v2 }
 }
 
 fn base((group, version): (&str, &str)) -> String {

@@ -56,6 +56,11 @@ impl Catalog {
         Self { served: served.into(), discovery: OnceLock::new(), openapi: OnceLock::new() }
     }
 
+    /// The row of every kind and version.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'static Resource> + '_ {
+        self.served.iter().map(|one| one.row)
+    }
+
     pub(crate) fn discovery(&self) -> &Discovery {
         self.discovery.get_or_init(|| Discovery::new(&self.served))
     }

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
@@ -19,10 +20,14 @@ use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plug
 use crate::authn::{TokenAuthority, User};
 use crate::authz::{Attributes, Chain, Target};
 use crate::cache::Cache;
+use crate::compaction;
 use crate::expiry;
-use crate::http::{Forms, Gauges};
+use crate::flowcontrol::{self, FlowControl};
+use crate::http::Forms;
 use crate::legacy;
 use crate::local::LocalTransport;
+use crate::metered::Metered;
+use crate::metrics::Metrics;
 use crate::registry::{Context, Part, Registry};
 use crate::rest::{self, ServiceAllocator};
 use crate::served::{Catalog, Served};
@@ -72,7 +77,10 @@ pub enum Error {
 pub struct ApiServer {
     pub(crate) registry: Registry,
     catalog: ArcSwap<Catalog>,
-    pub(crate) gauges: Gauges,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) flow_control: FlowControl,
+    /// Whether the first objects are being made.
+    pub(crate) bootstrapping: AtomicBool,
     pub(crate) forms: Forms,
     authorizers: Chain,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
@@ -90,10 +98,12 @@ impl ApiServer {
         let shutdown = CancellationToken::new();
         let tokens =
             TokenAuthority::new(&options.token_key, &options.issuer).map_err(Error::TokenKey)?;
-        let cache = Cache::start(Arc::clone(&options.store), shutdown.clone()).await?;
+        let metrics = Arc::new(Metrics::default());
+        let store: Arc<dyn Store> = Arc::new(Metered::new(options.store, Arc::clone(&metrics)));
+        let cache = Cache::start(Arc::clone(&store), shutdown.clone()).await?;
         let server = Arc::new(Self {
             registry: Registry {
-                store: options.store,
+                store,
                 cache,
                 clock: options.clock,
                 services: ServiceAllocator::new(options.service_cidr, options.node_ports),
@@ -101,7 +111,9 @@ impl ApiServer {
                 admission: Admission::new(plugins),
             },
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
-            gauges: Gauges::default(),
+            metrics,
+            flow_control: FlowControl::new(),
+            bootstrapping: AtomicBool::new(false),
             forms: Forms::default(),
             authorizers: Chain::new(),
             nodes: RwLock::default(),
@@ -109,6 +121,8 @@ impl ApiServer {
         });
         server.registry.admission.attach(&server);
         tokio::spawn(expiry::run(Arc::downgrade(&server), server.shutdown.clone()));
+        tokio::spawn(compaction::run(Arc::downgrade(&server), server.shutdown.clone()));
+        tokio::spawn(flowcontrol::run(Arc::downgrade(&server)));
         Ok(server)
     }
 

@@ -102,7 +102,7 @@ impl Collection {
     }
 
     /// Woken after each round of changes.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
@@ -148,6 +148,11 @@ impl Collection {
     /// The last change.
     pub(crate) fn revision(&self) -> u64 {
         self.state.read().revision
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.read().objects.len()
     }
 
     /// The object of a key, as far as the cache has come.

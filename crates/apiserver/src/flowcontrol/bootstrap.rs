@@ -20,7 +20,8 @@ const QUEUE_LENGTH: u32 = 50;
 
 /// Every `PriorityLevelConfiguration`.
 pub(crate) fn levels() -> Vec<Value> {
-    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
+    let exempt =
+        json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
     let limited = LEVELS.iter().map(|(name, shares, lendable, queuing)| {
         let response = match queuing {
             Some((queues, hand)) => json!({"type": "Queue", "queuing": {
@@ -52,7 +53,8 @@ pub(crate) fn schemas() -> Vec<Value> {
             "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
         })
     };
-    let some = |subjects: Vec<Value>, rules: Value| json!({"subjects": subjects, "resourceRules": rules});
+    let some =
+        |subjects: Vec<Value>, rules: Value| json!({"subjects": subjects, "resourceRules": rules});
     let elections = ["get", "create", "update"];
     let leases = json!({
         "verbs": elections, "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],

@@ -311,7 +311,8 @@ mod tests {
         // Its two queues are full.
         assert_eq!(waiting, 6);
         // Another flow, whose queues are others, is served after at most one from each of those.
-        let quiet = (0..64).find(|f| deal(*f, QUEUING).iter().all(|q| !deal(noisy, QUEUING).contains(q)));
+        let quiet =
+            (0..64).find(|f| deal(*f, QUEUING).iter().all(|q| !deal(noisy, QUEUING).contains(q)));
         let Arrival::Wait(ticket) = queues.arrive(0, quiet.unwrap(), 1) else { panic!() };
         let mut before = 0;
         while !queues.leave(0, 1).contains(&ticket) {

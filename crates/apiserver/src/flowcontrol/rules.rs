@@ -170,9 +170,10 @@ impl Subject {
         match str_at(value, "kind") {
             "User" => Some(Self::User(text("user.name"))),
             "Group" => Some(Self::Group(text("group.name"))),
-            "ServiceAccount" => {
-                Some(Self::ServiceAccount(text("serviceAccount.namespace"), text("serviceAccount.name")))
-            }
+            "ServiceAccount" => Some(Self::ServiceAccount(
+                text("serviceAccount.namespace"),
+                text("serviceAccount.name"),
+            )),
             _ => None,
         }
     }
@@ -222,7 +223,8 @@ impl Level {
 impl Limited {
     /// Its limits where all levels have `shares` shares of `total` seats.
     pub(super) fn limits(&self, shares: u32, total: u32) -> Limits {
-        let nominal = (u64::from(total) * u64::from(self.shares)).div_ceil(u64::from(shares.max(1)));
+        let nominal =
+            (u64::from(total) * u64::from(self.shares)).div_ceil(u64::from(shares.max(1)));
         let nominal = u32::try_from(nominal).unwrap_or(u32::MAX);
         let percent = |percent: u32| {
             let part = (u64::from(nominal) * u64::from(percent) + 50) / 100;
@@ -231,7 +233,9 @@ impl Limited {
         Limits {
             nominal,
             least: nominal - percent(self.lendable).min(nominal),
-            most: self.borrowing.map_or(total, |limit| nominal.saturating_add(percent(limit)).min(total)),
+            most: self
+                .borrowing
+                .map_or(total, |limit| nominal.saturating_add(percent(limit)).min(total)),
             queuing: self.queuing,
         }
     }

@@ -23,10 +23,15 @@ pub(super) fn wanted(headers: &HeaderMap) -> bool {
 }
 
 /// The bytes, compressed.
-pub(super) fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
+fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?.into())
+}
+
+/// The bytes compressed, where they are many.
+pub(crate) fn if_large(bytes: &[u8]) -> Option<Bytes> {
+    if bytes.len() > THRESHOLD { gzip(bytes).ok() } else { None }
 }
 
 /// An answer with these bytes; compressed where the client wants that and it is worth it.

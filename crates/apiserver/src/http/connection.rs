@@ -15,6 +15,14 @@ use crate::{ApiServer, Error, authn};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may be quiet before the other side is asked whether it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long what was sent may go unanswered.
+const UNANSWERED: Duration = Duration::from_secs(60);
+/// How long a client may take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(30);
+/// How large a head may be: room for long tokens.
+const MAX_HEAD: usize = 256 << 10;
 /// How long open requests may take when the server ends.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long to wait when the process has no file descriptors left.
@@ -67,9 +75,21 @@ fn is_transient(error: &std::io::Error) -> bool {
     ) || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
+/// Sends at once, and notices a client that has gone without a word.
+fn prepare(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE / 2)
+        .with_retries(4);
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(UNANSWERED))
+}
+
 async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpStream) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+    if let Err(error) = prepare(&stream) {
+        tracing::debug!(%error, "the options of a connection");
     }
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
@@ -86,12 +106,13 @@ async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpSt
         })
     };
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(1000)
-        .keep_alive_interval(Duration::from_secs(30));
+        .max_header_list_size(MAX_HEAD as u32)
+        .keep_alive_interval(KEEP_ALIVE);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

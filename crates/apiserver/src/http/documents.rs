@@ -1,30 +1,48 @@
 //! Paths that are no resources: health, version, metrics, discovery, OpenAPI, keys for tokens.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use onggi_api::Status;
 use serde_json::{Value, json};
 
+use super::accept::{Accept, Format, Offer};
+use super::answer::write;
 use super::query::Query;
-use super::{Body, Incomings, full};
-use crate::discovery::Wanted;
+use super::{Body, Incomings, compress, exposition, full, health};
+use crate::discovery::{Document, Wanted};
 use crate::{ApiServer, VERSION};
 
 /// Paths that `GET /` lists beside the groups.
 const PATHS: &[&str] = &[
+    "/.well-known/openid-configuration",
     "/healthz",
+    "/healthz/etcd",
+    "/healthz/log",
+    "/healthz/ping",
     "/livez",
+    "/livez/etcd",
+    "/livez/log",
+    "/livez/ping",
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
+    "/openapi/v3/",
     "/openid/v1/jwks",
     "/readyz",
+    "/readyz/etcd",
+    "/readyz/etcd-readiness",
+    "/readyz/informer-sync",
+    "/readyz/log",
+    "/readyz/ping",
+    "/readyz/shutdown",
     "/version",
 ];
 
-pub(super) fn answer(
+/// What a browser may keep for a year, because its address changes with it.
+const FOREVER: &str = "public, immutable";
+
+pub(super) async fn answer(
     server: &Arc<ApiServer>,
     request: &Incomings,
 ) -> Result<Response<Body>, Status> {
@@ -33,21 +51,22 @@ pub(super) fn answer(
     }
     let path = request.uri().path().trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    if health::is_one(&segments) {
+        return health::answer(server, &segments, &Query::parse(request.uri().query()));
+    }
     match segments.as_slice() {
-        [] => json_answer(&paths(server)),
-        ["livez" | "healthz", ..] => Ok(text("ok")),
-        ["readyz", ..] => match server.registry.store.health() {
-            Ok(()) => Ok(text("ok")),
-            Err(error) => Err(Status::internal(format!("store: {error}"))),
-        },
-        ["version"] => json_answer(&version()),
-        ["metrics"] => Ok(metrics(server)),
-        [".well-known", "openid-configuration"] => {
-            json_answer(&server.registry.tokens.openid_configuration())
+        [] => value_answer(request, &paths(server)),
+        ["version"] => value_answer(request, &version()),
+        ["metrics"] => {
+            let gzip = compress::wanted(request.headers());
+            Ok(compress::response(exposition::text(server), exposition::CONTENT_TYPE, gzip).await)
         }
-        ["openid", "v1", "jwks"] => json_answer(&server.registry.tokens.jwks()),
-        ["openapi", "v2"] => open_api_v2(request),
-        ["openapi", "v3"] => json_answer(server.catalog().openapi().index()),
+        [".well-known", "openid-configuration"] => {
+            value_answer(request, &server.registry.tokens.openid_configuration())
+        }
+        ["openid", "v1", "jwks"] => value_answer(request, &server.registry.tokens.jwks()),
+        ["openapi", "v2"] => open_api_v2(server, request),
+        ["openapi", "v3"] => value_answer(request, server.catalog().openapi().index()),
         ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),
         ["api"] | ["apis"] => {
             let core = segments[0] == "api";
@@ -56,31 +75,33 @@ pub(super) fn answer(
         ["api", version] => legacy(server, request, "", version),
         ["apis", group] => {
             let catalog = server.catalog();
-            json_answer(catalog.discovery().group(group).ok_or_else(Status::no_such_path)?)
+            let group = catalog.discovery().group(group).ok_or_else(Status::no_such_path)?;
+            value_answer(request, group)
         }
         ["apis", group, version] => legacy(server, request, group, version),
         _ => Err(Status::no_such_path()),
     }
 }
 
-fn text(body: &'static str) -> Response<Body> {
-    let mut response = Response::new(full(body));
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
+/// How the client wants a document that is no object of a kind.
+fn accept(request: &Incomings, protobuf: bool) -> Result<Accept, Status> {
+    let offer = Offer { protobuf: &|| protobuf, table: false, stream: false };
+    Accept::parse(request.headers(), request.uri().query().unwrap_or(""), offer)
 }
 
-fn json_answer(value: &Value) -> Result<Response<Body>, Status> {
-    let bytes = serde_json::to_vec(value).map_err(Status::internal)?;
-    let mut response = Response::new(full(bytes));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
+fn value_answer(request: &Incomings, value: &Value) -> Result<Response<Body>, Status> {
+    let known = value["kind"].is_string();
+    // Whoever names only other types is given JSON all the same: these are no objects.
+    let accept = accept(request, known).unwrap_or(Accept::JSON);
+    let mut response = Response::new(full(write(value, &accept)?));
+    let kind = HeaderValue::from_static(accept.format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
 }
 
-/// kubectl still asks for version 2 where it applies a `List`. It holds no definitions, so that
-/// clients leave the checking to us, who do it anyway; version 3 has them all.
-fn open_api_v2(request: &Incomings) -> Result<Response<Body>, Status> {
+/// As protobuf, which old versions of kubectl ask for, it holds no definitions, so that they leave
+/// the checking to us, who do it anyway; JSON has them all.
+fn open_api_v2(server: &ApiServer, request: &Incomings) -> Result<Response<Body>, Status> {
     const TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     const TITLE: &str = "Kubernetes";
     let wants_protobuf = request
@@ -89,14 +110,16 @@ fn open_api_v2(request: &Incomings) -> Result<Response<Body>, Status> {
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("com.github.proto-openapi.spec.v2"));
     if !wants_protobuf {
-        let info = json!({"title": TITLE, "version": VERSION});
-        return json_answer(&json!({"swagger": "2.0", "info": info, "paths": {}}));
+        let catalog = server.catalog();
+        return Ok(kept(request, catalog.openapi().v2(), None));
     }
     // openapi.v2.Document: 1 swagger, 2 info { 1 title, 2 version }.
     let info = [field(1, TITLE.as_bytes()), field(2, VERSION.as_bytes())].concat();
     let document = [field(1, b"2.0"), field(2, &info)].concat();
     let mut response = Response::new(full(document));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 
@@ -106,16 +129,23 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
     [&[number << 3 | 2, length], content].concat()
 }
 
-fn version() -> Value {
+/// Major and minor.
+pub(super) fn version_numbers() -> (&'static str, &'static str) {
     let mut parts = VERSION.trim_start_matches('v').split('.');
-    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
+fn version() -> Value {
+    let (major, minor) = version_numbers();
+    // What older servers can be run beside this one.
+    let before = minor.parse::<u32>().map_or(0, |minor| minor.saturating_sub(1)).to_string();
     json!({
         "major": major,
         "minor": minor,
         "emulationMajor": major,
         "emulationMinor": minor,
         "minCompatibilityMajor": major,
-        "minCompatibilityMinor": minor,
+        "minCompatibilityMinor": before,
         "gitVersion": VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
@@ -140,29 +170,6 @@ fn paths(server: &ApiServer) -> Value {
     let mut all: Vec<String> = PATHS.iter().map(|path| (*path).to_owned()).chain(groups).collect();
     all.sort();
     json!({"paths": all})
-}
-
-/// In the text format of Prometheus, under Kubernetes' names.
-fn metrics(server: &ApiServer) -> Response<Body> {
-    let gauges = &server.gauges;
-    let lines = format!(
-        "# TYPE apiserver_request_total counter\n\
-         apiserver_request_total {}\n\
-         # TYPE apiserver_request_failures_total counter\n\
-         apiserver_request_failures_total {}\n\
-         # TYPE apiserver_current_inflight_requests gauge\n\
-         apiserver_current_inflight_requests {}\n\
-         # TYPE apiserver_storage_revision gauge\n\
-         apiserver_storage_revision {}\n",
-        gauges.requests.load(Ordering::Relaxed),
-        gauges.failures.load(Ordering::Relaxed),
-        gauges.in_flight.load(Ordering::Relaxed),
-        server.registry.store.revision(),
-    );
-    let mut response = Response::new(full(lines));
-    let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
 }
 
 // === Discovery ===
@@ -190,23 +197,44 @@ fn legacy(
     discovery(request, resources.ok_or_else(Status::no_such_path)?)
 }
 
-fn discovery(
+fn discovery(request: &Incomings, document: &Document) -> Result<Response<Body>, Status> {
+    if document.is_aggregated() {
+        return Ok(kept(request, document, Some("public")));
+    }
+    let accept = accept(request, true)?;
+    if accept.format == Format::Json && !accept.pretty {
+        return Ok(kept(request, document, None));
+    }
+    let value: Value = serde_json::from_slice(&document.bytes).map_err(Status::internal)?;
+    value_answer(request, &value)
+}
+
+/// A document that clients may keep as long as its hash is the same; whole or compressed.
+fn kept(
     request: &Incomings,
-    document: &crate::discovery::Document,
-) -> Result<Response<Body>, Status> {
-    let mut response = Response::new(full(document.bytes.clone()));
+    document: &Document,
+    cache_control: Option<&'static str>,
+) -> Response<Body> {
     let same =
         request.headers().get(header::IF_NONE_MATCH).is_some_and(|etag| *etag == document.etag);
+    let packed =
+        if same || !compress::wanted(request.headers()) { None } else { document.packed() };
+    let mut response = match packed {
+        Some(packed) => compress::encoded(packed),
+        None if same => Response::new(full("")),
+        None => Response::new(full(document.bytes.clone())),
+    };
     if same {
-        response = Response::new(full(""));
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(document.content_type));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept"));
     headers.insert(header::ETAG, document.etag.clone());
-    Ok(response)
+    if let Some(control) = cache_control {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(control));
+    }
+    response
 }
 
 // === OpenAPI ===
@@ -219,13 +247,18 @@ fn open_api(
     let catalog = server.catalog();
     let document = catalog.openapi().document(place).ok_or_else(Status::no_such_path)?;
     let hash = Query::parse(request.uri().query()).get("hash").to_owned();
-    let mut response = Response::new(full(document.bytes.clone()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
-    headers.insert(header::ETAG, document.etag.clone());
-    if !hash.is_empty() {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+    if hash.is_empty() {
+        return Ok(kept(request, document, None));
     }
+    let current = document.etag.to_str().unwrap_or_default().trim_matches('"');
+    if hash.trim_matches('"') == current {
+        return Ok(kept(request, document, Some(FOREVER)));
+    }
+    // The address of the document as it is now.
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let to = format!("/openapi/v3/{place}?hash={current}");
+    let to = HeaderValue::try_from(to).map_err(Status::internal)?;
+    response.headers_mut().insert(header::LOCATION, to);
     Ok(response)
 }

@@ -2,11 +2,14 @@
 
 mod accept;
 mod answer;
-mod compress;
+pub(crate) mod compress;
 mod connection;
 mod decode;
 mod documents;
+mod duration;
+mod exposition;
 mod forms;
+mod health;
 mod info;
 mod pretty;
 mod query;
@@ -15,7 +18,6 @@ mod table;
 mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +25,7 @@ use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use onggi_api::Status;
 use onggi_machinery::resource::{Resource, Verb};
 
@@ -31,6 +33,8 @@ use crate::ApiServer;
 use crate::admission;
 use crate::authn::{self, User};
 use crate::authz::{Attributes, Target};
+use crate::flowcontrol::{Classified, Permit, seats_of_list};
+use crate::metrics::Labels;
 use crate::registry::Context;
 use crate::streams;
 use accept::{Accept, Offer};
@@ -49,32 +53,13 @@ pub(crate) type Incomings = http::Request<Incoming>;
 /// How long a request may take that is no stream.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many requests may be handled at once; streams that have begun do not count. As in
-/// kube-apiserver, whoever is in `system:masters` is let through.
-const MAX_IN_FLIGHT: u64 = 1000;
-
-/// Counts for `/metrics`.
+/// What has been found out of a request, for who looks at its end.
 #[derive(Default)]
-pub(crate) struct Gauges {
-    pub(crate) requests: AtomicU64,
-    pub(crate) failures: AtomicU64,
-    pub(crate) in_flight: AtomicU64,
-}
-
-/// Counts a request, also one whose client goes away.
-struct InFlight<'g>(&'g AtomicU64);
-
-impl<'g> InFlight<'g> {
-    fn new(gauge: &'g AtomicU64) -> Self {
-        gauge.fetch_add(1, Ordering::Relaxed);
-        Self(gauge)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+struct Seen {
+    labels: Labels,
+    flow: Option<Classified>,
+    /// It is a stream: its time says nothing.
+    stream: bool,
 }
 
 /// A whole body.
@@ -88,13 +73,13 @@ async fn handle(
     peer: Option<Arc<User>>,
     request: Incomings,
 ) -> Response<Body> {
-    server.gauges.requests.fetch_add(1, Ordering::Relaxed);
-    let _in_flight = InFlight::new(&server.gauges.in_flight);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let path = uri.path();
     let preferences = Preferences::of(request.headers());
     let began = std::time::Instant::now();
-    let work = std::panic::AssertUnwindSafe(route(&server, peer.as_deref(), request));
+    let audit_id = audit_id(request.headers());
+    let mut seen = Seen::default();
+    let work = std::panic::AssertUnwindSafe(route(&server, peer.as_deref(), request, &mut seen));
     let mut response = match work.catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(status)) => preferences.failure(&status, uri.query()),
@@ -105,13 +90,21 @@ async fn handle(
         }
     };
     let code = response.status().as_u16();
-    if code >= 500 {
-        server.gauges.failures.fetch_add(1, Ordering::Relaxed);
+    let took = began.elapsed();
+    if seen.stream {
+        server.metrics.count(seen.labels, code);
+    } else {
+        let size = response.body().size_hint().exact();
+        server.metrics.done(seen.labels, code, took, size);
     }
     // The place of the audit log.
-    tracing::debug!(%method, path, code, took = ?began.elapsed(), "request");
-    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
-        response.headers_mut().insert("audit-id", id);
+    tracing::debug!(%method, path, code, ?took, "request");
+    let headers = response.headers_mut();
+    headers.insert("audit-id", audit_id);
+    if let Some(flow) = &seen.flow {
+        for (name, value) in flow.headers() {
+            headers.insert(name, value);
+        }
     }
     response
         .headers_mut()
@@ -140,6 +133,96 @@ impl Preferences {
     }
 }
 
+/// The client's name for this request, or one of ours.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    /// Longer ones are not taken over.
+    const LONGEST: usize = 64;
+    let given = headers.get("audit-id").filter(|id| !id.is_empty() && id.len() <= LONGEST);
+    given.cloned().unwrap_or_else(|| {
+        let made = uuid::Uuid::new_v4().to_string();
+        HeaderValue::try_from(made).unwrap_or(HeaderValue::from_static(""))
+    })
+}
+
+async fn enter<'s>(
+    server: &'s ApiServer,
+    flow: Option<&Classified>,
+    seats: u32,
+) -> Result<Option<Permit<'s>>, Status> {
+    match flow {
+        Some(flow) => server.flow_control.enter(flow, seats).await,
+        None => Ok(None),
+    }
+}
+
+/// How many seats a request takes: lists by what they go through, all else one.
+fn seats(server: &ApiServer, info: &Info, place: &ResourcePlace) -> u32 {
+    let lists = match info.verb {
+        Verb::List => true,
+        Verb::Watch => info.query.flag("sendInitialEvents"),
+        _ => false,
+    };
+    if !lists || info.query.get("fieldSelector").contains("metadata.name=") {
+        return 1;
+    }
+    let row = crate::server::row(&place.resource).ok();
+    let objects = row.and_then(|row| Some(server.registry.cache.of(row).ok()?.len()));
+    seats_of_list(objects.unwrap_or(0) as u64)
+}
+
+/// How long the request may take: `timeout` of the query, up to [`TIMEOUT`].
+fn timeout(query: &Query) -> Result<Duration, Status> {
+    let text = query.get("timeout");
+    if text.is_empty() {
+        return Ok(TIMEOUT);
+    }
+    let wanted = duration::parse(text).ok_or_else(|| {
+        Status::bad_request(format!(
+            "invalid timeout specified in the request URL - time: invalid duration {text:?}"
+        ))
+    })?;
+    Ok(if wanted.is_zero() { TIMEOUT } else { wanted.min(TIMEOUT) })
+}
+
+/// What a request is counted under; names of kinds that are not served are not kept.
+fn labels(info: &Info, place: &ResourcePlace) -> Labels {
+    let verb = match info.verb {
+        Verb::Get => "GET",
+        Verb::List => "LIST",
+        Verb::Watch => "WATCH",
+        Verb::Create => "POST",
+        Verb::Update => "PUT",
+        Verb::Patch => "PATCH",
+        Verb::Delete => "DELETE",
+        Verb::DeleteCollection => "DELETECOLLECTION",
+    };
+    let scope = match (place.name.as_str(), place.namespace.as_str()) {
+        ("", "") => "cluster",
+        ("", _) => "namespace",
+        _ => "resource",
+    };
+    let dry_run = info.query.get("dryRun") == "All";
+    let Ok(row) = crate::server::row(&place.resource) else {
+        return Labels { verb, scope, dry_run, ..Labels::default() };
+    };
+    Labels {
+        verb,
+        scope,
+        dry_run,
+        group: row.group,
+        version: row.version,
+        resource: row.plural,
+        subresource: row.subresource(&place.subresource).map_or("", |part| part.name),
+    }
+}
+
+/// The paths that are counted by name.
+fn known_path(path: &str) -> &'static str {
+    const KNOWN: &[&str] =
+        &["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    KNOWN.iter().find(|known| **known == path).copied().unwrap_or_default()
+}
+
 /// Whether what is answered can be written as protobuf: built-in kinds under their own version.
 fn has_protobuf(row: &Resource, place: &ResourcePlace) -> bool {
     let (group, version, kind) = match row.subresource(&place.subresource) {
@@ -155,13 +238,9 @@ async fn route(
     server: &Arc<ApiServer>,
     peer: Option<&User>,
     request: Incomings,
+    seen: &mut Seen,
 ) -> Result<Response<Body>, Status> {
     let user = authn::from_request(&server.registry, peer, request.headers())?;
-    let busy = server.gauges.in_flight.load(Ordering::Relaxed) > MAX_IN_FLIGHT;
-    if busy && !user.is_in("system:masters") {
-        let text = "too many requests, please try again later.";
-        return Err(Status::too_many_requests(text, 1));
-    }
     let info = Info::parse(request.method(), request.uri())?;
     let place = match &info.place {
         Place::Path => {
@@ -172,9 +251,15 @@ async fn route(
                 Method::DELETE => "delete",
                 _ => "patch",
             };
-            let target = Target::Path(request.uri().path());
-            server.authorize(&Attributes { user: &user, verb, target })?;
-            return documents::answer(server, &request);
+            let path = request.uri().path();
+            seen.labels =
+                Labels { verb: "GET", subresource: known_path(path), ..Labels::default() };
+            let asked = Attributes { user: &user, verb, target: Target::Path(path) };
+            seen.flow = server.flow_control.classify(&asked);
+            let _seats = enter(server, seen.flow.as_ref(), 1).await?;
+            server.authorize(&asked)?;
+            let _in_flight = server.metrics.in_flight(false);
+            return documents::answer(server, &request).await;
         }
         Place::Resource(place) => place,
     };
@@ -185,9 +270,16 @@ async fn route(
         namespace: place.authorized_namespace(),
         name: &place.name,
     };
-    server.authorize(&Attributes { user: &user, verb: info.verb.as_str(), target })?;
+    let asked = Attributes { user: &user, verb: info.verb.as_str(), target };
+    seen.labels = labels(&info, place);
+    seen.flow = server.flow_control.classify(&asked);
+    seen.stream = streams::is_stream(place);
+    // What lasts holds no seats.
+    let wanted = seen.flow.as_ref().filter(|_| !seen.stream);
+    let seats = enter(server, wanted, seats(server, &info, place)).await?;
+    server.authorize(&asked)?;
     let context = Context::new(user);
-    if streams::is_stream(place) {
+    if seen.stream {
         admission::connect(&server.registry, &context, place, &info.query).await?;
         return streams::answer(server, place, &info.query, request).await;
     }
@@ -200,9 +292,16 @@ async fn route(
     };
     let accept = Accept::parse(request.headers(), request.uri().query().unwrap_or(""), offer)?;
     if info.verb == Verb::Watch {
-        return watch::answer(server, place, &info.query, &accept, request).await;
+        // Seats are for its beginning; an open watch costs only what it is told.
+        let opened = watch::answer(server, place, &info.query, &accept, request, seen.labels).await;
+        drop(seats);
+        seen.stream = true;
+        return opened;
     }
     let notes = context.notes.clone();
+    let timeout = timeout(&info.query)?;
+    let writes = !matches!(info.verb, Verb::Get | Verb::List);
+    let _in_flight = server.metrics.in_flight(writes);
     let gzip = compress::wanted(request.headers());
     let work = async {
         let decoded = decode::request(&info, place, request).await?;
@@ -211,7 +310,7 @@ async fn route(
         let asked = Asked { place, query: &info.query, accept, gzip };
         answer::encode(server, &asked, response).await
     };
-    let mut answered = tokio::time::timeout(TIMEOUT, work)
+    let mut answered = tokio::time::timeout(timeout, work)
         .await
         .unwrap_or_else(|_| {
             Err(Status::timeout("request did not complete within the allotted timeout"))

@@ -1,6 +1,7 @@
 //! Watches over HTTP and WebSocket: one document an event, as long as the client likes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -24,6 +25,7 @@ use super::info::ResourcePlace;
 use super::query::Query;
 use super::table::{Include, partial, table};
 use super::{Body, Incomings, answer};
+use crate::metrics::{Gauge, Labels};
 use crate::registry::{invalid_list_options, revision};
 use crate::streams::websocket;
 use crate::{ApiServer, legacy, server};
@@ -39,6 +41,7 @@ pub(super) async fn answer(
     query: &Query,
     accept: &Accept,
     request: Incomings,
+    labels: Labels,
 ) -> Result<Response<Body>, Status> {
     let row = server::row(&place.resource)?;
     let spec = spec(server, place, query).await?;
@@ -57,6 +60,8 @@ pub(super) async fn answer(
         include,
         server: Arc::clone(server),
         headed: false,
+        sent: server.metrics.watch_events(&labels),
+        _open: server.metrics.long_running(labels),
     };
     let content_type = match accept.format {
         Format::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
@@ -197,10 +202,13 @@ struct Encoder {
     server: Arc<ApiServer>,
     /// Whether a table with its columns has been sent.
     headed: bool,
+    sent: Arc<AtomicU64>,
+    _open: Gauge,
 }
 
 impl Encoder {
     fn line(&mut self, event: Result<WatchEvent, Error>) -> Bytes {
+        self.sent.fetch_add(1, Ordering::Relaxed);
         let line = event
             .map_err(|error| match error {
                 Error::Status(status) => *status,

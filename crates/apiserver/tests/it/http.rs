@@ -10,13 +10,14 @@ use tokio::net::TcpStream;
 
 use crate::server::Server;
 
-struct Answer {
-    status: StatusCode,
-    headers: http::HeaderMap,
-    body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Value,
+    pub(crate) bytes: bytes::Bytes,
 }
 
-async fn send(
+pub(crate) async fn send(
     server: &Server,
     client: Option<&Pair>,
     method: Method,
@@ -43,7 +44,7 @@ async fn send(
     let bytes = body.collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Answer { status: parts.status, headers: parts.headers, body }
+    Answer { status: parts.status, headers: parts.headers, body, bytes }
 }
 
 #[tokio::test]
@@ -132,7 +133,7 @@ async fn accept_and_content_type_are_heeded() {
     let table = send(&s, admin, Method::GET, path, &[("accept", table)], "").await;
     assert_eq!(table.body["kind"], "Table");
     assert_eq!(table.body["rows"][0]["object"]["kind"], "PartialObjectMetadata");
-    let only = [("accept", "application/vnd.kubernetes.protobuf")];
+    let only = [("accept", "application/cbor")];
     assert_eq!(send(&s, admin, Method::GET, path, &only, "").await.status, 406);
 }
 

@@ -9,3 +9,4 @@ mod kubectl;
 mod local;
 mod node;
 mod server;
+mod wire;

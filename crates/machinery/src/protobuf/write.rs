@@ -196,11 +196,8 @@ impl Inline {
 }
 
 fn place<'s>(schema: Schema<'s>, object: &'s Object, name: &str) -> Place<'s> {
-    let Ok(at) = object.fields.binary_search_by(|field| (*field.name).cmp(name)) else {
-        return Place::Nowhere;
-    };
-    let field = &object.fields[at];
-    if field.tag != 0 {
+    let known = object.fields.binary_search_by(|field| (*field.name).cmp(name));
+    if let Some(field) = known.ok().map(|at| &object.fields[at]).filter(|field| field.tag != 0) {
         return Place::Field(field);
     }
     for (tag, id) in &object.inline {

@@ -1,0 +1,122 @@
+//! `/livez`, `/readyz` and `/healthz`, in the text that kube-apiserver has for them.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::atomic::Ordering;
+
+use http::{HeaderValue, Response, StatusCode, header};
+use onggi_api::Status;
+
+use super::query::Query;
+use super::{Body, full};
+use crate::ApiServer;
+
+/// A check: its name, and what is wrong.
+type Check = (&'static str, fn(&ApiServer) -> Result<(), String>);
+
+const LIVE: &[Check] = &[
+    ("ping", |_| Ok(())),
+    ("log", |_| Ok(())),
+    ("etcd", |server| store(server)),
+    ("poststarthook/priority-and-fairness-config-producer", |_| Ok(())),
+    ("poststarthook/start-system-namespaces-controller", bootstrapped),
+];
+
+const READY: &[Check] = &[
+    ("ping", |_| Ok(())),
+    ("log", |_| Ok(())),
+    ("etcd", |server| store(server)),
+    ("etcd-readiness", |server| store(server)),
+    ("informer-sync", |server| {
+        // The watch cache is filled before the first request; it goes only with the server.
+        let live = !server.registry.cache.shutdown().is_cancelled();
+        live.then_some(()).ok_or_else(|| "the watch cache has ended".to_owned())
+    }),
+    ("poststarthook/priority-and-fairness-config-producer", |_| Ok(())),
+    ("poststarthook/start-system-namespaces-controller", bootstrapped),
+    ("shutdown", |server| {
+        let ends = server.shutdown().is_cancelled();
+        (!ends).then_some(()).ok_or_else(|| "process is shutting down".to_owned())
+    }),
+];
+
+fn store(server: &ApiServer) -> Result<(), String> {
+    server.registry.store.health().map_err(|error| error.to_string())
+}
+
+fn bootstrapped(server: &ApiServer) -> Result<(), String> {
+    let under_way = server.bootstrapping.load(Ordering::Relaxed);
+    (!under_way).then_some(()).ok_or_else(|| "not finished".to_owned())
+}
+
+/// Whether the path is one of health.
+pub(super) fn is_one(segments: &[&str]) -> bool {
+    matches!(segments.first(), Some(&("livez" | "readyz" | "healthz")))
+}
+
+/// All checks of a path, or the one that it names.
+pub(super) fn answer(
+    server: &ApiServer,
+    segments: &[&str],
+    query: &Query,
+) -> Result<Response<Body>, Status> {
+    let (Some(name), rest) = (segments.first(), segments.get(1..).unwrap_or_default()) else {
+        return Err(Status::no_such_path());
+    };
+    let checks = if *name == "readyz" { READY } else { LIVE };
+    if rest.is_empty() {
+        let (ok, text) = all(server, name, checks, query);
+        return Ok(plain(ok, text));
+    }
+    let wanted = rest.join("/");
+    let (_, check) =
+        checks.iter().find(|(name, _)| *name == wanted).ok_or_else(Status::no_such_path)?;
+    Ok(match check(server) {
+        Ok(()) => plain(true, "ok".to_owned()),
+        Err(error) => plain(false, format!("internal server error: {error}\n")),
+    })
+}
+
+fn all(server: &ApiServer, name: &str, checks: &[Check], query: &Query) -> (bool, String) {
+    let mut excluded: BTreeSet<&str> = query.all("exclude").collect();
+    let mut lines = String::new();
+    let mut ok = true;
+    for (check, run) in checks {
+        // Writing to a String cannot fail.
+        let _ = if excluded.remove(check) {
+            writeln!(lines, "[+]{check} excluded: ok")
+        } else if let Err(error) = run(server) {
+            tracing::info!(%error, check, "a health check failed");
+            ok = false;
+            // Everybody may ask; what is wrong is for the log.
+            writeln!(lines, "[-]{check} failed: reason withheld")
+        } else {
+            writeln!(lines, "[+]{check} ok")
+        };
+    }
+    if !excluded.is_empty() {
+        let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
+        let _ = writeln!(
+            lines,
+            "warn: some health checks cannot be excluded: no matches for {}",
+            names.join(",")
+        );
+    }
+    match ok {
+        false => (false, format!("{lines}{name} check failed\n")),
+        true if query.has("verbose") => (true, format!("{lines}{name} check passed\n")),
+        true => (true, "ok".to_owned()),
+    }
+}
+
+fn plain(ok: bool, text: String) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    if !ok {
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,205 @@
+//! OpenAPI v2 (`swagger.json`), made from the documents of v3: the same paths and definitions, less
+//! what v2 cannot say.
+
+use serde_json::{Map, Value, json};
+
+const V3: &str = "#/components/schemas/";
+
+/// A document in the making.
+#[derive(Default)]
+pub(crate) struct Builder {
+    paths: Map<String, Value>,
+    definitions: Map<String, Value>,
+}
+
+impl Builder {
+    /// Takes up all of a document of v3.
+    pub(crate) fn add(&mut self, document: &Value) {
+        for (path, item) in document["paths"].as_object().into_iter().flatten() {
+            self.paths.insert(path.clone(), path_item(item));
+        }
+        for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
+            if !self.definitions.contains_key(name) {
+                self.definitions.insert(name.clone(), convert(schema));
+            }
+        }
+    }
+
+    /// The document.
+    pub(crate) fn finish(self, version: &str) -> Value {
+        json!({
+            "swagger": "2.0",
+            "info": {"title": "Kubernetes", "version": version},
+            "paths": self.paths,
+            "definitions": self.definitions,
+            "securityDefinitions": {"BearerToken": {
+                "description": "Bearer Token authentication",
+                "type": "apiKey",
+                "name": "authorization",
+                "in": "header",
+            }},
+            "security": [{"BearerToken": []}],
+        })
+    }
+}
+
+fn path_item(item: &Value) -> Value {
+    let entries = item.as_object().into_iter().flatten().map(|(name, value)| {
+        let value = match name.as_str() {
+            "parameters" => parameters(value).into(),
+            _ => operation(value),
+        };
+        (name.clone(), value)
+    });
+    Value::Object(entries.collect())
+}
+
+fn parameters(list: &Value) -> Vec<Value> {
+    let each = |parameter: &Value| {
+        let mut flat = parameter.clone();
+        if let Value::Object(map) = &mut flat
+            && let Some(Value::Object(schema)) = map.remove("schema")
+        {
+            map.extend(schema);
+        }
+        flat
+    };
+    list.as_array().into_iter().flatten().map(each).collect()
+}
+
+fn operation(value: &Value) -> Value {
+    let mut converted = value.clone();
+    let Value::Object(map) = &mut converted else { return converted };
+    let mut all = parameters(&value["parameters"]);
+    if let Some(body) = map.remove("requestBody") {
+        let content = body["content"].as_object();
+        let types: Vec<&String> = content.into_iter().flatten().map(|(name, _)| name).collect();
+        let schema = content.and_then(|content| content.values().next()).map(|c| &c["schema"]);
+        all.push(json!({
+            "name": "body",
+            "in": "body",
+            "required": true,
+            "schema": convert(schema.unwrap_or(&Value::Null)),
+        }));
+        map.insert("consumes".into(), json!(types));
+    }
+    if !all.is_empty() {
+        map.insert("parameters".into(), all.into());
+    }
+    map.insert(
+        "produces".into(),
+        json!(["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"]),
+    );
+    map.insert("schemes".into(), json!(["https"]));
+    for (_, response) in
+        map.get_mut("responses").and_then(Value::as_object_mut).into_iter().flatten()
+    {
+        let Value::Object(response) = response else { continue };
+        if let Some(content) = response.remove("content") {
+            response.insert("schema".into(), convert(&content["application/json"]["schema"]));
+        }
+    }
+    converted
+}
+
+/// A schema of v3 as v2 has it (`ToStructuralOpenAPIV2` of `apiextensions-apiserver`).
+fn convert(schema: &Value) -> Value {
+    let Value::Object(map) = schema else { return json!({}) };
+    if map.get("format").is_some_and(|format| format == "int-or-string") {
+        return json!({"type": "string", "format": "int-or-string"});
+    }
+    let mut out = Map::new();
+    // A reference beside other fields is wrapped in v3.
+    if let Some(reference) = reference(schema) {
+        out.insert("$ref".into(), reference.into());
+    }
+    let is_set = |name: &str| map.get(name) == Some(&Value::Bool(true));
+    let nullable = is_set("nullable");
+    // Clients take what is listed for all that there may be.
+    let open = nullable || is_set("x-kubernetes-preserve-unknown-fields");
+    if !map.contains_key("type")
+        && map.contains_key("oneOf")
+        && !is_set("x-kubernetes-int-or-string")
+    {
+        out.insert("type".into(), "string".into());
+    }
+    for (name, value) in map {
+        match name.as_str() {
+            "$ref" | "allOf" | "anyOf" | "oneOf" | "not" | "nullable" | "default" => {}
+            "type" if nullable => {}
+            "properties" | "items" if open => {}
+            "properties" => {
+                let entries = value.as_object().into_iter().flatten();
+                let converted = entries.map(|(name, value)| (name.clone(), convert(value)));
+                out.insert(name.clone(), Value::Object(converted.collect()));
+            }
+            "items" => {
+                out.insert(name.clone(), convert(value));
+            }
+            "additionalProperties" => {
+                let converted = if value.is_object() { convert(value) } else { value.clone() };
+                out.insert(name.clone(), converted);
+            }
+            "required" => {
+                // What may be null may be missing for who knows no null.
+                let may_be_null = |name: &Value| {
+                    let name = name.as_str().unwrap_or_default();
+                    map.get("properties").is_some_and(|p| p[name]["nullable"] == true)
+                };
+                let names = value.as_array().into_iter().flatten();
+                let names: Vec<&Value> = names.filter(|name| !may_be_null(name)).collect();
+                if !names.is_empty() {
+                    out.insert(name.clone(), json!(names));
+                }
+            }
+            _ => {
+                out.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(out)
+}
+
+fn reference(schema: &Value) -> Option<String> {
+    let direct = schema["$ref"].as_str();
+    let wrapped = schema["allOf"].as_array().filter(|all| all.len() == 1);
+    let wrapped = wrapped.and_then(|all| all[0]["$ref"].as_str());
+    let name = direct.or(wrapped)?.strip_prefix(V3)?;
+    Some(format!("#/definitions/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas() {
+        for (v3, v2) in [
+            (
+                json!({"allOf": [{"$ref": "#/components/schemas/a.B"}], "x-kubernetes-patch-strategy": "merge"}),
+                json!({"$ref": "#/definitions/a.B", "x-kubernetes-patch-strategy": "merge"}),
+            ),
+            (
+                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]}),
+                json!({"type": "string", "format": "int-or-string"}),
+            ),
+            (json!({"oneOf": [{"type": "string"}, {"type": "number"}]}), json!({"type": "string"})),
+            (
+                json!({"type": "object", "required": ["a", "b"], "properties": {
+                    "a": {"type": "string", "nullable": true, "default": "x"},
+                    "b": {"type": "array", "items": {"type": "object", "not": {}}},
+                }}),
+                json!({"type": "object", "required": ["b"], "properties": {
+                    "a": {}, "b": {"type": "array", "items": {"type": "object"}},
+                }}),
+            ),
+            (
+                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                       "properties": {"a": {"type": "string"}}}),
+                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}),
+            ),
+        ] {
+            assert_eq!(convert(&v3), v2);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Formats, lists in pages, watches, health and counts, as clients see them.
+
+use std::io::Read;
+
+use http::{Method, header};
+use onggi_machinery::protobuf;
+use onggi_store::History;
+use serde_json::{Value, json};
+
+use crate::http::{Answer, send};
+use crate::server::Server;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+async fn get(s: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
+    send(s, Some(&s.admin), Method::GET, path, headers, "").await
+}
+
+async fn make(s: &Server, name: &str, data: &str) -> Value {
+    let body = json!({"metadata": {"name": name, "labels": {"app": "x"}}, "data": {"k": data}});
+    s.create("configmaps", "default", body).await.unwrap()
+}
+
+#[tokio::test]
+async fn objects_lists_and_errors_in_protobuf() {
+    let s = Server::start().await;
+    make(&s, "one", "1").await;
+    make(&s, "two", "2").await;
+    let accept = [("accept", PROTOBUF)];
+    let one = get(&s, &format!("{MAPS}/one"), &accept).await;
+    assert_eq!(one.headers[header::CONTENT_TYPE], PROTOBUF);
+    let decoded = protobuf::decode(&one.bytes).unwrap();
+    assert_eq!(decoded, get(&s, &format!("{MAPS}/one"), &[]).await.body);
+    let list = protobuf::decode(&get(&s, MAPS, &accept).await.bytes).unwrap();
+    assert_eq!(
+        (&list["kind"], &list["items"][1]["data"]["k"]),
+        (&json!("ConfigMapList"), &json!("2"))
+    );
+    let gone = get(&s, &format!("{MAPS}/nothing"), &accept).await;
+    assert_eq!(gone.status, 404);
+    let status = protobuf::decode(&gone.bytes).unwrap();
+    assert_eq!((&status["reason"], &status["code"]), (&json!("NotFound"), &json!(404)));
+    // Metadata alone, of one and of many, as the metadata client asks for it.
+    let partial = format!("{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+    let partial = get(&s, MAPS, &[("accept", &partial)]).await;
+    // The message has the place of `metadata` in common with every object.
+    let text = String::from_utf8_lossy(&partial.bytes).into_owned();
+    assert!(text.contains("PartialObjectMetadataList") && text.contains("two"), "{text}");
+    let json = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+    let one = get(&s, &format!("{MAPS}/one"), &[("accept", json)]).await.body;
+    assert_eq!((&one["kind"], &one["data"]), (&json!("PartialObjectMetadata"), &Value::Null));
+    let many = get(&s, MAPS, &[("accept", json)]).await;
+    assert_eq!(many.status, 406);
+    let why = "you requested PartialObjectMetadata, but the requested object is a list \
+               (*core.ConfigMapList)";
+    assert_eq!(many.body["message"], why);
+    let yaml = get(&s, &format!("{MAPS}/one"), &[("accept", "application/yaml")]).await;
+    assert!(yaml.body.as_str().unwrap().contains("\nkind: ConfigMap\n"), "{}", yaml.body);
+}
+
+#[tokio::test]
+async fn watches_in_every_form() {
+    let s = Server::start().await;
+    make(&s, "one", "1").await;
+    let path = format!("{MAPS}?watch=1&timeoutSeconds=1&fieldSelector=metadata.name=one");
+    let events = get(&s, &path, &[("accept", &format!("{PROTOBUF};stream=watch"))]).await;
+    assert_eq!(events.headers[header::CONTENT_TYPE], format!("{PROTOBUF};stream=watch").as_str());
+    let length = u32::from_be_bytes(events.bytes[..4].try_into().unwrap()) as usize;
+    assert_eq!(length, events.bytes.len() - 4);
+    assert_eq!(&events.bytes[4..11], b"\n\x05ADDED");
+    let at = events.bytes.windows(4).position(|w| w == b"k8s\0").unwrap();
+    assert_eq!(protobuf::decode(&events.bytes[at..]).unwrap()["data"]["k"], "1");
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let events = get(&s, &path, &[("accept", table)]).await.body;
+    assert_eq!(events["object"]["rows"][0]["cells"][0], "one");
+    let old =
+        get(&s, "/api/v1/watch/namespaces/default/configmaps/one?timeoutSeconds=1", &[]).await;
+    assert_eq!(old.body["object"]["metadata"]["name"], "one");
+    let yaml = get(&s, &path, &[("accept", "application/yaml")]).await;
+    assert_eq!(yaml.status, 406, "{}", yaml.body);
+    let odd = format!("{MAPS}?watch=1&resourceVersionMatch=NotOlderThan");
+    let odd = get(&s, &odd, &[]).await;
+    assert_eq!(odd.status, 422);
+    assert_eq!(odd.body["details"]["causes"][0]["reason"], "FieldValueForbidden");
+    // A list and its end in one stream.
+    let list = format!(
+        "{MAPS}?watch=1&timeoutSeconds=1&sendInitialEvents=true&allowWatchBookmarks=true\
+         &resourceVersionMatch=NotOlderThan&labelSelector=app%3Dx"
+    );
+    let lines = get(&s, &list, &[]).await;
+    let lines: Vec<Value> = std::str::from_utf8(&lines.bytes)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["type"], "ADDED");
+    assert_eq!(lines[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+}
+
+#[tokio::test]
+async fn pages_of_a_state_that_is_gone() {
+    let s = Server::start().await;
+    for n in 0..6 {
+        make(&s, &format!("m{n}"), "").await;
+    }
+    let own = "labelSelector=app%3Dx";
+    let first = get(&s, &format!("{MAPS}?limit=2&{own}"), &[]).await.body;
+    let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+    make(&s, "late", "").await;
+    let second = get(&s, &format!("{MAPS}?limit=2&{own}&continue={token}"), &[]).await.body;
+    assert_eq!(second["items"][0]["metadata"]["name"], "m2");
+    assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    s.store.compact(s.store.revision()).await.unwrap();
+    let gone = get(&s, &format!("{MAPS}?limit=2&{own}&continue={token}"), &[]).await;
+    assert_eq!((gone.status.as_u16(), &gone.body["reason"]), (410, &json!("Expired")));
+    let token = gone.body["metadata"]["continue"].as_str().unwrap();
+    let rest = get(&s, &format!("{MAPS}?limit=20&{own}&continue={token}"), &[]).await.body;
+    assert_eq!(rest["items"].as_array().unwrap().len(), 4, "m2 to m5: late comes before them");
+    let exact = first["metadata"]["resourceVersion"].as_str().unwrap();
+    let exact =
+        get(&s, &format!("{MAPS}?resourceVersion={exact}&resourceVersionMatch=Exact"), &[]).await;
+    assert_eq!(exact.status, 410);
+    assert_eq!(exact.body["message"], "The resourceVersion for the provided list is too old.");
+    let all = get(&s, &format!("{MAPS}?limit=2&resourceVersion=0&{own}"), &[]).await.body;
+    assert_eq!(all["items"].as_array().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn a_watch_of_what_is_forgotten_is_told_so() {
+    let s = Server::with(History { revisions: 10, bytes: 1 << 20 }).await;
+    let path = format!("{MAPS}?watch=1&resourceVersion=1&timeoutSeconds=5");
+    let told = get(&s, &path, &[]).await;
+    assert_eq!(told.status, 200);
+    assert_eq!(told.body["type"], "ERROR");
+    assert_eq!(
+        (&told.body["object"]["code"], &told.body["object"]["reason"]),
+        (&json!(410), &json!("Expired"))
+    );
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_who_wants_it() {
+    let s = Server::start().await;
+    make(&s, "large", &"x".repeat(200 << 10)).await;
+    let path = format!("{MAPS}/large");
+    let packed = get(&s, &path, &[("accept-encoding", "gzip, br")]).await;
+    assert_eq!(packed.headers[header::CONTENT_ENCODING], "gzip");
+    assert_eq!(packed.headers[header::VARY], "Accept-Encoding");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed.bytes[..]).read_to_string(&mut text).unwrap();
+    let plain = get(&s, &path, &[]).await;
+    assert_eq!(text.as_bytes(), &plain.bytes[..]);
+    assert!(!plain.headers.contains_key(header::CONTENT_ENCODING));
+    let document = get(&s, "/openapi/v3/apis/apps/v1", &[]).await;
+    let etag = document.headers[header::ETAG].to_str().unwrap().to_owned();
+    let same = get(&s, "/openapi/v3/apis/apps/v1", &[("if-none-match", &etag)]).await;
+    assert_eq!((same.status.as_u16(), same.bytes.len()), (304, 0));
+    let moved = get(&s, "/openapi/v3/apis/apps/v1?hash=old", &[]).await;
+    let to = moved.headers[header::LOCATION].to_str().unwrap();
+    assert_eq!(moved.status, 301);
+    let kept = get(&s, to, &[]).await;
+    assert_eq!(kept.headers[header::CACHE_CONTROL], "public, immutable");
+    let v2 = get(&s, "/openapi/v2", &[]).await.body;
+    assert_eq!(
+        v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"],
+        json!({"$ref": "#/definitions/io.k8s.api.core.v1.PodSpec"})
+    );
+}
+
+#[tokio::test]
+async fn health_and_counts() {
+    let s = Server::start().await;
+    let plain = get(&s, "/livez/ping", &[]).await;
+    assert_eq!(plain.body, "ok");
+    let all = get(&s, "/readyz?verbose&exclude=etcd&exclude=nothing", &[]).await;
+    let text = all.body.as_str().unwrap();
+    for line in [
+        "[+]ping ok",
+        "[+]etcd excluded: ok",
+        "[+]informer-sync ok",
+        "warn: some health checks cannot be excluded: no matches for \"nothing\"",
+        "readyz check passed",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert_eq!(get(&s, "/readyz/nothing", &[]).await.status, 404);
+    let answer = get(&s, MAPS, &[("audit-id", "mine")]).await;
+    assert_eq!(answer.headers["audit-id"], "mine");
+    assert!(answer.headers.contains_key("x-kubernetes-pf-flowschema-uid"));
+    assert!(answer.headers.contains_key("x-kubernetes-pf-prioritylevel-uid"));
+    let text = get(&s, "/metrics", &[]).await;
+    let text = text.body.as_str().unwrap();
+    for part in [
+        "apiserver_request_total{code=\"200\",dry_run=\"\",component=\"apiserver\",group=\"\",\
+         resource=\"configmaps\",scope=\"namespace\",subresource=\"\",verb=\"LIST\",version=\"v1\"} 1\n",
+        "apiserver_storage_objects{resource=\"namespaces\"} 4\n",
+        "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"system\"} ",
+        "etcd_request_duration_seconds_count{operation=\"txn\"} ",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    for (query, code) in [("timeout=10s", 200), ("timeout=0", 200), ("timeout=soon", 400)] {
+        assert_eq!(get(&s, &format!("{MAPS}?{query}"), &[]).await.status.as_u16(), code, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn discovery_has_what_clients_compare() {
+    let s = Server::start().await;
+    let list = get(&s, "/api/v1", &[]).await.body;
+    let resources = list["resources"].as_array().unwrap();
+    let pods = resources.iter().find(|r| r["name"] == "pods").unwrap();
+    assert_eq!(pods["storageVersionHash"], "xPOwRZ+Yhw8=");
+    let names: Vec<&str> = resources.iter().map(|r| r["name"].as_str().unwrap()).collect();
+    assert!(names.is_sorted(), "{names:?}");
+    let protobuf = get(&s, "/api/v1", &[("accept", PROTOBUF)]).await;
+    assert_eq!(protobuf::decode(&protobuf.bytes).unwrap()["groupVersion"], "v1");
+    let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let groups = get(&s, "/apis", &[("accept", v2)]).await;
+    assert_eq!(groups.headers[header::CACHE_CONTROL], "public");
+    assert_eq!(groups.headers[header::CONTENT_TYPE], v2);
+    assert_eq!(groups.body["items"][0]["metadata"]["name"], "apps");
+}
