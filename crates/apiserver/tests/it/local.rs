@@ -269,7 +269,7 @@ async fn a_new_server_goes_on_from_the_store() {
     // What happened before it began it does not know any more.
     spec.initial_events = false;
     spec.resource_version = Some(1);
-    let error = transport.watch(spec).await.err().unwrap();
+    let error = transport.watch(spec).await.unwrap().next().await.unwrap().unwrap_err();
     assert!(error.is_expired());
     assert!(error.to_string().starts_with("too old resource version: 1 ("), "{error}");
     again.close();

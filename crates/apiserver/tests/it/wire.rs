@@ -4,7 +4,6 @@ use std::io::Read;
 
 use http::{Method, header};
 use onggi_machinery::protobuf;
-use onggi_store::History;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, send};
@@ -128,7 +127,11 @@ async fn pages_of_a_state_that_is_gone() {
 
 #[tokio::test]
 async fn a_watch_of_what_is_forgotten_is_told_so() {
-    let s = Server::with(History { revisions: 10, bytes: 1 << 20 }).await;
+    let s = Server::start().await;
+    // More than is kept for those who come late.
+    for n in 0..20 {
+        make(&s, &format!("m{n}"), &"x".repeat(900 << 10)).await;
+    }
     let path = format!("{MAPS}?watch=1&resourceVersion=1&timeoutSeconds=5");
     let told = get(&s, &path, &[]).await;
     assert_eq!(told.status, 200);
