@@ -58,6 +58,8 @@ struct Version {
 struct Entry {
     row: &'static Resource,
     old: bool,
+    /// The version that is stored.
+    stored: String,
 }
 
 /// The list is in the order of groups and their versions.
@@ -72,7 +74,8 @@ fn groups(served: &[Served]) -> Vec<Group> {
             group.versions.push(Version { name: one.version, entries: Vec::new() });
         }
         let Some(version) = group.versions.last_mut() else { continue };
-        version.entries.push(Entry { row: one.row, old: one.old });
+        let stored = one.custom.as_ref().map_or(one.row.version, |custom| &custom.stored);
+        version.entries.push(Entry { row: one.row, old: one.old, stored: stored.to_owned() });
     }
     for version in groups.iter_mut().flat_map(|group| &mut group.versions) {
         version.entries.sort_by_key(|entry| entry.row.plural);
@@ -82,7 +85,10 @@ fn groups(served: &[Served]) -> Vec<Group> {
 
 impl Document {
     pub(crate) fn new(value: &Value, content_type: &'static str) -> Self {
-        let bytes = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
+        Self::from_bytes(serde_json::to_vec(value).unwrap_or_default().into(), content_type)
+    }
+
+    pub(crate) fn from_bytes(bytes: Bytes, content_type: &'static str) -> Self {
         let hash = hex::encode_upper(Sha256::digest(&bytes));
         let etag = HeaderValue::try_from(format!("\"{hash}\""))
             .unwrap_or(HeaderValue::from_static("\"\""));
@@ -202,7 +208,7 @@ fn api_group(group: &Group) -> Value {
 
 fn resource_list(group: &Group, version: &Version) -> Value {
     let mut all = Vec::new();
-    for Entry { row, old } in &version.entries {
+    for Entry { row, old, stored } in &version.entries {
         let mut entry = json!({
             "name": row.plural,
             "singularName": row.singular,
@@ -212,7 +218,7 @@ fn resource_list(group: &Group, version: &Version) -> Value {
         });
         add_names(row, *old, &mut entry);
         if row.verbs.contains(&Verb::Get) {
-            entry["storageVersionHash"] = storage_version_hash(row).into();
+            entry["storageVersionHash"] = storage_version_hash(row, stored).into();
         }
         all.push(entry);
         let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
@@ -242,8 +248,8 @@ fn resource_list(group: &Group, version: &Version) -> Value {
 }
 
 /// Changes when objects are stored under another version (`discovery.StorageVersionHash`).
-fn storage_version_hash(row: &Resource) -> String {
-    let stored = format!("{}/{}/{}", row.group, row.version, row.kind);
+fn storage_version_hash(row: &Resource, version: &str) -> String {
+    let stored = format!("{}/{version}/{}", row.group, row.kind);
     STANDARD.encode(&Sha256::digest(stored)[..8])
 }
 
@@ -274,7 +280,7 @@ fn aggregated_group(group: &Group) -> Value {
     json!({"metadata": {"name": group.name, "creationTimestamp": null}, "versions": versions})
 }
 
-fn aggregated_resource(group: &str, version: &str, Entry { row, old }: &Entry) -> Value {
+fn aggregated_resource(group: &str, version: &str, Entry { row, old, .. }: &Entry) -> Value {
     let kind = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
     let part = |part: &Subresource| {
         json!({

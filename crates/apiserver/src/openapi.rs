@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use onggi_api::schema::{self, Field, ListKind, Schema, Shape};
+use onggi_machinery::protobuf;
 use onggi_machinery::resource::{Resource, Verb};
 use serde_json::{Map, Value, json};
 
@@ -26,6 +27,7 @@ struct Made {
     index: Value,
     documents: BTreeMap<String, Document>,
     v2: Document,
+    v2_protobuf: OnceLock<Document>,
 }
 
 impl OpenApi {
@@ -46,6 +48,16 @@ impl OpenApi {
     /// `/openapi/v2`: everything in one document.
     pub(crate) fn v2(&self) -> &Document {
         &self.made().v2
+    }
+
+    /// The same as a protobuf message.
+    pub(crate) fn v2_protobuf(&self) -> &Document {
+        const TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+        let made = self.made();
+        made.v2_protobuf.get_or_init(|| {
+            let document = serde_json::from_slice(&made.v2.bytes).unwrap_or_default();
+            Document::from_bytes(protobuf::openapi::v2(&document).into(), TYPE)
+        })
     }
 
     fn made(&self) -> &Made {
@@ -80,7 +92,7 @@ fn make(served: &[Served]) -> Made {
         documents.insert(place, document);
     }
     let v2 = Document::new(&v2.finish(VERSION), "application/json");
-    Made { index: json!({"paths": index}), documents, v2 }
+    Made { index: json!({"paths": index}), documents, v2, v2_protobuf: OnceLock::new() }
 }
 
 fn base((group, version): (&str, &str)) -> String {

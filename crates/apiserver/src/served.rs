@@ -32,6 +32,8 @@ pub(crate) struct Custom {
     /// Its schema as OpenAPI v3, `apiVersion`, `kind` and `metadata` included; an empty object for
     /// a kind without one. Made by who knows the definition.
     pub(crate) schema: Arc<Value>,
+    /// The version that is stored.
+    pub(crate) stored: String,
     /// Its name among the definitions: `com.example.stable.v1.CronTab`.
     pub(crate) definition: String,
 }

@@ -65,7 +65,7 @@ pub(super) async fn answer(
             value_answer(request, &server.registry.tokens.openid_configuration())
         }
         ["openid", "v1", "jwks"] => value_answer(request, &server.registry.tokens.jwks()),
-        ["openapi", "v2"] => open_api_v2(server, request),
+        ["openapi", "v2"] => Ok(open_api_v2(server, request)),
         ["openapi", "v3"] => value_answer(request, server.catalog().openapi().index()),
         ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),
         ["api"] | ["apis"] => {
@@ -99,34 +99,12 @@ fn value_answer(request: &Incomings, value: &Value) -> Result<Response<Body>, St
     Ok(response)
 }
 
-/// As protobuf, which old versions of kubectl ask for, it holds no definitions, so that they leave
-/// the checking to us, who do it anyway; JSON has them all.
-fn open_api_v2(server: &ApiServer, request: &Incomings) -> Result<Response<Body>, Status> {
-    const TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-    const TITLE: &str = "Kubernetes";
-    let wants_protobuf = request
-        .headers()
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("com.github.proto-openapi.spec.v2"));
-    if !wants_protobuf {
-        let catalog = server.catalog();
-        return Ok(kept(request, catalog.openapi().v2(), None));
-    }
-    // openapi.v2.Document: 1 swagger, 2 info { 1 title, 2 version }.
-    let info = [field(1, TITLE.as_bytes()), field(2, VERSION.as_bytes())].concat();
-    let document = [field(1, b"2.0"), field(2, &info)].concat();
-    let mut response = Response::new(full(document));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(TYPE));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    Ok(response)
-}
-
-/// A length-delimited field of protobuf; for contents below 128 bytes.
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let length = u8::try_from(content.len()).unwrap_or(0);
-    [&[number << 3 | 2, length], content].concat()
+fn open_api_v2(server: &ApiServer, request: &Incomings) -> Response<Body> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let catalog = server.catalog();
+    let openapi = catalog.openapi();
+    let protobuf = accept.is_some_and(|types| types.contains("com.github.proto-openapi.spec.v2"));
+    kept(request, if protobuf { openapi.v2_protobuf() } else { openapi.v2() }, None)
 }
 
 /// Major and minor.

@@ -1,8 +1,11 @@
 //! What a request is about, from its method and path (`k8s.io/apiserver/pkg/endpoints/request`).
 
+use std::borrow::Cow;
+
 use http::{Method, Uri};
 use onggi_api::{GroupVersionResource, Status};
 use onggi_machinery::resource::Verb;
+use onggi_machinery::selector::FieldSelector;
 use percent_encoding::percent_decode_str;
 
 use super::query::Query;
@@ -44,6 +47,18 @@ impl ResourcePlace {
 }
 
 impl Info {
+    /// The name that a list or watch selects counts as the name asked for, so that who may see one
+    /// object may also watch it.
+    pub(crate) fn authorized_name<'p>(&self, place: &'p ResourcePlace) -> Cow<'p, str> {
+        let fields = self.query.get("fieldSelector");
+        if !matches!(self.verb, Verb::List | Verb::Watch) || !fields.contains("metadata.name") {
+            return Cow::Borrowed(&place.name);
+        }
+        let selected = FieldSelector::parse(fields).ok();
+        let selected = selected.and_then(|s| s.exact("metadata.name").map(str::to_owned));
+        selected.map_or(Cow::Borrowed(&place.name), Cow::Owned)
+    }
+
     pub(crate) fn parse(method: &Method, uri: &Uri) -> Result<Self, Status> {
         let query = Query::parse(uri.query());
         let mut segments: Vec<String> = uri

@@ -263,12 +263,13 @@ async fn route(
         }
         Place::Resource(place) => place,
     };
+    let name = info.authorized_name(place);
     let target = Target::Resource {
         group: &place.resource.group,
         resource: &place.resource.resource,
         subresource: &place.subresource,
         namespace: place.authorized_namespace(),
-        name: &place.name,
+        name: &name,
     };
     let asked = Attributes { user: &user, verb: info.verb.as_str(), target };
     seen.labels = labels(&info, place);

@@ -310,3 +310,22 @@ async fn ports_are_forwarded() {
     assert!(text.contains("nobody listens on 81"), "{text}");
     let _ = stream.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explains_pages_and_raw_paths() {
+    let Some(k) = Kubectl::start().await else { return };
+    for n in 0..5 {
+        k.run(&format!("create configmap page-{n}")).await;
+    }
+    let all = k.run("get configmaps --chunk-size=2 -o name").await;
+    assert!((0..5).all(|n| all.contains(&format!("page-{n}"))), "{all}");
+    for output in ["plaintext", "plaintext-openapiv2"] {
+        let text = k.run(&format!("explain pod.spec.containers.ports --output={output}")).await;
+        assert!(text.contains("containerPort"), "{output}: {text}");
+    }
+    assert!(k.run("get --raw /readyz?verbose").await.ends_with("readyz check passed\n"));
+    assert!(k.run("get --raw /metrics").await.contains("apiserver_request_total{"));
+    let resources = k.run("api-resources --verbs=list --namespaced -o name").await;
+    assert!(resources.contains("configmaps") && resources.contains("deployments.apps"));
+    assert!(k.run("version").await.contains("v1.36"));
+}

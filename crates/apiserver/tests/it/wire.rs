@@ -2,9 +2,12 @@
 
 use std::io::Read;
 
+use futures::StreamExt;
 use http::{Method, header};
 use onggi_machinery::protobuf;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::http::{Answer, send};
 use crate::server::Server;
@@ -95,6 +98,24 @@ async fn watches_in_every_form() {
         .collect();
     assert_eq!(lines[0]["type"], "ADDED");
     assert_eq!(lines[1]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+}
+
+#[tokio::test]
+async fn a_watch_over_websocket() {
+    let s = Server::start().await;
+    make(&s, "one", "1").await;
+    let stream = TcpStream::connect(s.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = s.tls(Some(&s.admin)).connect(name, stream).await.unwrap();
+    let uri = format!("wss://localhost{MAPS}?watch=1&labelSelector=app%3Dx");
+    let (mut socket, _) = tokio_tungstenite::client_async(uri, stream).await.unwrap();
+    let message = socket.next().await.unwrap().unwrap();
+    let event: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+    assert_eq!((&event["type"], &event["object"]["data"]["k"]), (&json!("ADDED"), &json!("1")));
+    make(&s, "two", "2").await;
+    let message = socket.next().await.unwrap().unwrap();
+    assert!(message.to_text().unwrap().contains("\"name\":\"two\""));
+    socket.close(None).await.unwrap();
 }
 
 #[tokio::test]

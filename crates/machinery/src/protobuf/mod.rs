@@ -5,6 +5,7 @@
 //! Clients of Go's typed libraries send nothing else, and `kubectl create` does not try again in
 //! JSON when it is refused.
 
+pub mod openapi;
 mod read;
 mod wire;
 mod write;
