@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use onggi_base::{Clock, Shutdown};
 use onggi_client::events::{Reporter, Sink, recorder};
+use onggi_client::informer::Whole;
 use onggi_client::node::NodeServer;
 use onggi_client::{Cache, Client, SharedInformers, Source};
 use onggi_node_api::{ImageService, RuntimeService};
@@ -92,6 +93,7 @@ pub struct Services {
 pub struct Kubelet {
     context: Arc<Context>,
     pods: Cache<Pod>,
+    node: Cache<Whole>,
     events: Sink,
 }
 
@@ -130,14 +132,21 @@ impl Kubelet {
             drain,
         });
         let server = server::Server::new(Arc::clone(&context)).map_err(Error::Inotify)?;
-        let kubelet = Self { context, pods: informers.informer(mine), events: sink };
+        let own = Source::of::<onggi_api::core::Node>()
+            .fields(format!("metadata.name={}", context.options.node_name));
+        let kubelet = Self {
+            context,
+            pods: informers.informer(mine),
+            node: informers.informer(own),
+            events: sink,
+        };
         Ok((kubelet, Arc::new(server)))
     }
 
     /// Runs the pods of the node until the shutdown, which leaves them running.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { context, pods, events } = self;
-        let node = node::run(Arc::clone(&context), shutdown.clone());
+        let Self { context, pods, node, events } = self;
+        let node = node::run(Arc::clone(&context), node, shutdown.clone());
         let pods = pods::run(context, pods, shutdown.clone());
         let ((), (), result) = tokio::join!(events.run(shutdown.clone()), node, async {
             let result = pods.await;

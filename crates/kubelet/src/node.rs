@@ -11,7 +11,8 @@ use onggi_api::jiff::Timestamp;
 use onggi_base::Shutdown;
 use onggi_base::backoff::Backoff;
 use onggi_base::clock::{rfc3339, rfc3339_micro};
-use onggi_client::{Error, Patch};
+use onggi_client::informer::Whole;
+use onggi_client::{Cache, Error, Patch, Subscription};
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
@@ -26,9 +27,9 @@ const LEASE_NAMESPACE: &str = "kube-node-lease";
 const STATUS_SECONDS: i64 = 300;
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 
-/// Keeps the node registered until the shutdown.
-pub(crate) async fn run(context: Arc<Context>, shutdown: Shutdown) {
-    let mut node = Node { context, last: None };
+/// Keeps the node registered until the shutdown. `own` holds its object.
+pub(crate) async fn run(context: Arc<Context>, own: Cache<Whole>, shutdown: Shutdown) {
+    let mut node = Node { context, changes: own.subscribe(), last: None };
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = node.keep() => {}
@@ -37,6 +38,8 @@ pub(crate) async fn run(context: Arc<Context>, shutdown: Shutdown) {
 
 struct Node {
     context: Arc<Context>,
+    /// Of its object, whoever makes them.
+    changes: Subscription<Whole>,
     /// The conditions as they were written, and when.
     last: Option<(Value, Timestamp)>,
 }
@@ -56,7 +59,11 @@ impl Node {
         self.context.events.node(name, "Starting", "Starting kubelet.".to_owned());
         loop {
             self.insist(Step::Lease).await;
-            tokio::time::sleep(HEARTBEAT).await;
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT) => {}
+                // Whoever took us for dead must not wait for the next full status.
+                () = contradicted(&mut self.changes, self.last.as_ref()) => self.last = None,
+            }
             self.insist(Step::Status).await;
         }
     }
@@ -232,7 +239,10 @@ impl Node {
                 }
             },
         ];
-        let last = self.last.as_ref().map_or(&before["status"]["conditions"], |(last, _)| last);
+        let last = match (&before["status"]["conditions"], &self.last) {
+            (Value::Null, Some((last, _))) => last,
+            (before, _) => before,
+        };
         let empty = Vec::new();
         let old = |kind: &Value| {
             last.as_array().unwrap_or(&empty).iter().find(|c| c["type"] == *kind).cloned()
@@ -289,6 +299,18 @@ enum Step {
 fn verdict(kind: &str, is: bool, yes: (&str, &str), no: (&str, &str)) -> Value {
     let (status, (reason, message)) = if is { ("True", yes) } else { ("False", no) };
     json!({"type": kind, "status": status, "reason": reason, "message": message})
+}
+
+/// Waits until the object's conditions say something else than what was written last.
+async fn contradicted(changes: &mut Subscription<Whole>, last: Option<&(Value, Timestamp)>) {
+    while let (Some((last, _)), Some(change)) = (last, changes.recv().await) {
+        let conditions = change.after().and_then(|node| node.value().ok());
+        if conditions.is_some_and(|node| verdicts(&node["status"]["conditions"]) != verdicts(last)) {
+            return;
+        }
+    }
+    // Nothing was written yet, or nothing is told any more: the heartbeat goes on.
+    std::future::pending().await
 }
 
 /// What of conditions is news.

@@ -2,6 +2,7 @@
 
 pub mod caps;
 pub mod cgroups;
+pub mod memory;
 pub mod mounts;
 pub mod namespaces;
 pub mod netlink;

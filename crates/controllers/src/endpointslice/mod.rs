@@ -31,6 +31,7 @@ struct EndpointSlices {
     nodes: Cache<Keep<Node>>,
     slices: Cache<Keep<Slice>>,
     by_service: Index<Keep<Slice>>,
+    by_label: Index<Pod>,
 }
 
 pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
@@ -61,7 +62,25 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let by_service = slices.index("service", |slice| {
         service_of(slice).map(|key| key.to_string()).into_iter().collect()
     });
-    harness.run(EndpointSlices { context, resource, services, pods, nodes, slices, by_service })
+    let by_label = pods.index("label", |pod| {
+        let place = &pod.metadata.namespace;
+        pod.metadata.labels.iter().map(|label| label_key(place, label)).collect()
+    });
+    harness.run(EndpointSlices {
+        context,
+        resource,
+        services,
+        pods,
+        nodes,
+        slices,
+        by_service,
+        by_label,
+    })
+}
+
+/// What pods are filed under, once for each label.
+fn label_key(namespace: &str, (key, value): (&String, &String)) -> String {
+    format!("{namespace}/{key}={value}")
 }
 
 fn service_of(slice: &Slice) -> Option<ObjectKey> {
@@ -116,11 +135,11 @@ impl Controller for EndpointSlices {
             return Ok(Next::Done);
         }
         let selector = LabelSelector::from_map(&service.spec.selector);
-        let mut pods = self.pods.list_in(&key.namespace);
-        if !pods.iter().any(|pod| selector.matches(&pod.metadata.labels)) {
-            self.tell_nearest(&service, &pods);
-        }
+        let mut pods = self.candidates(&service);
         pods.retain(|pod| selector.matches(&pod.metadata.labels));
+        if pods.is_empty() {
+            self.tell_nearest(&service);
+        }
         let present = self.by_service.get(&key.to_string());
         let slices: Vec<Slice> = present.iter().map(|slice| slice.value.clone()).collect();
         let zone = |node: &str| {
@@ -135,7 +154,16 @@ impl Controller for EndpointSlices {
 }
 
 impl EndpointSlices {
-    fn tell_nearest(&self, service: &Service, pods: &[Arc<Pod>]) {
+    /// The pods with the rarest of the labels that the service asks for.
+    fn candidates(&self, service: &Service) -> Vec<Arc<Pod>> {
+        let place = &service.metadata.namespace;
+        let keys = service.spec.selector.iter().map(|label| label_key(place, label));
+        let rarest = keys.min_by_key(|key| self.by_label.count(key));
+        rarest.map(|key| self.by_label.get(&key)).unwrap_or_default()
+    }
+
+    fn tell_nearest(&self, service: &Service) {
+        let pods = self.pods.list_in(&service.metadata.namespace);
         let labels = pods.iter().map(|pod| &pod.metadata.labels);
         let name = &service.metadata.name;
         if let Some(text) = hint::text(name, &service.spec.selector, labels) {

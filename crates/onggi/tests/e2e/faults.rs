@@ -130,6 +130,60 @@ fn a_rollout_goes_on_through_killed_daemons() {
     }
 }
 
+/// Every process in a control group of the instance.
+fn contained(cluster: &Cluster) -> Vec<i32> {
+    let group = format!("onggi-{}", cluster.paths().instance);
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            let file = format!("/proc/{pid}/cgroup");
+            std::fs::read_to_string(file).is_ok_and(|groups| groups.contains(&group))
+        })
+        .collect()
+}
+
+#[test]
+fn pods_come_back_after_everything_died_at_once() {
+    let Some(cluster) = Cluster::with_guest() else { return };
+    let mut one = pod("one", &["write", "/m/x", "1", ",", "wait"]);
+    one["spec"]["volumes"] = json!([{"name": "m", "emptyDir": {"medium": "Memory"}}]);
+    one["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "m", "mountPath": "/m"}]);
+    cluster.apply(&[one, deployment("web", 2, &["serve", "8080"])]);
+    cluster.wait("pod/one", "condition=Ready");
+    cluster.wait("deployment/web", "condition=Available");
+    // As when the machine is switched off, but its mounts and control groups stay; the second time
+    // /run is empty too, as after a boot.
+    for boots in [false, true] {
+        kill(cluster.daemon());
+        cluster.until("the end of all processes", || {
+            let left = contained(&cluster);
+            left.iter().for_each(|pid| {
+                let _ = kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL);
+            });
+            left.is_empty().then_some(())
+        });
+        if boots {
+            std::fs::remove_dir_all(&cluster.paths().run).unwrap();
+        }
+        cluster.ok(&["up"]);
+        cluster.until("new containers", || {
+            let restarts = ".status.containerStatuses[0].restartCount";
+            let expected = if boots { "2" } else { "1" };
+            (cluster.field("pod/one", restarts) == expected).then_some(())
+        });
+        cluster.wait("pod/one", "condition=Ready");
+        cluster.k(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+        cluster.wait("pod/one", "jsonpath={.status.containerStatuses[0].ready}=true");
+        assert_eq!(cluster.exec("one", &["cat", "/m/x"]), "1");
+        for pod in cluster.k(&["get", "pods", "-l", "app=web", "-o", "name"]).lines() {
+            cluster.wait(pod, "condition=Ready");
+            assert_eq!(cluster.exec(pod, &["say", "hello"]), "hello\n");
+        }
+        let sandboxes = std::fs::read_dir(cluster.paths().run.join("sandboxes")).unwrap().count();
+        assert_eq!(sandboxes, 3, "one a pod, none of before");
+    }
+}
+
 #[test]
 fn down_sweeps_after_a_killed_daemon() {
     let Some(cluster) = Cluster::with_guest() else { return };

@@ -108,6 +108,58 @@ fn images_go_through_a_registry() {
     assert!(!said.ok && said.err.contains("127.0.0.1:5000/nobody"), "{}", said.err);
 }
 
+/// A file system of so many megabytes where a cluster keeps its images, while this lives.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn new(path: std::path::PathBuf, megabytes: u32) -> Self {
+        std::fs::create_dir_all(&path).unwrap();
+        let size = std::ffi::CString::new(format!("size={megabytes}m")).unwrap();
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", &path, "tmpfs", none, size.as_c_str()).unwrap();
+        Self(path)
+    }
+
+    fn grow(&self, megabytes: u32) {
+        let size = std::ffi::CString::new(format!("size={megabytes}m")).unwrap();
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount_remount(&self.0, none, size.as_c_str()).unwrap();
+    }
+
+    fn used(&self) -> u64 {
+        let about = rustix::fs::statvfs(&self.0).unwrap();
+        (about.f_blocks - about.f_bfree) * about.f_frsize
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // The daemon may still hold files there.
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_nothing_half_done_stays() {
+    let Some(cluster) = Cluster::new() else { return };
+    let disk = SmallDisk::new(cluster.data().join("images"), 1);
+    cluster.ok(&["up"]);
+    let before = disk.used();
+    let context = cluster.guest_context();
+    let build = ["build", "-t", "guest", context.as_str()];
+    let said = cluster.onggi(&build);
+    assert!(!said.ok && said.err.contains("No space left on device"), "{}{}", said.out, said.err);
+    assert!(said.err.contains("images"), "it names the place: {}", said.err);
+    assert_eq!(cluster.ok(&["images", "-q"]), "");
+    assert!(disk.used() <= before + 64 * 1024, "{} bytes before, {} now", before, disk.used());
+    assert!(cluster.k(&["get", "nodes"]).contains("Ready"), "the cluster goes on");
+    disk.grow(1024);
+    cluster.ok(&build);
+    cluster.apply(&[pod("one", &["wait"])]);
+    cluster.wait("pod/one", "condition=Ready");
+    cluster.ok(&["down"]);
+}
+
 /// Until the test's process ends.
 fn serve(listener: std::net::TcpListener, registry: &Registry) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::Signal;
 
@@ -23,6 +23,9 @@ pub(crate) const STATE: &str = "state.json";
 const CANNOT_RUN: i32 = 128;
 /// How long processes that a container leaves behind may take to die.
 const LEFTOVERS: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// After this long without a request, start or exit, what these took of memory is given back.
+const CALM: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// What a descriptor is for.
 #[derive(Debug, Clone)]
@@ -44,13 +47,22 @@ pub(super) struct Service {
     containers: BTreeMap<String, Container>,
     execs: BTreeMap<String, Exec>,
     shutdown: Option<Option<Caller>>,
+    /// Code has run that will not run again for a while.
+    stirred: bool,
 }
 
 impl Service {
     pub(super) fn new(sandbox: Sandbox, first: Wire) -> io::Result<Self> {
         let (connections, containers, execs) = Default::default();
-        let mut service =
-            Self { sandbox, connections, next_connection: 0, containers, execs, shutdown: None };
+        let mut service = Self {
+            sandbox,
+            connections,
+            next_connection: 0,
+            containers,
+            execs,
+            shutdown: None,
+            stirred: true,
+        };
         service.persist();
         service.greet(first)?;
         Ok(service)
@@ -59,7 +71,11 @@ impl Service {
     /// Until it is told to end.
     pub(super) fn run(&mut self) -> io::Result<()> {
         loop {
-            for source in self.wait()? {
+            let ready = self.wait()?;
+            if ready.is_empty() {
+                self.rest();
+            }
+            for source in ready {
                 self.handle(source);
             }
             if let Some(caller) = self.shutdown
@@ -71,7 +87,16 @@ impl Service {
         }
     }
 
-    /// What is ready.
+    /// A pod's shim mostly waits: it need not hold the pages of what it has done.
+    fn rest(&mut self) {
+        if std::mem::take(&mut self.stirred)
+            && let Err(error) = onggi_sys::memory::release_program()
+        {
+            eprintln!("shim: memory: {error}");
+        }
+    }
+
+    /// What is ready; nothing when all has been calm since the last that was.
     fn wait(&self) -> io::Result<Vec<Source>> {
         let mut watched: Vec<(Source, BorrowedFd<'_>, PollFlags)> = Vec::new();
         let input = PollFlags::IN;
@@ -108,7 +133,7 @@ impl Service {
         }
         let mut fds: Vec<_> =
             watched.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        match poll(&mut fds, None) {
+        match poll(&mut fds, self.stirred.then_some(&CALM)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -122,6 +147,7 @@ impl Service {
     }
 
     fn handle(&mut self, source: Source) {
+        self.stirred |= !matches!(source, Source::Output(..) | Source::Taps(..));
         match source {
             Source::Listener => {
                 if let Ok((socket, _)) = self.sandbox.listener.accept()
