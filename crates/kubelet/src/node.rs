@@ -305,7 +305,8 @@ fn verdict(kind: &str, is: bool, yes: (&str, &str), no: (&str, &str)) -> Value {
 async fn contradicted(changes: &mut Subscription<Whole>, last: Option<&(Value, Timestamp)>) {
     while let (Some((last, _)), Some(change)) = (last, changes.recv().await) {
         let conditions = change.after().and_then(|node| node.value().ok());
-        if conditions.is_some_and(|node| verdicts(&node["status"]["conditions"]) != verdicts(last)) {
+        if conditions.is_some_and(|node| verdicts(&node["status"]["conditions"]) != verdicts(last))
+        {
             return;
         }
     }

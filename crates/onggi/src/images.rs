@@ -259,7 +259,7 @@ fn rows(image: &Image) -> Vec<[String; 4]> {
         .repo_tags
         .iter()
         .map(|name| {
-            let short = name.trim_start_matches("docker.io/").trim_start_matches("library/");
+            let short = short(name);
             let (repository, tag) = short.rsplit_once(':').unwrap_or((short, "<none>"));
             [repository.to_owned(), tag.to_owned(), id.clone(), size.clone()]
         })
@@ -268,6 +268,12 @@ fn rows(image: &Image) -> Vec<[String; 4]> {
 
 fn name_of(image: &Image) -> &str {
     image.repo_tags.first().unwrap_or(&image.id)
+}
+
+/// Without what is understood: `nginx:1` for `docker.io/library/nginx:1`.
+fn short(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
 }
 
 async fn load(args: Load) -> anyhow::Result<()> {
@@ -287,7 +293,9 @@ async fn load(args: Load) -> anyhow::Result<()> {
             client.load(tokio::io::stdin(), tag).await?
         }
     };
-    loaded.iter().for_each(|image| println!("Loaded image: {}", name_of(image)));
+    for image in loaded {
+        image.repo_tags.iter().for_each(|name| println!("Loaded image: {}", short(name)));
+    }
     Ok(())
 }
 

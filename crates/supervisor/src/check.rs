@@ -18,9 +18,9 @@ pub fn check(options: &Options, paths: &Paths) -> Vec<String> {
     if let Err(error) = onggi_sys::cgroups::Cgroups::detect() {
         problems.push(format!("cgroups: {error}"));
     }
-    let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    if !filesystems.lines().any(|line| line.ends_with("\toverlay")) {
-        problems.push("overlayfs: the kernel does not have it; try `modprobe overlay`".to_owned());
+    // Opened, not looked up: the kernel loads its module at the first use.
+    if let Err(error) = onggi_sys::mounts::has_filesystem("overlay") {
+        problems.push(format!("overlayfs: {error}; try `modprobe overlay`"));
     }
     if let Err(error) = TcpListener::bind(options.listen) {
         problems.push(taken(options.listen, &error));

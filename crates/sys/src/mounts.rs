@@ -131,6 +131,12 @@ pub fn new_filesystem(kind: &str, options: &[&str], attributes: Attributes) -> i
     Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
+/// Whether the kernel knows a kind of file system, or can load it.
+pub fn has_filesystem(kind: &str) -> io::Result<()> {
+    fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    Ok(())
+}
+
 /// An overlay of `lower` (uppermost first) under `upper`, nowhere yet.
 pub fn overlay(
     lower: &[PathBuf],
@@ -138,21 +144,27 @@ pub fn overlay(
     work: &Path,
     attributes: Attributes,
 ) -> io::Result<OwnedFd> {
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // One key a layer since Linux 6.5: no limit on the length of all together.
-    for (index, layer) in lower.iter().enumerate() {
-        match fsconfig_set_string(&context, "lowerdir+", layer.as_path()) {
-            Err(Errno::INVAL) if index == 0 => {
-                return overlay_by_string(lower, upper, work, attributes);
-            }
-            result => result?,
+    match overlay_by_keys(lower, upper, work) {
+        Ok(context) => {
+            let attributes = MountAttrFlags::from_bits_retain(attributes.0);
+            Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
         }
+        // Older kernels take any key, and find out when they make the file system.
+        Err(Errno::INVAL) => overlay_by_string(lower, upper, work, attributes),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One key a layer since Linux 6.5: no limit on the length of all together.
+fn overlay_by_keys(lower: &[PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd, Errno> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for layer in lower {
+        fsconfig_set_string(&context, "lowerdir+", layer.as_path())?;
     }
     fsconfig_set_string(&context, "upperdir", upper)?;
     fsconfig_set_string(&context, "workdir", work)?;
     fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::from_bits_retain(attributes.0);
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    Ok(context)
 }
 
 /// For kernels before 6.5: mount(2) takes a page of options. Mounts over `upper`'s parent, which
@@ -167,8 +179,8 @@ fn overlay_by_string(
         let text = path.to_string_lossy();
         text.replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
     };
-    // Short names below the layers' common directory, so that more of them fit.
-    let common = lower.first().and_then(|first| first.parent()).unwrap_or(Path::new("/"));
+    // Short names below the directory of all layers (`layers/ID/fs`), so that more of them fit.
+    let common = lower.first().and_then(|first| first.ancestors().nth(2)).unwrap_or(Path::new("/"));
     rustix::process::chdir(common)?;
     let names: Vec<_> =
         lower.iter().map(|dir| escape(dir.strip_prefix(common).unwrap_or(dir))).collect();

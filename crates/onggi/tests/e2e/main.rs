@@ -8,6 +8,7 @@
 mod faults;
 mod functional;
 mod images;
+mod machine;
 mod network;
 mod rig;
 mod seeds;
