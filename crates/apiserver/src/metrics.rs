@@ -140,6 +140,9 @@ impl Histogram {
     }
 
     fn write(&self, name: &str, labels: &str, out: &mut String) {
+        if self.counts.iter().all(|count| count.load(Ordering::Relaxed) == 0) {
+            return;
+        }
         let mut count = 0;
         let bounds = self.bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
         for (bound, bucket) in bounds.zip(&self.counts) {

@@ -3,6 +3,9 @@
 //! A kind that must act on other things when it is written (allocate a ClusterIP, mint a token,
 //! bind a pod) has a hook of the same name in `apiserver`; everything else stands in its row.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use onggi_api::{FieldError, GroupVersionKind, GroupVersionResource};
 use serde_json::Value;
 
@@ -260,9 +263,15 @@ pub fn all() -> &'static [&'static Resource] {
     crate::kinds::RESOURCES
 }
 
-/// The row of a path.
+/// Rows by group, version and plural.
+type Index = HashMap<(&'static str, &'static str, &'static str), &'static Resource>;
+
+/// The row of a path; asked several times in every request.
 pub fn by_gvr(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
-    all().iter().copied().find(|r| r.group == group && r.version == version && r.plural == plural)
+    static INDEX: OnceLock<Index> = OnceLock::new();
+    let index: &HashMap<(&str, &str, &str), &'static Resource> =
+        INDEX.get_or_init(|| all().iter().map(|r| ((r.group, r.version, r.plural), *r)).collect());
+    index.get(&(group, version, plural)).copied()
 }
 
 /// The row of an object.

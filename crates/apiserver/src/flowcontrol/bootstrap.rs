@@ -5,15 +5,33 @@ use serde_json::{Value, json};
 
 const VERSION: &str = "flowcontrol.apiserver.k8s.io/v1";
 
-/// Seats, in hundredths what is lent; queues, hand and length of a queue.
-const LEVELS: &[(&str, u32, u32, Option<(u32, u32)>)] = &[
-    ("system", 30, 33, Some((64, 6))),
-    ("node-high", 40, 25, Some((64, 6))),
-    ("leader-election", 10, 0, Some((16, 4))),
-    ("workload-high", 40, 50, Some((128, 6))),
-    ("workload-low", 100, 90, Some((128, 6))),
-    ("global-default", 20, 50, Some((128, 6))),
-    ("catch-all", 5, 0, None),
+/// A level with limits.
+struct Level {
+    name: &'static str,
+    shares: u32,
+    /// Hundredths of its share that others may use.
+    lendable: u32,
+    /// How many queues, and how many of them a flow may use.
+    queues: Option<(u32, u32)>,
+}
+
+const fn level(
+    name: &'static str,
+    shares: u32,
+    lendable: u32,
+    queues: Option<(u32, u32)>,
+) -> Level {
+    Level { name, shares, lendable, queues }
+}
+
+const LEVELS: &[Level] = &[
+    level("system", 30, 33, Some((64, 6))),
+    level("node-high", 40, 25, Some((64, 6))),
+    level("leader-election", 10, 0, Some((16, 4))),
+    level("workload-high", 40, 50, Some((128, 6))),
+    level("workload-low", 100, 90, Some((128, 6))),
+    level("global-default", 20, 50, Some((128, 6))),
+    level("catch-all", 5, 0, None),
 ];
 /// How many wait in a queue.
 const QUEUE_LENGTH: u32 = 50;
@@ -22,19 +40,19 @@ const QUEUE_LENGTH: u32 = 50;
 pub(crate) fn levels() -> Vec<Value> {
     let exempt =
         json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
-    let limited = LEVELS.iter().map(|(name, shares, lendable, queuing)| {
-        let response = match queuing {
+    let limited = LEVELS.iter().map(|level| {
+        let response = match level.queues {
             Some((queues, hand)) => json!({"type": "Queue", "queuing": {
                 "queues": queues, "handSize": hand, "queueLengthLimit": QUEUE_LENGTH,
             }}),
             None => json!({"type": "Reject"}),
         };
         let limited = json!({
-            "nominalConcurrencyShares": shares,
-            "lendablePercent": lendable,
+            "nominalConcurrencyShares": level.shares,
+            "lendablePercent": level.lendable,
             "limitResponse": response,
         });
-        (*name, json!({"type": "Limited", "limited": limited}))
+        (level.name, json!({"type": "Limited", "limited": limited}))
     });
     let all = std::iter::once(("exempt", exempt)).chain(limited);
     all.map(|(name, spec)| object("PriorityLevelConfiguration", name, spec)).collect()

@@ -13,7 +13,7 @@ mod rules;
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -261,9 +261,8 @@ impl FlowControl {
             (Distinguisher::Namespace, Target::Resource { namespace, .. }) => namespace,
             _ => "",
         };
-        let mut hasher = BuildHasherDefault::<DefaultHasher>::new().build_hasher();
-        (schema.name.as_str(), distinguisher).hash(&mut hasher);
-        let flow = hasher.finish();
+        let hasher = BuildHasherDefault::<DefaultHasher>::new();
+        let flow = hasher.hash_one((schema.name.as_str(), distinguisher));
         Some(Classified { rules, at, flow })
     }
 

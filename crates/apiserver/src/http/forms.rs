@@ -1,6 +1,6 @@
 //! Objects in the forms that watchers ask for beside JSON, encoded once for all of them.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,10 +41,8 @@ impl Forms {
         form: Form,
         make: impl FnOnce() -> Result<Bytes, Status>,
     ) -> Result<Bytes, Status> {
-        let mut hasher =
-            std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::new().build_hasher();
-        (Arc::as_ptr(object) as usize, form).hash(&mut hasher);
-        let at = hasher.finish() as usize % SLOTS;
+        let hasher = BuildHasherDefault::<DefaultHasher>::new();
+        let at = hasher.hash_one((Arc::as_ptr(object) as usize, form)) as usize % SLOTS;
         // Held while it is encoded: whoever else wants it waits instead of doing the same.
         let mut slot = self.0[at].lock();
         if let Some(known) = slot.as_ref()

@@ -1,9 +1,14 @@
 //! Formats, lists in pages, watches, health and counts, as clients see them.
 
+use std::convert::Infallible;
 use std::io::Read;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use http::{Method, header};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::TokioIo;
 use onggi_machinery::protobuf;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
@@ -119,6 +124,43 @@ async fn a_watch_over_websocket() {
 }
 
 #[tokio::test]
+async fn a_watch_says_farewell() {
+    let s = Server::start().await;
+    make(&s, "one", "1").await;
+    let path = format!("{MAPS}?watch=1&timeoutSeconds=3&allowWatchBookmarks=true");
+    let lines = get(&s, &path, &[]).await;
+    let last = std::str::from_utf8(&lines.bytes).unwrap().lines().last().unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    assert_eq!(last["type"], "BOOKMARK");
+    // It is a place from which a watch can go on.
+    let version = last["object"]["metadata"]["resourceVersion"].as_str().unwrap();
+    let on = format!("{MAPS}?watch=1&timeoutSeconds=1&resourceVersion={version}");
+    assert_eq!(get(&s, &on, &[]).await.body, "");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let s = Server::start().await;
+    let stream = TcpStream::connect(s.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = s.tls(Some(&s.admin)).connect(name, stream).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let (_never, body) = futures::channel::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+    let request = http::Request::post(format!("{MAPS}?timeout=1s"))
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(StreamBody::new(body))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 504);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let status: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(status["reason"], "Timeout");
+}
+
+#[tokio::test]
 async fn pages_of_a_state_that_is_gone() {
     let s = Server::start().await;
     for n in 0..6 {
@@ -211,8 +253,11 @@ async fn health_and_counts() {
     assert_eq!(get(&s, "/readyz/nothing", &[]).await.status, 404);
     let answer = get(&s, MAPS, &[("audit-id", "mine")]).await;
     assert_eq!(answer.headers["audit-id"], "mine");
-    assert!(answer.headers.contains_key("x-kubernetes-pf-flowschema-uid"));
-    assert!(answer.headers.contains_key("x-kubernetes-pf-prioritylevel-uid"));
+    let probe = send(&s, None, Method::GET, "/livez", &[], "").await;
+    let level = "x-kubernetes-pf-prioritylevel-uid";
+    assert_eq!(answer.headers[level], probe.headers[level], "neither is ever held up");
+    let schema = "x-kubernetes-pf-flowschema-uid";
+    assert_ne!(answer.headers[schema], probe.headers[schema]);
     let text = get(&s, "/metrics", &[]).await;
     let text = text.body.as_str().unwrap();
     for part in [
