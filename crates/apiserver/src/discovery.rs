@@ -54,9 +54,10 @@ struct Version {
     entries: Vec<Entry>,
 }
 
-/// A row, under its own version or an old one.
+/// A row, under its own version or another one.
 struct Entry {
     row: &'static Resource,
+    /// Removed from Kubernetes: served for old manifests alone.
     old: bool,
     /// The version that is stored.
     stored: String,
@@ -224,7 +225,8 @@ fn resource_list(group: &Group, version: &Version) -> Value {
         let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
         parts.sort_by_key(|part| part.name);
         for part in parts {
-            let (part_group, part_version, kind) = part.kind;
+            let place = (group.name, version.name);
+            let (part_group, part_version, kind) = part_kind(row, place, part);
             let mut entry = json!({
                 "name": format!("{}/{}", row.plural, part.name),
                 "singularName": "",
@@ -232,7 +234,7 @@ fn resource_list(group: &Group, version: &Version) -> Value {
                 "kind": kind,
                 "verbs": verbs(part.verbs),
             });
-            if (part_group, part_version) != (row.group, row.version) {
+            if (part_group, part_version) != place {
                 entry["group"] = part_group.into();
                 entry["version"] = part_version.into();
             }
@@ -253,7 +255,20 @@ fn storage_version_hash(row: &Resource, version: &str) -> String {
     STANDARD.encode(&Sha256::digest(stored)[..8])
 }
 
-/// Old versions have none, so that what a person types means the current one.
+/// The kind of a part: where it is the object itself, in the version that is listed.
+fn part_kind(
+    row: &Resource,
+    (group, version): (&'static str, &'static str),
+    part: &Subresource,
+) -> (&'static str, &'static str, &'static str) {
+    if part.kind == (row.group, row.version, row.kind) {
+        (group, version, row.kind)
+    } else {
+        part.kind
+    }
+}
+
+/// Removed versions have none, so that what a person types means a current one.
 fn add_names(row: &Resource, old: bool, entry: &mut Value) {
     for (field, list) in [("shortNames", row.short_names), ("categories", row.categories)] {
         if !old && !list.is_empty() {
@@ -280,12 +295,16 @@ fn aggregated_group(group: &Group) -> Value {
     json!({"metadata": {"name": group.name, "creationTimestamp": null}, "versions": versions})
 }
 
-fn aggregated_resource(group: &str, version: &str, Entry { row, old, .. }: &Entry) -> Value {
+fn aggregated_resource(
+    group: &'static str,
+    version: &'static str,
+    Entry { row, old, .. }: &Entry,
+) -> Value {
     let kind = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
     let part = |part: &Subresource| {
         json!({
             "subresource": part.name,
-            "responseKind": kind(part.kind),
+            "responseKind": kind(part_kind(row, (group, version), part)),
             "verbs": verbs(part.verbs),
         })
     };

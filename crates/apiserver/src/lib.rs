@@ -26,7 +26,6 @@ mod discovery;
 mod expiry;
 mod flowcontrol;
 mod http;
-mod legacy;
 mod local;
 mod metered;
 mod metrics;
@@ -37,6 +36,7 @@ mod rest;
 mod served;
 mod server;
 mod streams;
+mod versions;
 
 pub use admission::{Plugins, UnknownPlugin};
 pub use authn::User;

@@ -65,7 +65,7 @@ impl OpenApi {
     }
 }
 
-/// A row under its own version, or an old one.
+/// A row under its own version, or another one.
 struct Entry<'s> {
     row: &'static Resource,
     version: (&'static str, &'static str),
@@ -115,16 +115,19 @@ fn document(entries: &[Entry<'_>]) -> Value {
             }));
             continue;
         }
-        if entry.version != (row.group, row.version) {
+        let own = name_of(entry.version.0, entry.version.1, row.kind);
+        if own.is_none() {
             old.extend(name_of(row.group, row.version, row.kind).map(|name| (name, entry)));
         }
-        if let Some(name) = name_of(row.group, row.version, row.kind) {
+        if let Some(name) = entry.schema() {
             wanted.insert(format!("{name}List"));
             wanted.insert(name);
         }
         for part in row.subresources {
             let (group, version, kind) = part.kind;
-            wanted.extend(name_of(group, version, kind));
+            if part.kind != (row.group, row.version, row.kind) {
+                wanted.extend(name_of(group, version, kind));
+            }
         }
     }
     wanted.insert(format!("{META}DeleteOptions"));
@@ -177,6 +180,18 @@ fn add_custom(entry: &Entry<'_>, custom: &Custom, schemas: &mut Map<String, Valu
     schemas.insert(format!("{name}List"), list);
 }
 
+impl Entry<'_> {
+    /// The name of the schema of its version; that of the row for removed versions, of which none
+    /// is known.
+    fn schema(&self) -> Option<String> {
+        let Self { row, version: (group, version), custom } = self;
+        if let Some(custom) = custom {
+            return Some(custom.definition.clone());
+        }
+        name_of(group, version, row.kind).or_else(|| name_of(row.group, row.version, row.kind))
+    }
+}
+
 fn name_of(group: &str, version: &str, kind: &str) -> Option<String> {
     schema::of(group, version, kind)?.name().map(str::to_owned)
 }
@@ -192,10 +207,7 @@ fn add_paths(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
         format!("{root}/{}", row.plural)
     };
     let kind = (entry.version.0, entry.version.1, row.kind);
-    let schema = match entry.custom {
-        Some(custom) => Some(custom.definition.clone()),
-        None => name_of(row.group, row.version, row.kind),
-    };
+    let schema = entry.schema();
     let has = |verb: &Verb| row.verbs.contains(verb);
     let of = |verbs: &[Verb]| {
         let operations = verbs.iter().filter(|verb| has(verb));
@@ -217,11 +229,9 @@ fn add_paths(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
     one.insert("parameters".into(), json!(parameters));
     paths.insert(collection, Value::Object(whole));
     for part in row.subresources {
-        let (group, version, kind) = part.kind;
-        let schema = match entry.custom {
-            Some(custom) if kind == row.kind => Some(custom.definition.clone()),
-            _ => name_of(group, version, kind),
-        };
+        let itself = part.kind == (row.group, row.version, row.kind);
+        let own = || name_of(part.kind.0, part.kind.1, part.kind.2);
+        let schema = if itself { entry.schema() } else { own() };
         let operation = |verb: &Verb| operation(*verb, part.kind, schema.as_deref());
         let mut operations: Map<_, _> = part.verbs.iter().map(operation).collect();
         operations.insert("parameters".into(), json!(parameters));

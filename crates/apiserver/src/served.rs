@@ -1,4 +1,4 @@
-//! What is served at the moment: the kinds of the resource table, their old versions, and custom
+//! What is served at the moment: the kinds of the resource table, their other versions, and custom
 //! kinds, which come and go while the server runs. Discovery and OpenAPI are made from this list
 //! when they are first asked for after it has changed.
 
@@ -9,14 +9,14 @@ use onggi_machinery::resource::{self, Resource};
 use serde_json::Value;
 
 use crate::discovery::Discovery;
-use crate::legacy;
 use crate::openapi::OpenApi;
+use crate::versions;
 
 /// A kind under one of its versions.
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) row: &'static Resource,
-    /// Of the path; differs from the row's for old versions.
+    /// Of the path; differs from the row's where another version is stored.
     pub(crate) group: &'static str,
     /// Of the path.
     pub(crate) version: &'static str,
@@ -74,8 +74,9 @@ impl Catalog {
 
 fn builtin() -> Vec<Served> {
     let now = resource::all().iter().map(|row| (*row, row.group, row.version, false));
-    let old = legacy::served().filter_map(|l| Some((l.resource()?, l.group, l.version, true)));
-    now.chain(old)
+    let others = versions::served()
+        .filter_map(|v| Some((v.resource()?, v.group, v.version, v.removed.is_some())));
+    now.chain(others)
         .map(|(row, group, version, old)| Served { row, group, version, old, custom: None })
         .collect()
 }

@@ -24,13 +24,13 @@ use crate::compaction;
 use crate::expiry;
 use crate::flowcontrol::{self, FlowControl};
 use crate::http::Forms;
-use crate::legacy;
 use crate::local::LocalTransport;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
 use crate::registry::{Context, Part, Registry};
 use crate::rest::{self, ServiceAllocator};
 use crate::served::{Catalog, Served};
+use crate::versions;
 
 /// `gitVersion` of `/version`: the Kubernetes version that is served, and who serves it.
 pub const VERSION: &str = "v1.36.2+onggi";
@@ -224,7 +224,13 @@ impl ApiServer {
         if !row.verbs.contains(&Verb::Watch) {
             return Err(Status::method_not_allowed());
         }
-        self.registry.watch(row, spec, ends).await
+        let Some(version) = versions::find(&spec.resource) else {
+            return self.registry.watch(row, spec, ends).await;
+        };
+        let field_selector = versions::field_selector(version, &spec.field_selector)?;
+        let spec = WatchSpec { field_selector, ..spec.clone() };
+        let events = self.registry.watch(row, &spec, ends).await?;
+        Ok(versions::watch(version, events))
     }
 
     fn authorize_resource(
@@ -242,12 +248,12 @@ impl ApiServer {
     }
 
     async fn dispatch(&self, context: &Context, mut request: Request) -> Result<Response, Status> {
-        let Some(legacy) = legacy::find(&request.resource) else {
+        let Some(version) = versions::find(&request.resource) else {
             return self.dispatch_current(context, request).await;
         };
-        let warnings = legacy::to_current(legacy, &mut request)?;
-        let response = self.dispatch_current(context, request).await?;
-        legacy::relabel(legacy, response, warnings)
+        let (context, warnings) = versions::enter(version, context, &mut request)?;
+        let response = self.dispatch_current(&context, request).await?;
+        versions::leave(version, response, warnings)
     }
 
     async fn dispatch_current(
@@ -331,10 +337,10 @@ impl ApiServer {
     }
 }
 
-/// The row of a path, or 404; for a path of an old version the row that it is read as.
+/// The row of a path, or 404; for a version that is not stored the row of the stored one.
 pub(crate) fn row(resource: &GroupVersionResource) -> Result<&'static Resource, Status> {
     resource::by_gvr(&resource.group, &resource.version, &resource.resource)
-        .or_else(|| legacy::find(resource)?.resource())
+        .or_else(|| versions::find(resource)?.resource())
         .ok_or_else(Status::no_such_path)
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use onggi_api::schema;
 use onggi_client::{Body, Client, PatchKind, Request};
-use onggi_machinery::conversion::legacy_kind;
+use onggi_machinery::conversion::version_of;
 use onggi_machinery::patch::three_way_merge;
 use onggi_machinery::resource::Verb;
 use onggi_machinery::value::{at, map_mut, str_at};
@@ -133,7 +133,7 @@ pub(crate) fn modernize(manifest: &mut Value) -> Vec<String> {
         None => (String::new(), str_at(manifest, "apiVersion").to_owned()),
     };
     let kind = str_at(manifest, "kind").to_owned();
-    match legacy_kind(&group, &version, &kind).filter(|legacy| legacy.resource().is_some()) {
+    match version_of(&group, &version, &kind).filter(|legacy| legacy.resource().is_some()) {
         Some(legacy) => legacy.to_current(manifest),
         None => Vec::new(),
     }

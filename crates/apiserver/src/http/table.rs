@@ -1,6 +1,9 @@
 //! Tables as `kubectl get` prints them (`meta.k8s.io Table`), and metadata alone.
 
-use onggi_api::Status;
+use std::borrow::Cow;
+
+use onggi_api::{GroupVersion, Status};
+use onggi_machinery::conversion;
 use onggi_machinery::resource::Resource;
 use serde_json::{Value, json};
 
@@ -55,7 +58,7 @@ pub(super) fn table(
     let rows: Vec<Value> = objects
         .into_iter()
         .map(|object| {
-            let cells = (row.row)(&object, now);
+            let cells = (row.row)(&stored(row, &object), now);
             let object = match include {
                 Include::None => Value::Null,
                 Include::Metadata => partial(&object, version),
@@ -71,6 +74,20 @@ pub(super) fn table(
         "columnDefinitions": columns,
         "rows": rows,
     })
+}
+
+/// The object in the version that is stored: cells are made of that one.
+fn stored<'v>(row: &Resource, object: &'v Value) -> Cow<'v, Value> {
+    let said = object["apiVersion"].as_str().unwrap_or_default();
+    if said == row.api_version() {
+        return Cow::Borrowed(object);
+    }
+    let version = GroupVersion::parse(said)
+        .and_then(|said| conversion::version_of(&said.group, &said.version, row.kind));
+    let Some(version) = version else { return Cow::Borrowed(object) };
+    let mut object = object.clone();
+    version.to_current(&mut object);
+    Cow::Owned(object)
 }
 
 /// `PartialObjectMetadata` of an object.

@@ -12,7 +12,6 @@ use hyper::body::Frame;
 use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::transport::Error;
 use onggi_client::{EventStream, EventType, WatchEvent, WatchSpec};
-use onggi_machinery::conversion::Legacy;
 use onggi_machinery::protobuf;
 use onggi_machinery::resource::Resource;
 use rand::RngExt;
@@ -28,7 +27,7 @@ use super::{Body, Incomings, answer};
 use crate::metrics::{Gauge, Labels};
 use crate::registry::{invalid_list_options, revision};
 use crate::streams::websocket;
-use crate::{ApiServer, legacy, server};
+use crate::{ApiServer, server};
 
 /// Watches that name no time end after half an hour to an hour, so that they spread.
 const MIN_SECONDS: u64 = 1800;
@@ -55,7 +54,6 @@ pub(super) async fn answer(
     let events: EventStream = Box::pin(events.take_until(tokio::time::sleep_until(ends)).fuse());
     let encoder = Encoder {
         row,
-        legacy: legacy::find(&place.resource),
         accept: *accept,
         include,
         server: Arc::clone(server),
@@ -196,7 +194,6 @@ async fn over_websocket(socket: websocket::Socket, mut events: EventStream, mut 
 
 struct Encoder {
     row: &'static Resource,
-    legacy: Option<&'static Legacy>,
     accept: Accept,
     include: Include,
     server: Arc<ApiServer>,
@@ -228,26 +225,17 @@ impl Encoder {
     fn event(&mut self, event: &WatchEvent) -> Result<Bytes, Status> {
         let kind = event.kind.as_str();
         let Accept { format, shape, version, .. } = self.accept;
-        if self.legacy.is_none() {
-            match (shape, format) {
-                // The same bytes for every watcher.
-                (Shape::Whole, Format::Json) => {
-                    return Ok(self.frame(kind, event.object.bytes()));
-                }
-                (Shape::Table, _) => {}
-                form => {
-                    let body =
-                        self.server
-                            .forms
-                            .get(&event.object, (form.1, form.0, version), || self.body(event))?;
-                    return Ok(self.frame(kind, &body));
-                }
+        match (shape, format) {
+            // The same bytes for every watcher.
+            (Shape::Whole, Format::Json) => return Ok(self.frame(kind, event.object.bytes())),
+            (Shape::Table, _) => {}
+            form => {
+                let form = (form.1, form.0, version);
+                let body = self.server.forms.get(&event.object, form, || self.body(event))?;
+                return Ok(self.frame(kind, &body));
             }
         }
-        let mut value = event.object.value().map_err(Status::internal)?;
-        if let Some(legacy) = self.legacy {
-            legacy::rename(legacy, &mut value);
-        }
+        let value = event.object.value().map_err(Status::internal)?;
         let value = match shape {
             Shape::Whole => value,
             Shape::Table => {

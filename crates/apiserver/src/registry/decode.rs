@@ -1,9 +1,8 @@
 //! Bodies to objects that fit their schema.
 
 use bytes::Bytes;
-use onggi_api::{GroupVersion, Status, schema as schemas};
+use onggi_api::{Status, schema as schemas};
 use onggi_client::{Body, PatchKind, Request};
-use onggi_machinery::conversion::{self, Legacy};
 use onggi_machinery::patch::{self, PatchError, PatchType};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::schema::{self, DecodeProblem, FieldValidation};
@@ -32,8 +31,9 @@ pub(super) fn object(
     Ok(value)
 }
 
-/// The object that a patch makes of the present one.
+/// The object that a patch makes of the present one. It is done in the version of the request.
 pub(super) fn patched(
+    context: &Context,
     row: &Resource,
     request: &Request,
     old: &Value,
@@ -43,24 +43,24 @@ pub(super) fn patched(
         return Err(Status::bad_request("the request has no patch in its body"));
     };
     let mut new = old.clone();
-    let schema = schemas::of(row.group, row.version, row.kind);
+    let stored = schemas::of(row.group, row.version, row.kind);
+    let schema = match context.version {
+        None => stored,
+        Some(version) => {
+            version.from_current(&mut new);
+            schemas::of(version.group, version.version, version.kind).or(stored)
+        }
+    };
     let duplicates = patch::apply(patch_type(*kind), schema, &mut new, body)
         .map_err(|error| patch_status(&error))?;
-    if let Some(legacy) = old_version(row, &new) {
-        warnings.extend(legacy.to_current(&mut new));
+    let checks = validation(request)?;
+    let found = match context.version {
+        None => schema::admit_with(&mut new, &row.gvk(), checks, duplicates),
+        Some(version) => version.admit(&mut new, checks, duplicates),
     }
-    let found = schema::admit_with(&mut new, &row.gvk(), validation(request)?, duplicates)
-        .map_err(|problem| problem_status(&problem))?;
+    .map_err(|problem| problem_status(&problem))?;
     warnings.extend(found);
     Ok(new)
-}
-
-/// The old version that a patch of an old client has put in.
-fn old_version(row: &Resource, value: &Value) -> Option<&'static Legacy> {
-    let found = value["apiVersion"].as_str().filter(|found| *found != row.api_version())?;
-    let GroupVersion { group, version } = GroupVersion::parse(found)?;
-    conversion::legacy(&group, &version, row.plural)
-        .filter(|legacy| legacy.current == (row.group, row.version))
 }
 
 /// A patch of a document that is not stored, such as a `Scale`.
@@ -85,7 +85,8 @@ fn patch_type(kind: PatchKind) -> PatchType {
     }
 }
 
-fn validation(request: &Request) -> Result<FieldValidation, Status> {
+/// How strictly the fields of a body are looked at.
+pub(crate) fn validation(request: &Request) -> Result<FieldValidation, Status> {
     let text = &request.write.field_validation;
     FieldValidation::parse(text).ok_or_else(|| {
         Status::bad_request(format!(

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use onggi_api::{Object, Status};
 use onggi_base::Clock;
+use onggi_machinery::conversion::Version;
 use onggi_machinery::resource::Resource;
 use onggi_store::{Error as StoreError, KeyValue, Store};
 use serde_json::Value;
@@ -22,7 +23,7 @@ use crate::authn::{TokenAuthority, User};
 use crate::cache::{self, Cache};
 use crate::rest::ServiceAllocator;
 
-pub(crate) use decode::{apply_plain_patch, problem_status};
+pub(crate) use decode::{apply_plain_patch, problem_status, validation};
 pub(crate) use delete::DeleteOptions;
 pub(crate) use meta::suffix;
 pub(crate) use read::{invalid_list_options, revision};
@@ -49,11 +50,18 @@ pub(crate) struct Context {
     pub(crate) duplicates: Vec<String>,
     /// What is said beside the answer.
     pub(crate) notes: Notes,
+    /// The version of the request, where it is not the stored one: patches are done in it.
+    pub(crate) version: Option<&'static Version>,
 }
 
 impl Context {
     pub(crate) fn new(user: User) -> Self {
-        Self { user: Arc::new(user), duplicates: Vec::new(), notes: Notes::default() }
+        Self {
+            user: Arc::new(user),
+            duplicates: Vec::new(),
+            notes: Notes::default(),
+            version: None,
+        }
     }
 }
 

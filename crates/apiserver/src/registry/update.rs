@@ -87,7 +87,7 @@ impl Registry {
         let mut warnings = Vec::new();
         let written = self
             .change(context, row, part, request, &mut warnings, |old, warnings| {
-                let new = decode::patched(row, request, old, warnings)?;
+                let new = decode::patched(context, row, request, old, warnings)?;
                 meta::check_place(row, request, &new)?;
                 Ok(new)
             })

@@ -329,3 +329,33 @@ async fn explains_pages_and_raw_paths() {
     assert!(resources.contains("configmaps") && resources.contains("deployments.apps"));
     assert!(k.run("version").await.contains("v1.36"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_versions_of_a_kind() {
+    let Some(k) = Kubectl::start().await else { return };
+    k.run_with("apply -f -", DEPLOYMENT).await;
+    k.run("autoscale deployment web --min=2 --max=4 --cpu-percent=70").await;
+    let table = k.run("get hpa").await;
+    assert!(table.starts_with("NAME   REFERENCE        TARGETS"), "{table}");
+    assert!(table.contains("web    Deployment/web   cpu: <unknown>/70%   2         4"), "{table}");
+    let name = "horizontalpodautoscalers.v1.autoscaling";
+    assert!(k.run(&format!("get {name}")).await.contains("cpu: <unknown>/70%"));
+    for (version, path) in [
+        ("v1", ".spec.targetCPUUtilizationPercentage"),
+        ("v2", ".spec.metrics[0].resource.target.averageUtilization"),
+    ] {
+        let name = format!("horizontalpodautoscalers.{version}.autoscaling");
+        let line = format!("get {name} web -o jsonpath={{.apiVersion}},{{{path}}}");
+        assert_eq!(k.run(&line).await, format!("autoscaling/{version},70"));
+    }
+    let v1 = k.run(&format!("get {name} web -o yaml")).await;
+    let v1 = v1.replace("maxReplicas: 4", "maxReplicas: 9");
+    assert_eq!(
+        k.run_with("replace -f -", &v1).await,
+        "horizontalpodautoscaler.autoscaling/web replaced\n"
+    );
+    assert_eq!(k.run("get hpa web -o jsonpath={.spec.maxReplicas}").await, "9");
+    let described = k.run("describe hpa web").await;
+    assert!(described.contains("Max replicas:"), "{described}");
+    k.run("get events.v1.events.k8s.io").await;
+}

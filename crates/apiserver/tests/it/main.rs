@@ -9,4 +9,5 @@ mod kubectl;
 mod local;
 mod node;
 mod server;
+mod versions;
 mod wire;

@@ -44,3 +44,31 @@ fn backend(backend: &mut Value) {
     }
     map.insert("service".to_owned(), Value::Object(service));
 }
+
+/// The shape of `v1beta1` of an Ingress that is stored.
+pub(super) fn back(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if let Some(mut default) = spec.remove("defaultBackend") {
+        old_backend(&mut default);
+        spec.insert("backend".to_owned(), default);
+    }
+    for rule in items(spec.get_mut("rules")) {
+        for path in items(rule.pointer_mut("/http/paths")) {
+            if let Some(found) = path.get_mut("backend") {
+                old_backend(found);
+            }
+        }
+    }
+}
+
+fn old_backend(backend: &mut Value) {
+    let Value::Object(map) = backend else { return };
+    let Some(Value::Object(mut service)) = map.remove("service") else { return };
+    if let Some(name) = service.remove("name") {
+        map.insert("serviceName".to_owned(), name);
+    }
+    let port = service.get("port").and_then(|port| port.get("number").or_else(|| port.get("name")));
+    if let Some(port) = port {
+        map.insert("servicePort".to_owned(), port.clone());
+    }
+}

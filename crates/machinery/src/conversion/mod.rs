@@ -1,6 +1,12 @@
-//! Old versions of the API read as new ones. Kubernetes has removed them; manifests that people
-//! have still say them, and here they work, with a warning that says what to write.
+//! The versions of a kind beside the one that is stored: what is sent in one of them becomes the
+//! stored one, and what is answered becomes the one that was asked for.
+//!
+//! Two sorts, one table. Current versions (`autoscaling/v1`, `events.k8s.io/v1`) lose nothing in
+//! either direction. Versions that Kubernetes has removed are read for ever, since people's
+//! manifests still say them, with a warning that says what to write.
 
+mod autoscaling;
+mod event;
 mod ingress;
 mod workloads;
 
@@ -9,49 +15,65 @@ use serde_json::Value;
 
 use crate::resource::{self, Resource};
 use crate::schema::{self, DecodeProblem, Decoded, FieldValidation};
+use crate::selector::{FieldSelector, SelectorError};
 
-/// A version of a kind that is no more.
+/// A version of a kind that is served and not stored.
 #[derive(Debug, Clone, Copy)]
-pub struct Legacy {
-    /// The old group.
+pub struct Version {
+    /// Its group.
     pub group: &'static str,
-    /// The old version.
+    /// Its version.
     pub version: &'static str,
-    /// The plural, then and now.
+    /// The plural, here and where it is stored.
     pub plural: &'static str,
-    /// The kind, then and now.
+    /// The kind, here and where it is stored.
     pub kind: &'static str,
-    /// The group and version that it is read as.
+    /// The group and version that are stored.
     pub current: (&'static str, &'static str),
-    /// The releases of Kubernetes that deprecated and that removed it: `("1.8", "1.16")`.
-    pub since: (&'static str, &'static str),
-    /// Gives the object the shape of the current version, with the defaults that the old version
-    /// had and the current has otherwise. Tells what it filled in.
-    convert: fn(&mut Value) -> Vec<String>,
+    /// The releases of Kubernetes that deprecated and that removed it, `("1.8", "1.16")`; nothing
+    /// for a current version.
+    pub removed: Option<(&'static str, &'static str)>,
+    /// Selectable fields that are called otherwise here: `("regarding.kind",
+    /// "involvedObject.kind")`. Where there are none, those of the row are meant.
+    pub fields: &'static [(&'static str, &'static str)],
+    /// Gives the object the shape of the stored version, with the defaults that this version has
+    /// and the stored one has otherwise. Tells what it filled in.
+    to: fn(&mut Value) -> Vec<String>,
+    /// Gives a stored object the shape of this version; with `to` it loses nothing.
+    from: fn(&mut Value),
 }
 
-/// Every old version, of kinds that are served and of others.
-pub fn all() -> &'static [Legacy] {
+/// Every such version, of kinds that are served and of others.
+pub fn all() -> &'static [Version] {
     TABLE
 }
 
-/// The old version that a path names.
-pub fn legacy(group: &str, version: &str, plural: &str) -> Option<&'static Legacy> {
-    TABLE.iter().find(|l| l.group == group && l.version == version && l.plural == plural)
+/// The version that a path names.
+pub fn version(group: &str, version: &str, plural: &str) -> Option<&'static Version> {
+    TABLE.iter().find(|v| v.group == group && v.version == version && v.plural == plural)
 }
 
-/// The old version that an object says it has.
-pub fn legacy_kind(group: &str, version: &str, kind: &str) -> Option<&'static Legacy> {
-    TABLE.iter().find(|l| l.group == group && l.version == version && l.kind == kind)
+/// The version that an object says it has.
+pub fn version_of(group: &str, version: &str, kind: &str) -> Option<&'static Version> {
+    TABLE.iter().find(|v| v.group == group && v.version == version && v.kind == kind)
 }
 
-impl Legacy {
-    /// The row of the current version, where it is served.
+impl Version {
+    /// The row of the stored version, where it is served.
     pub fn resource(&self) -> Option<&'static Resource> {
         resource::by_gvr(self.current.0, self.current.1, self.plural)
     }
 
-    /// The kind that it is read as.
+    /// Group, version and kind.
+    pub fn gvk(&self) -> GroupVersionKind {
+        GroupVersionKind {
+            group: self.group.to_owned(),
+            version: self.version.to_owned(),
+            kind: self.kind.to_owned(),
+        }
+    }
+
+    /// The kind that it is stored as.
     pub fn current_kind(&self) -> GroupVersionKind {
         let (group, version) = self.current;
         GroupVersionKind {
@@ -66,26 +88,50 @@ impl Legacy {
         GroupVersion { group: self.group.to_owned(), version: self.version.to_owned() }.to_string()
     }
 
-    /// Makes the current version of an object; gives the warnings. An object of another shape than
+    /// Makes the stored version of an object; gives the warnings. An object of another shape than
     /// its kind's is changed as far as it can be: the check against the schema comes after.
     pub fn to_current(&self, object: &mut Value) -> Vec<String> {
         let current = self.current_kind().api_version();
-        let mut warnings = vec![format!(
-            "{old} {kind} is deprecated in v{deprecated}+, unavailable in v{removed}+; use {current} \
-             {kind}, as which it is read here",
-            old = self.api_version(),
-            kind = self.kind,
-            deprecated = self.since.0,
-            removed = self.since.1,
-        )];
-        warnings.extend((self.convert)(object));
+        let mut warnings = Vec::new();
+        if let Some((deprecated, removed)) = self.removed {
+            warnings.push(format!(
+                "{old} {kind} is deprecated in v{deprecated}+, unavailable in v{removed}+; use \
+                 {current} {kind}, as which it is read here",
+                old = self.api_version(),
+                kind = self.kind,
+            ));
+        }
+        warnings.extend((self.to)(object));
         if let Value::Object(map) = object {
             map.insert("apiVersion".to_owned(), current.into());
         }
         warnings
     }
 
-    /// Reads a body of the old version as [`schema::decode`] does one of the current version.
+    /// Makes this version of a stored object.
+    pub fn from_current(&self, object: &mut Value) {
+        (self.from)(object);
+        if let Value::Object(map) = object {
+            map.insert("apiVersion".to_owned(), self.api_version().into());
+        }
+    }
+
+    /// A field selector in the names of this version, in those of the row.
+    pub fn field_selector(&self, text: &str) -> Result<String, SelectorError> {
+        if text.is_empty() || self.fields.is_empty() {
+            return Ok(text.to_owned());
+        }
+        let offered: Vec<&str> = self.fields.iter().map(|(here, _)| *here).collect();
+        let mut selector = FieldSelector::parse(text)?;
+        selector.check(&offered)?;
+        selector.rename(|name| {
+            let found = self.fields.iter().find(|(here, _)| *here == name);
+            found.map(|(_, stored)| *stored)
+        });
+        Ok(selector.to_string())
+    }
+
+    /// Reads a body of this version as [`schema::decode`] does one of the stored version.
     pub fn decode(
         &self,
         body: &[u8],
@@ -99,12 +145,51 @@ impl Legacy {
             let found = found.to_owned();
             return Err(DecodeProblem::ApiVersion { found, expected: self.api_version() });
         }
-        let mut warnings = self.to_current(&mut value);
-        let kind = self.current_kind();
-        warnings.extend(schema::admit_with(&mut value, &kind, validation, duplicates)?);
+        let warnings = self.admit(&mut value, validation, duplicates)?;
         Ok(Decoded { value, warnings })
     }
+
+    /// Checks an object of this version against the schema of its version, or for a removed version
+    /// against that of the stored one, and makes the stored version of it. Gives the warnings.
+    pub fn admit(
+        &self,
+        value: &mut Value,
+        validation: FieldValidation,
+        mut duplicates: Vec<String>,
+    ) -> Result<Vec<String>, DecodeProblem> {
+        let mut warnings = Vec::new();
+        if self.removed.is_none() {
+            let duplicates = std::mem::take(&mut duplicates);
+            warnings.extend(schema::admit_with(value, &self.gvk(), validation, duplicates)?);
+        }
+        warnings.extend(self.to_current(value));
+        let kind = self.current_kind();
+        warnings.extend(schema::admit_with(value, &kind, validation, duplicates)?);
+        Ok(warnings)
+    }
 }
+
+/// A current version.
+const fn served(
+    here: (&'static str, &'static str),
+    plural: &'static str,
+    kind: &'static str,
+    current: (&'static str, &'static str),
+    fields: &'static [(&'static str, &'static str)],
+    to: fn(&mut Value) -> Vec<String>,
+    from: fn(&mut Value),
+) -> Version {
+    let (group, version) = here;
+    Version { group, version, plural, kind, current, removed: None, fields, to, from }
+}
+
+/// A removed version that is shown as it was, too.
+const fn with_way_back(mut version: Version, from: fn(&mut Value)) -> Version {
+    version.from = from;
+    version
+}
+
+/// A removed version, of which every field is a field of the stored one.
 
 const fn row(
     from: (&'static str, &'static str),
@@ -112,9 +197,19 @@ const fn row(
     kind: &'static str,
     current: (&'static str, &'static str),
     since: (&'static str, &'static str),
-    convert: fn(&mut Value) -> Vec<String>,
-) -> Legacy {
-    Legacy { group: from.0, version: from.1, plural, kind, current, since, convert }
+    to: fn(&mut Value) -> Vec<String>,
+) -> Version {
+    Version {
+        group: from.0,
+        version: from.1,
+        plural,
+        kind,
+        current,
+        removed: Some(since),
+        fields: &[],
+        to,
+        from: |_| {},
+    }
 }
 
 /// Nothing but the version has changed.
@@ -126,7 +221,9 @@ const EXTENSIONS: (&str, &str) = ("extensions", "v1beta1");
 const APPS1: (&str, &str) = ("apps", "v1beta1");
 const APPS2: (&str, &str) = ("apps", "v1beta2");
 const APPS: (&str, &str) = ("apps", "v1");
+const AUTOSCALING: (&str, &str) = ("autoscaling", "v2");
 const NETWORKING: (&str, &str) = ("networking.k8s.io", "v1");
+const STORAGE: (&str, &str) = ("storage.k8s.io", "v1");
 const RBAC: (&str, &str) = ("rbac.authorization.k8s.io", "v1");
 const RBAC1: (&str, &str) = ("rbac.authorization.k8s.io", "v1beta1");
 /// Of the workloads.
@@ -134,8 +231,26 @@ const V1_16: (&str, &str) = ("1.9", "1.16");
 const V1_22: (&str, &str) = ("1.19", "1.22");
 const V1_25: (&str, &str) = ("1.21", "1.25");
 
-/// Every old version, one a line.
-const TABLE: &[Legacy] = &[
+/// Every version beside the stored one, one a line: the current ones, then the removed ones.
+const TABLE: &[Version] = &[
+    served(
+        ("autoscaling", "v1"),
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        AUTOSCALING,
+        &[],
+        autoscaling::from_v1,
+        autoscaling::to_v1,
+    ),
+    served(
+        ("events.k8s.io", "v1"),
+        "events",
+        "Event",
+        ("", "v1"),
+        event::FIELDS,
+        event::to_core,
+        event::from_core,
+    ),
     row(
         EXTENSIONS,
         "deployments",
@@ -167,14 +282,20 @@ const TABLE: &[Legacy] = &[
     row(APPS1, "statefulsets", "StatefulSet", APPS, V1_16, workloads::stateful_set_apps_v1beta1),
     row(APPS2, "statefulsets", "StatefulSet", APPS, V1_16, same),
     row(EXTENSIONS, "networkpolicies", "NetworkPolicy", NETWORKING, ("1.9", "1.16"), same),
-    row(EXTENSIONS, "ingresses", "Ingress", NETWORKING, ("1.14", "1.22"), ingress::convert),
-    row(
-        ("networking.k8s.io", "v1beta1"),
-        "ingresses",
-        "Ingress",
-        NETWORKING,
-        V1_22,
-        ingress::convert,
+    with_way_back(
+        row(EXTENSIONS, "ingresses", "Ingress", NETWORKING, ("1.14", "1.22"), ingress::convert),
+        ingress::back,
+    ),
+    with_way_back(
+        row(
+            ("networking.k8s.io", "v1beta1"),
+            "ingresses",
+            "Ingress",
+            NETWORKING,
+            V1_22,
+            ingress::convert,
+        ),
+        ingress::back,
     ),
     row(
         ("networking.k8s.io", "v1beta1"),
@@ -189,6 +310,81 @@ const TABLE: &[Legacy] = &[
     row(RBAC1, "clusterroles", "ClusterRole", RBAC, ("1.17", "1.22"), same),
     row(RBAC1, "clusterrolebindings", "ClusterRoleBinding", RBAC, ("1.17", "1.22"), same),
     row(("batch", "v1beta1"), "cronjobs", "CronJob", ("batch", "v1"), V1_25, same),
+    with_way_back(
+        row(
+            ("autoscaling", "v2beta1"),
+            "horizontalpodautoscalers",
+            "HorizontalPodAutoscaler",
+            AUTOSCALING,
+            ("1.22", "1.25"),
+            autoscaling::from_v2beta1,
+        ),
+        autoscaling::to_v2beta1,
+    ),
+    row(
+        ("autoscaling", "v2beta2"),
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        AUTOSCALING,
+        ("1.23", "1.26"),
+        same,
+    ),
+    row(
+        ("policy", "v1beta1"),
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        ("policy", "v1"),
+        V1_25,
+        workloads::empty_selector_selects_nothing,
+    ),
+    with_way_back(
+        row(
+            ("discovery.k8s.io", "v1beta1"),
+            "endpointslices",
+            "EndpointSlice",
+            ("discovery.k8s.io", "v1"),
+            V1_25,
+            event::slice_to_v1,
+        ),
+        event::slice_to_v1beta1,
+    ),
+    with_way_back(
+        row(
+            ("events.k8s.io", "v1beta1"),
+            "events",
+            "Event",
+            ("", "v1"),
+            ("1.19", "1.25"),
+            event::to_core,
+        ),
+        event::from_core,
+    ),
+    row(
+        ("node.k8s.io", "v1beta1"),
+        "runtimeclasses",
+        "RuntimeClass",
+        ("node.k8s.io", "v1"),
+        ("1.22", "1.25"),
+        same,
+    ),
+    row(("storage.k8s.io", "v1beta1"), "csidrivers", "CSIDriver", STORAGE, V1_22, same),
+    row(("storage.k8s.io", "v1beta1"), "csinodes", "CSINode", STORAGE, ("1.17", "1.22"), same),
+    row(
+        ("storage.k8s.io", "v1beta1"),
+        "volumeattachments",
+        "VolumeAttachment",
+        STORAGE,
+        V1_22,
+        same,
+    ),
+    row(
+        ("storage.k8s.io", "v1beta1"),
+        "csistoragecapacities",
+        "CSIStorageCapacity",
+        STORAGE,
+        ("1.24", "1.27"),
+        same,
+    ),
     row(
         ("coordination.k8s.io", "v1beta1"),
         "leases",
@@ -205,14 +401,7 @@ const TABLE: &[Legacy] = &[
         ("1.14", "1.22"),
         same,
     ),
-    row(
-        ("storage.k8s.io", "v1beta1"),
-        "storageclasses",
-        "StorageClass",
-        ("storage.k8s.io", "v1"),
-        V1_22,
-        same,
-    ),
+    row(("storage.k8s.io", "v1beta1"), "storageclasses", "StorageClass", STORAGE, V1_22, same),
 ];
 
 #[cfg(test)]

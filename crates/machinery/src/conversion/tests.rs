@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::*;
 
-fn read(from: &Legacy, object: &Value) -> Decoded {
+fn read(from: &Version, object: &Value) -> Decoded {
     let body = object.to_string();
     from.decode(body.as_bytes(), "application/json", FieldValidation::Strict).unwrap()
 }
 
 #[test]
 fn a_deployment_of_extensions() {
-    let old = legacy("extensions", "v1beta1", "deployments").unwrap();
+    let old = version("extensions", "v1beta1", "deployments").unwrap();
     let object = json!({
         "apiVersion": "extensions/v1beta1", "kind": "Deployment", "metadata": {"name": "ftgo"},
         "spec": {
@@ -53,7 +53,7 @@ fn what_is_set_stays() {
                  "strategy": {"type": "Recreate"}, "template": {"metadata": {"labels": {"a": "b", "c": "d"}}}},
     });
     let Decoded { value, warnings } =
-        read(legacy("apps", "v1beta1", "deployments").unwrap(), &object);
+        read(version("apps", "v1beta1", "deployments").unwrap(), &object);
     assert_eq!(warnings.len(), 1);
     assert_eq!(value["metadata"]["labels"], json!({"own": "1"}));
     assert_eq!(value["spec"]["selector"], json!({"matchLabels": {"a": "b"}}));
@@ -64,7 +64,7 @@ fn what_is_set_stays() {
 
 #[test]
 fn apps_v1beta2_is_apps_v1() {
-    let old = legacy_kind("apps", "v1beta2", "ReplicaSet").unwrap();
+    let old = version_of("apps", "v1beta2", "ReplicaSet").unwrap();
     let Decoded { value, .. } = read(old, &json!({"spec": {"replicas": 1}}));
     assert_eq!(
         value,
@@ -74,7 +74,7 @@ fn apps_v1beta2_is_apps_v1() {
 
 #[test]
 fn an_ingress() {
-    let old = legacy("networking.k8s.io", "v1beta1", "ingresses").unwrap();
+    let old = version("networking.k8s.io", "v1beta1", "ingresses").unwrap();
     let object = json!({"spec": {
         "backend": {"serviceName": "d", "servicePort": 80},
         "rules": [{"host": "h", "http": {"paths": [{"path": "/a", "backend": {"serviceName": "s", "servicePort": "http"}}]}}],
@@ -104,11 +104,12 @@ fn odd_shapes_and_faults() {
         ] {
             let mut object = object;
             entry.to_current(&mut object);
+            entry.from_current(&mut object);
         }
         let schema = onggi_api::schema::of(entry.current.0, entry.current.1, entry.kind);
         assert!(schema.is_some(), "{entry:?}");
     }
-    let old = legacy("extensions", "v1beta1", "deployments").unwrap();
+    let old = version("extensions", "v1beta1", "deployments").unwrap();
     let decode = |body: &str| {
         old.decode(body.as_bytes(), "application/json", FieldValidation::Strict)
             .unwrap_err()
@@ -119,5 +120,25 @@ fn odd_shapes_and_faults() {
             .contains("does not match the expected API version (extensions/v1beta1)")
     );
     assert!(decode(r#"{"spec":{"foo":1}}"#).contains("unknown field \"spec.foo\""));
-    assert!(legacy("apps", "v1", "deployments").is_none());
+    assert!(version("apps", "v1", "deployments").is_none());
+}
+
+#[test]
+fn current_versions_have_schemas_and_no_warnings() {
+    for entry in TABLE.iter().filter(|entry| entry.removed.is_none()) {
+        let schema = onggi_api::schema::of(entry.group, entry.version, entry.kind);
+        assert!(schema.is_some(), "{entry:?}");
+    }
+    let event = version("events.k8s.io", "v1", "events").unwrap();
+    let object = json!({"metadata": {"name": "e"}, "note": "n", "eventTime": null});
+    let Decoded { value, warnings } = read(event, &object);
+    assert_eq!((value["message"].as_str(), value["apiVersion"].as_str()), (Some("n"), Some("v1")));
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(
+        event.field_selector("regarding.name=a\\,b,type!=Normal").unwrap(),
+        "involvedObject.name=a\\,b,type!=Normal"
+    );
+    assert!(event.field_selector("involvedObject.name=a").is_err());
+    let strict = event.decode(br#"{"message":"x"}"#, "application/json", FieldValidation::Strict);
+    assert!(strict.unwrap_err().to_string().contains("unknown field \"message\""));
 }

@@ -110,3 +110,26 @@ fn set(map: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
         map.insert(name.to_owned(), value.into());
     }
 }
+
+/// A `PodDisruptionBudget` of `policy/v1beta1` with an empty selector selected no pod; the current
+/// one selects all. Kubernetes' own way to say the former.
+pub(super) fn empty_selector_selects_nothing(object: &mut Value) -> Vec<String> {
+    const NOTHING: &str = "pdb.kubernetes.io/deprecated-v1beta1-empty-selector-match";
+    let Some(spec) = child(object, "spec") else { return Vec::new() };
+    let empty = spec.get("selector").and_then(Value::as_object).is_some_and(|selector| {
+        selector.values().all(|part| match part {
+            Value::Object(map) => map.is_empty(),
+            Value::Array(list) => list.is_empty(),
+            other => other.is_null(),
+        })
+    });
+    if !empty {
+        return Vec::new();
+    }
+    let expression = serde_json::json!({"key": NOTHING, "operator": "Exists"});
+    spec.insert("selector".to_owned(), serde_json::json!({"matchExpressions": [expression]}));
+    vec![
+        "spec.selector is empty: in policy/v1beta1 it selects no pod, and so it does here"
+            .to_owned(),
+    ]
+}

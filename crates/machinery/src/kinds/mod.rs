@@ -1,6 +1,5 @@
-//! The table: one line a kind, one file a kind.
-//!
-//! `events.k8s.io/v1 Event` is stored as core `Event` and is not served yet.
+//! The table: one line a kind, one file a kind. Versions of a kind that are served and not stored
+//! (`autoscaling/v1`, `events.k8s.io/v1`) are lines of [`conversion`](crate::conversion).
 
 use crate::resource::{Resource, Subresource, Verb};
 
@@ -11,6 +10,7 @@ pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod horizontalpodautoscaler;
 pub mod lease;
 pub mod namespace;
 pub mod node;
@@ -41,6 +41,7 @@ pub const RESOURCES: &[&Resource] = &[
     &service::RESOURCE,
     &deployment::RESOURCE,
     &replicaset::RESOURCE,
+    &horizontalpodautoscaler::RESOURCE,
     &lease::RESOURCE,
     &endpointslice::RESOURCE,
     &certificatesigningrequest::RESOURCE,

@@ -65,6 +65,15 @@ impl FieldSelector {
         found.map(|wanted| wanted.value.as_str())
     }
 
+    /// Gives the fields other names, where `name` knows one.
+    pub fn rename<'a>(&mut self, name: impl Fn(&str) -> Option<&'a str>) {
+        for requirement in &mut self.0 {
+            if let Some(new) = name(&requirement.field) {
+                new.clone_into(&mut requirement.field);
+            }
+        }
+    }
+
     /// Whether it selects every object.
     pub fn is_everything(&self) -> bool {
         self.0.is_empty()
