@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod conversion;
+pub mod cron;
 pub mod kinds;
 pub mod patch;
 pub mod protobuf;

@@ -156,10 +156,14 @@ pub struct Resource {
     pub default: fn(object: &mut Value),
     /// Clears or sets what a creator may not choose (such as status), before defaulting.
     pub prepare_create: fn(object: &mut Value),
+    /// Sets what depends on the name and the uid, which are given after `default` and admission.
+    pub finish_create: fn(object: &mut Value),
     /// Restores what an updater may not change silently, before validation.
     pub prepare_update: fn(object: &mut Value, old: &Value),
     /// What is wrong with a new object, beyond types; metadata is checked by the generic path.
     pub validate: fn(object: &Value) -> Vec<FieldError>,
+    /// What is wrong with a new object alone; called after `validate`.
+    pub validate_create: fn(object: &Value) -> Vec<FieldError>,
     /// What is wrong with the change; called after `validate`.
     pub validate_update: fn(object: &Value, old: &Value) -> Vec<FieldError>,
     /// Advice for a valid object that is sent back as `Warning` headers.
@@ -200,8 +204,10 @@ impl Resource {
         row: crate::table::name_and_age,
         default: |_| {},
         prepare_create: |_| {},
+        finish_create: |_| {},
         prepare_update: |_, _| {},
         validate: |_| Vec::new(),
+        validate_create: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
         warnings: |_| Vec::new(),
     };

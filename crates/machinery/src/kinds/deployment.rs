@@ -100,7 +100,7 @@ fn strategy(strategy: &At<'_>, errors: &mut Errors) {
 }
 
 /// The number in a count or a percentage; nothing where it is neither.
-fn share(share: &At<'_>, at_most_all: bool, errors: &mut Errors) -> Option<i64> {
+pub(super) fn share(share: &At<'_>, at_most_all: bool, errors: &mut Errors) -> Option<i64> {
     const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending \
         '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
     let Some(text) = share.value.as_str() else {

@@ -4,24 +4,37 @@
 use crate::resource::{Resource, Subresource, Verb};
 
 pub mod admissionregistration;
+pub mod binding;
 pub mod certificatesigningrequest;
+pub mod componentstatus;
 pub mod configmap;
+pub mod controllerrevision;
+pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
 pub mod horizontalpodautoscaler;
+pub mod job;
 pub mod lease;
+pub mod limitrange;
 pub mod namespace;
 pub mod node;
+pub mod persistentvolume;
+pub mod persistentvolumeclaim;
 pub mod pod;
 pub mod podspec;
+pub mod podtemplate;
 pub mod rbac;
 pub mod replicaset;
+pub mod replicationcontroller;
+pub mod resourcequota;
 pub mod scale;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
+pub mod statefulset;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -30,17 +43,30 @@ mod workload;
 
 /// Every kind that is served. To add one: a file beside this one, and a line here.
 pub const RESOURCES: &[&Resource] = &[
+    &binding::RESOURCE,
+    &componentstatus::RESOURCE,
     &configmap::RESOURCE,
     &endpoints::RESOURCE,
     &event::RESOURCE,
+    &limitrange::RESOURCE,
     &namespace::RESOURCE,
     &node::RESOURCE,
+    &persistentvolumeclaim::RESOURCE,
+    &persistentvolume::RESOURCE,
     &pod::RESOURCE,
+    &podtemplate::RESOURCE,
+    &replicationcontroller::RESOURCE,
+    &resourcequota::RESOURCE,
     &secret::RESOURCE,
     &serviceaccount::RESOURCE,
     &service::RESOURCE,
+    &controllerrevision::RESOURCE,
+    &daemonset::RESOURCE,
     &deployment::RESOURCE,
     &replicaset::RESOURCE,
+    &statefulset::RESOURCE,
+    &cronjob::RESOURCE,
+    &job::RESOURCE,
     &horizontalpodautoscaler::RESOURCE,
     &lease::RESOURCE,
     &endpointslice::RESOURCE,

@@ -3,7 +3,7 @@
 use onggi_api::{FieldError, FieldPath};
 use serde_json::{Map, Value, json};
 
-use crate::table::selector_text;
+use crate::table::{labels_text, selector_text};
 use crate::value::{at, entries_at, i64_at, set};
 
 /// The scale of an object.
@@ -20,9 +20,20 @@ pub fn of(object: &Value) -> Value {
         "spec": {"replicas": i64_at(object, "spec.replicas").unwrap_or(0)},
         "status": {
             "replicas": i64_at(object, "status.replicas").unwrap_or(0),
-            "selector": selector_text(at(object, "spec.selector")),
+            "selector": selected(object),
         },
     })
+}
+
+/// The selector as text; a ReplicationController has a map for one.
+fn selected(object: &Value) -> String {
+    let selector = at(object, "spec.selector");
+    match selector.as_object() {
+        None => String::new(),
+        Some(map) if map.values().any(|value| !value.is_string()) => selector_text(selector),
+        Some(map) if map.is_empty() => String::new(),
+        Some(_) => labels_text(selector),
+    }
 }
 
 /// Sets the replicas of an object from a scale that a client sent; the object stays as it is where

@@ -1,4 +1,4 @@
-//! What Deployment and ReplicaSet share: a selector, a pod template, a scale.
+//! What kinds with a pod template share: a selector, the template, a scale.
 
 use onggi_api::FieldError;
 use serde_json::Value;
@@ -23,48 +23,71 @@ pub(super) fn wide_cells(object: &Value) -> [Value; 3] {
 
 /// Defaults of the pod template, made where it is missing: then it lacks its containers alone.
 pub(super) fn default_template(object: &mut Value) {
-    map_mut(object, "spec.template.spec");
-    if let Some(spec) = at_mut(object, "spec.template.spec") {
+    default_template_at(object, "spec.template");
+}
+
+/// The same for a template at another place.
+pub(super) fn default_template_at(object: &mut Value, path: &str) {
+    let path = format!("{path}.spec");
+    map_mut(object, &path);
+    if let Some(spec) = at_mut(object, &path) {
         podspec::default(spec);
     }
 }
 
-/// The rules for `replicas`, `selector` and `template`.
+/// The rules for `replicas`, `selector` and `template` of a Deployment or a ReplicaSet.
 pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
     spec.child("replicas").not_negative(errors);
     spec.child("minReadySeconds").not_negative(errors);
-    let selector = spec.child("selector");
-    if !selector.is_set() {
-        errors.push(selector.required(""));
-    } else if labels::selects_everything(selector.value) {
-        // Kubernetes says so of a ReplicaSet too.
-        errors.push(selector.invalid("empty selector is invalid for deployment"));
-    }
-    labels::selector(&selector, errors);
-    template(&spec.child("template"), &selector, errors);
-}
-
-fn template(template: &At<'_>, selector: &At<'_>, errors: &mut Errors) {
-    let marks = template.child("metadata.labels");
-    labels::labels(&marks, errors);
-    if selector.is_set() && !labels::selects_everything(selector.value) {
-        match LabelSelector::from_object(selector.value) {
-            Err(_) => errors.push(selector.invalid("invalid label selector")),
-            Ok(wanted) if !wanted.matches_value(marks.value) => {
-                let detail = "`selector` does not match template `labels`";
-                errors.push(FieldError::invalid(&marks.path, marks.value.clone(), detail));
-            }
-            Ok(_) => {}
-        }
-    }
-    let pod = template.child("spec");
-    podspec::validate(&pod, errors);
-    let policy = pod.child("restartPolicy");
-    policy.one_of(&["Always"], errors);
+    // Kubernetes says so of a ReplicaSet too.
+    selector(spec, "empty selector is invalid for deployment", errors);
+    selected(spec, errors);
+    let pod = template(&spec.child("template"), errors);
+    always_restarts(&pod, errors);
     let deadline = pod.child("activeDeadlineSeconds");
     if deadline.is_set() {
         errors.push(deadline.forbidden("activeDeadlineSeconds in ReplicaSet is not Supported"));
     }
+}
+
+/// A `LabelSelector` that must be there and select something; `empty` is said of one that does not.
+pub(super) fn selector(spec: &At<'_>, empty: &str, errors: &mut Errors) {
+    let selector = spec.child("selector");
+    if !selector.is_set() {
+        errors.push(selector.required(""));
+    } else if labels::selects_everything(selector.value) {
+        errors.push(selector.invalid(empty));
+    }
+    labels::selector(&selector, errors);
+}
+
+/// The selector must select what the template makes.
+pub(super) fn selected(spec: &At<'_>, errors: &mut Errors) {
+    let (selector, marks) = (spec.child("selector"), spec.child("template.metadata.labels"));
+    if !selector.is_set() || labels::selects_everything(selector.value) {
+        return;
+    }
+    match LabelSelector::from_object(selector.value) {
+        Err(_) => errors.push(selector.invalid("invalid label selector")),
+        Ok(wanted) if !wanted.matches_value(marks.value) => {
+            let detail = "`selector` does not match template `labels`";
+            errors.push(FieldError::invalid(&marks.path, marks.value.clone(), detail));
+        }
+        Ok(_) => {}
+    }
+}
+
+/// The rules for a pod template; gives its `spec`.
+pub(super) fn template<'a>(template: &At<'a>, errors: &mut Errors) -> At<'a> {
+    labels::labels(&template.child("metadata.labels"), errors);
+    let pod = template.child("spec");
+    podspec::validate(&pod, errors);
+    pod
+}
+
+/// What keeps pods running does not let them end.
+pub(super) fn always_restarts(pod: &At<'_>, errors: &mut Errors) {
+    pod.child("restartPolicy").one_of(&["Always"], errors);
 }
 
 /// What a workload selects stays, or it would lose its pods.
@@ -78,4 +101,17 @@ pub(super) fn validate_update(object: &Value, old: &Value) -> Errors {
 /// Advice on the template.
 pub(super) fn warnings(object: &Value) -> Vec<String> {
     podspec::warnings(&At::root(object).child("spec.template.spec"))
+}
+
+/// The fields of `spec` that differ from what they were, but those that may.
+pub(super) fn changed_fields(new: &Value, old: &Value, allowed: &[&str]) -> Vec<String> {
+    let keys = |value: &Value| -> Vec<String> {
+        value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    };
+    let mut all = keys(new);
+    all.extend(keys(old));
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|key| !allowed.contains(&key.as_str()) && at(new, key) != at(old, key));
+    all
 }

@@ -44,6 +44,9 @@ const NUMBERS_OF: &[(&str, &str)] = &[
     ("count", "core.v1.Event"),
     ("count", "core.v1.EventSeries"),
     ("replicas", "apps.v1.DeploymentStatus"),
+    ("partition", "core.v1.AWSElasticBlockStoreVolumeSource"),
+    ("partition", "core.v1.GCEPersistentDiskVolumeSource"),
+    ("deprecatedCount", "events.v1.Event"),
 ];
 
 /// Booleans for which `false` is nothing.

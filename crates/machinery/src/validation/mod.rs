@@ -24,6 +24,7 @@ pub use metadata::{metadata, metadata_update};
 pub fn create(object: &Value, resource: &Resource) -> Errors {
     let mut errors = metadata(object, resource);
     errors.extend((resource.validate)(object));
+    errors.extend((resource.validate_create)(object));
     errors
 }
 

@@ -5,11 +5,12 @@
 use serde_json::{Value, json};
 
 use super::podspec::{self, resources};
-use super::{STREAM_VERBS, status_of};
+use super::{PART_VERBS, STREAM_VERBS, status_of};
 use crate::resource::{Column, Resource, Subresource, Verb};
 use crate::validation::{At, Errors};
 use crate::value::{at_mut, bool_at, find, items_mut, list_at, map_mut, set, set_default, str_at};
 
+pub mod parts;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -32,9 +33,11 @@ pub const RESOURCE: Resource = Resource {
             kind: ("policy", "v1", "Eviction"),
             verbs: &[Verb::Create],
         },
+        Subresource { name: "ephemeralcontainers", kind: ("", "v1", "Pod"), verbs: PART_VERBS },
         stream("exec", "PodExecOptions"),
         Subresource { name: "log", kind: ("", "v1", "Pod"), verbs: &[Verb::Get] },
         stream("portforward", "PodPortForwardOptions"),
+        Subresource { name: "resize", kind: ("", "v1", "Pod"), verbs: PART_VERBS },
         status_of("", "v1", "Pod"),
     ],
     fields: &[
@@ -64,6 +67,7 @@ pub const RESOURCE: Resource = Resource {
     default,
     prepare_create,
     validate,
+    validate_create,
     validate_update: update::validate_update,
     warnings: |pod| podspec::warnings(&At::root(pod).child("spec")),
     ..Resource::BASE
@@ -99,6 +103,15 @@ fn validate(pod: &Value) -> Errors {
     let mut errors = Errors::new();
     podspec::validate(&At::root(pod).child("spec"), &mut errors);
     errors
+}
+
+fn validate_create(pod: &Value) -> Errors {
+    let ephemeral = At::root(pod).child("spec.ephemeralContainers");
+    if ephemeral.is_set() {
+        vec![ephemeral.forbidden("cannot be set on create")]
+    } else {
+        Vec::new()
+    }
 }
 
 /// Whether the condition `Ready` holds: traffic may be sent to it.

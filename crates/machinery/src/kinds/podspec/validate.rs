@@ -12,8 +12,19 @@ const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Defa
 
 /// The rules for `spec` of a pod or a template, after defaulting.
 pub fn validate(spec: &At<'_>, errors: &mut Errors) {
+    validate_with_volumes(spec, &[], errors);
+}
+
+/// The same, where more volumes can be mounted than `spec` names.
+pub(in crate::kinds) fn validate_with_volumes<'a>(
+    spec: &At<'a>,
+    more: &[&'a str],
+    errors: &mut Errors,
+) {
+    let mut volumes = volume::volumes(&spec.child("volumes"), errors);
+    volumes.extend(more);
     let pod = Pod {
-        volumes: volume::volumes(&spec.child("volumes"), errors),
+        volumes,
         grace: spec.child("terminationGracePeriodSeconds").int().unwrap_or(0),
         host_network: spec.child("hostNetwork").flag(),
     };

@@ -1,0 +1,180 @@
+//! `v1 PersistentVolume`.
+
+use onggi_api::FieldError;
+use serde_json::{Value, json};
+
+use super::persistentvolumeclaim::{self as claim, positive, validate_access_modes};
+use super::status_of;
+use crate::resource::{Column, Resource, Scope};
+use crate::table::{self, text_or};
+use crate::validation::{At, Errors, IMMUTABLE, names};
+use crate::value::{at, is_set, set, set_default, set_default_text, str_at};
+
+/// The row.
+pub const RESOURCE: Resource = Resource {
+    kind: "PersistentVolume",
+    plural: "persistentvolumes",
+    singular: "persistentvolume",
+    short_names: &["pv"],
+    scope: Scope::Cluster,
+    subresources: &[status_of("", "v1", "PersistentVolume")],
+    has_status: true,
+    columns: &[
+        Column::NAME,
+        Column::text("Capacity"),
+        Column::text("Access Modes"),
+        Column::text("Reclaim Policy"),
+        Column::text("Status"),
+        Column::text("Claim"),
+        Column::text("StorageClass"),
+        Column::text("VolumeAttributesClass"),
+        Column::text("Reason"),
+        Column::AGE,
+        Column::wide("VolumeMode"),
+    ],
+    row,
+    default,
+    prepare_create: |object| set(object, "status", json!({"phase": "Pending"})),
+    validate,
+    validate_update,
+    ..Resource::BASE
+};
+
+fn row(volume: &Value, now: i64) -> Vec<Value> {
+    let text = |path| str_at(volume, path);
+    let deleting = is_set(volume, "metadata.deletionTimestamp");
+    let claimed = is_set(volume, "spec.claimRef");
+    let holder = format!("{}/{}", text("spec.claimRef.namespace"), text("spec.claimRef.name"));
+    vec![
+        table::name(volume),
+        text_or(text("spec.capacity.storage"), "0").into(),
+        claim::access_modes(at(volume, "spec.accessModes")).into(),
+        text("spec.persistentVolumeReclaimPolicy").into(),
+        if deleting { "Terminating" } else { text("status.phase") }.into(),
+        if claimed { holder } else { String::new() }.into(),
+        claim::storage_class(volume).into(),
+        text_or(text("spec.volumeAttributesClassName"), "<unset>").into(),
+        text("status.reason").into(),
+        table::age(volume, now),
+        text_or(text("spec.volumeMode"), "<unset>").into(),
+    ]
+}
+
+fn default(volume: &mut Value) {
+    set_default_text(volume, "status.phase", "Pending");
+    set_default_text(volume, "spec.persistentVolumeReclaimPolicy", "Retain");
+    set_default(volume, "spec.volumeMode", "Filesystem");
+    if is_set(volume, "spec.hostPath") {
+        set_default(volume, "spec.hostPath.type", "");
+    }
+}
+
+// === Rules ===
+
+/// What a volume is; every other field of the `spec` says how it is used.
+const SOURCES: &[&str] = &[
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "csi",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "glusterfs",
+    "hostPath",
+    "iscsi",
+    "local",
+    "nfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+];
+
+fn validate(volume: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let spec = At::root(volume).child("spec");
+    validate_access_modes(&spec.child("accessModes"), "", &mut errors);
+    let capacity = spec.child("capacity");
+    let amounts: Vec<(&str, At<'_>)> = capacity.entries().collect();
+    if amounts.is_empty() {
+        errors.push(capacity.required(""));
+    }
+    if !amounts.iter().any(|(name, _)| *name == "storage") || amounts.len() > 1 {
+        let shown = capacity.value.clone();
+        errors.push(FieldError::not_supported(&capacity.path, shown, &["storage"]));
+    }
+    for (_, amount) in &amounts {
+        positive(amount, &mut errors);
+    }
+    let reclaim = spec.child("persistentVolumeReclaimPolicy");
+    reclaim.one_of(&["Delete", "Recycle", "Retain"], &mut errors);
+    source(&spec, &mut errors);
+    if spec.child("hostPath.path").text() == "/" && reclaim.text() == "Recycle" {
+        errors.push(reclaim.forbidden("may not be 'recycle' for a hostPath mount of '/'"));
+    }
+    if spec.child("local").is_set() && !spec.child("nodeAffinity.required").is_set() {
+        let annotations = At::root(volume).child("metadata.annotations");
+        errors.push(annotations.required("Local volume requires node affinity"));
+    }
+    for name in ["storageClassName", "volumeAttributesClassName"] {
+        spec.child(name).may(names::dns1123_subdomain, &mut errors);
+    }
+    spec.child("volumeMode").one_of(&["Block", "Filesystem"], &mut errors);
+    errors
+}
+
+fn source(spec: &At<'_>, errors: &mut Errors) {
+    let set = spec.present(SOURCES);
+    let Some((first, more)) = set.split_first() else {
+        errors.push(spec.required("must specify a volume type"));
+        return;
+    };
+    for extra in more {
+        errors.push(extra.forbidden("may not specify more than 1 volume type"));
+    }
+    match first.path.as_str().rsplit('.').next().unwrap_or("") {
+        "hostPath" | "local" => {
+            let path = first.child("path");
+            if path.must_be_set(errors) && path.text().split('/').any(|part| part == "..") {
+                errors.push(path.invalid("must not contain '..'"));
+            }
+        }
+        "nfs" => {
+            first.child("server").must_be_set(errors);
+            let path = first.child("path");
+            if path.must_be_set(errors) && !path.text().starts_with('/') {
+                errors.push(path.invalid("must be an absolute path"));
+            }
+        }
+        "csi" => {
+            first.child("driver").must_be_set(errors);
+            first.child("volumeHandle").must_be_set(errors);
+        }
+        _ => {}
+    }
+}
+
+fn validate_update(volume: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let (spec, before) = (At::root(volume).child("spec"), at(old, "spec"));
+    if SOURCES.iter().any(|name| spec.value.get(*name) != before.get(*name)) {
+        let detail = "spec.persistentvolumesource is immutable after creation";
+        errors.push(spec.child("persistentvolumesource").forbidden(detail));
+    }
+    let mode = spec.child("volumeMode");
+    if mode.value != at(before, "volumeMode") {
+        errors.push(mode.invalid(IMMUTABLE));
+    }
+    let affinity = spec.child("nodeAffinity");
+    if is_set(before, "nodeAffinity") && affinity.value != at(before, "nodeAffinity") {
+        errors.push(affinity.invalid(IMMUTABLE));
+    }
+    errors
+}
