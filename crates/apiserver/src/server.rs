@@ -271,6 +271,11 @@ impl ApiServer {
         if !row.verbs.contains(&verb) {
             return Err(Status::method_not_allowed());
         }
+        if !row.verbs.contains(&Verb::Delete)
+            && let Some(answer) = rest::computed(registry, context, row, &request).await
+        {
+            return answer;
+        }
         match verb {
             Verb::Get => registry.get(row, &request).await,
             Verb::List => registry.list(row, &request).await,

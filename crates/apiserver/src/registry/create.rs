@@ -45,15 +45,18 @@ impl Registry {
         meta::stamp(&mut object, &self.clock.rfc3339(), row.has_generation);
         let hooks = rest::hooks(row);
         let generated = meta::needs_name(&object);
+        // Where a name is taken, another one is tried on what had none yet.
+        let unnamed = generated.then(|| object.clone());
         for attempt in 1.. {
-            if generated {
+            if let Some(unnamed) = &unnamed {
+                object.clone_from(unnamed);
                 meta::generate_name(&mut object);
                 // A default may hold the name, as the label of a namespace does.
                 (row.default)(&mut object);
             }
             let name = super::text(&object, "/metadata/name").to_owned();
-            let mut errors = validation::metadata(&object, row);
-            errors.extend((row.validate)(&object));
+            (row.finish_create)(&mut object);
+            let errors = validation::create(&object, row);
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), &name, &errors));
             }

@@ -1,6 +1,8 @@
 //! What a kind does beyond being stored: one file a kind, one line in [`hooks`].
 
 mod certificates;
+mod componentstatus;
+mod eviction;
 mod namespace;
 mod pod;
 mod scale;
@@ -87,5 +89,19 @@ pub(crate) fn hooks(row: &Resource) -> &'static dyn Hooks {
         ("", "serviceaccounts") => &serviceaccount::ServiceAccounts,
         _ if row.subresource("scale").is_some() => &scale::Scalable,
         _ => &Nothing,
+    }
+}
+
+/// The answer of a kind of which nothing is stored.
+pub(crate) async fn computed(
+    registry: &Registry,
+    context: &Context,
+    row: &'static Resource,
+    request: &Request,
+) -> Option<Result<Response, Status>> {
+    match (row.group, row.plural) {
+        ("", "bindings") => Some(pod::bind_by_name(registry, context, request).await),
+        ("", "componentstatuses") => Some(componentstatus::answer(registry, row, request)),
+        _ => None,
     }
 }

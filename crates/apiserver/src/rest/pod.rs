@@ -1,14 +1,15 @@
 //! Pods: bound once, evicted, deleted in agreement with their kubelet.
 
 use async_trait::async_trait;
-use onggi_api::Status;
 use onggi_api::object::metadata_mut;
-use onggi_client::{Body, Request, Response, WriteOptions};
-use onggi_machinery::resource::{Resource, Verb};
+use onggi_api::{FieldError, Status};
+use onggi_client::{Body, Request, Response};
+use onggi_machinery::kinds::pod::parts;
+use onggi_machinery::resource::{self, Resource, Verb};
 use serde_json::{Value, json};
 
-use super::Hooks;
-use crate::registry::{Context, DeleteOptions, Part, Registry, text};
+use super::{Hooks, eviction};
+use crate::registry::{Context, Part, Registry, text};
 
 /// `terminationGracePeriodSeconds` where the pod does not say.
 const DEFAULT_GRACE: i64 = 30;
@@ -34,6 +35,14 @@ impl Hooks for Pods {
         }
     }
 
+    fn prepare_part(&self, part: &str, new: &mut Value, old: &Value, _: &str) {
+        parts::prepare(part, new, old);
+    }
+
+    fn validate_part(&self, part: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+        parts::validate(part, new, old)
+    }
+
     async fn subresource(
         &self,
         registry: &Registry,
@@ -46,14 +55,17 @@ impl Hooks for Pods {
                 bind(registry, context, row, request, binding).await
             }
             ("eviction", Verb::Create, Body::Object(eviction)) => {
-                evict(registry, context, row, request, eviction).await
+                eviction::evict(registry, context, row, request, eviction).await
             }
             ("ephemeralcontainers" | "resize", Verb::Get, _) => registry.get(row, request).await,
-            ("ephemeralcontainers" | "resize", _, _) => Err(Status::failure(
-                501,
-                onggi_api::status::reason::METHOD_NOT_ALLOWED,
-                format!("the subresource {} of pods is not served yet", request.subresource),
-            )),
+            (name @ ("ephemeralcontainers" | "resize"), verb, _) => {
+                let name = if name == "resize" { "resize" } else { "ephemeralcontainers" };
+                let part = Part::Whole(name);
+                match verb {
+                    Verb::Update => registry.update(context, row, part, request.clone()).await,
+                    _ => registry.patch(context, row, part, request).await,
+                }
+            }
             ("log" | "exec" | "attach" | "portforward", _, _) => Err(Status::bad_request(
                 "streams of a pod are reached over HTTP, or through the node connector",
             )),
@@ -67,6 +79,21 @@ fn done() -> Response {
     status.details = None;
     status.code = 201;
     Response::Status(status)
+}
+
+/// `POST bindings`: the pod is the one of the name.
+pub(super) async fn bind_by_name(
+    registry: &Registry,
+    context: &Context,
+    request: &Request,
+) -> Result<Response, Status> {
+    let row = resource::by_gvr("", "v1", "pods").ok_or_else(Status::no_such_path)?;
+    let Body::Object(binding) = &request.body else {
+        return Err(Status::bad_request("the request has no object in its body"));
+    };
+    let name = text(binding, "/metadata/name").to_owned();
+    let request = Request { name, body: Body::None, ..request.clone() };
+    bind(registry, context, row, &request, binding).await
 }
 
 /// `POST pods/NAME/binding`: what the scheduler decides.
@@ -139,23 +166,4 @@ fn set_scheduled(pod: &mut Value, now: &str) {
         Some(old) => *old = condition,
         None => conditions.push(condition),
     }
-}
-
-/// `POST pods/NAME/eviction`: a delete that asks first. There are no disruption budgets yet that
-/// could refuse it.
-async fn evict(
-    registry: &Registry,
-    context: &Context,
-    row: &'static Resource,
-    request: &Request,
-    eviction: &Value,
-) -> Result<Response, Status> {
-    let body = match eviction.get("deleteOptions") {
-        Some(options) => Body::Object(options.clone()),
-        None => Body::None,
-    };
-    let query = WriteOptions { dry_run: request.write.dry_run, ..WriteOptions::default() };
-    let options = DeleteOptions::read(&query, &body)?;
-    registry.remove(context, row, &request.namespace, &request.name, &options).await?;
-    Ok(done())
 }

@@ -9,20 +9,20 @@ use tokio::process::Command;
 use crate::node::FakeNode;
 use crate::server::Server;
 
-struct Kubectl {
-    server: Server,
+pub(crate) struct Kubectl {
+    pub(crate) server: Server,
     home: tempfile::TempDir,
 }
 
-struct Output {
-    ok: bool,
+pub(crate) struct Output {
+    pub(crate) ok: bool,
     code: Option<i32>,
-    stdout: String,
-    stderr: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Kubectl {
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         let found = Command::new("kubectl").arg("version").arg("--client").output().await;
         if !found.is_ok_and(|output| output.status.success()) {
             println!("skipped: kubectl is not on the PATH");
@@ -31,7 +31,7 @@ impl Kubectl {
         Some(Self { server: Server::start().await, home: tempfile::tempdir().unwrap() })
     }
 
-    async fn try_run(&self, line: &str, stdin: &str) -> Output {
+    pub(crate) async fn try_run(&self, line: &str, stdin: &str) -> Output {
         let mut child = Command::new("kubectl")
             .args(line.split_whitespace())
             .env("KUBECONFIG", self.server.kubeconfig())
@@ -54,11 +54,11 @@ impl Kubectl {
         }
     }
 
-    async fn run(&self, line: &str) -> String {
+    pub(crate) async fn run(&self, line: &str) -> String {
         self.run_with(line, "").await
     }
 
-    async fn run_with(&self, line: &str, stdin: &str) -> String {
+    pub(crate) async fn run_with(&self, line: &str, stdin: &str) -> String {
         let output = self.try_run(line, stdin).await;
         assert!(output.ok, "kubectl {line}\n{}{}", output.stdout, output.stderr);
         output.stdout
@@ -86,7 +86,7 @@ impl Kubectl {
     }
 
     /// What it says when it fails.
-    async fn fails(&self, line: &str, stdin: &str) -> String {
+    pub(crate) async fn fails(&self, line: &str, stdin: &str) -> String {
         let output = self.try_run(line, stdin).await;
         assert!(!output.ok, "kubectl {line} should fail: {}", output.stdout);
         output.stderr

@@ -5,6 +5,7 @@
 mod access;
 mod contract;
 mod http;
+mod kinds;
 mod kubectl;
 mod local;
 mod node;
