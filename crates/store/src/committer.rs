@@ -32,6 +32,14 @@ pub(crate) trait Disk: Send {
     /// Removes the versions written at `revisions` and notes that history begins at `compacted`.
     /// Need not be durable: what comes back after a crash is removed again, as a whole.
     fn forget(&mut self, compacted: u64, revisions: &[u64]) -> Result<(), Error>;
+    /// Makes new keys for what is sealed; all that was sealed before is to be sealed anew.
+    fn rotate(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+    /// Seals a few values anew where that is due; says whether there is more to do.
+    fn reseal(&mut self) -> Result<bool, Error> {
+        Ok(false)
+    }
     /// Called between batches, for housekeeping.
     fn tidy(&mut self) -> Result<(), Error>;
 }
@@ -42,6 +50,8 @@ type Answer<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) enum Command {
     Write(Txn, Answer<Committed>),
     Compact(u64, Answer<()>),
+    /// Answered when everything is sealed anew.
+    Rotate(Answer<()>),
     Close(Answer<()>),
 }
 
@@ -99,11 +109,20 @@ pub(crate) struct Committer {
     trimming: bool,
     /// Who waits for the history before a revision to be gone.
     compactions: Vec<(u64, Answer<()>)>,
+    /// Who waits for everything to be sealed anew.
+    rotations: Vec<Answer<()>>,
 }
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, disk: Box<dyn Disk>, history: History) -> Self {
-        Self { shared, disk, history, trimming: false, compactions: Vec::new() }
+        Self {
+            shared,
+            disk,
+            history,
+            trimming: false,
+            compactions: Vec::new(),
+            rotations: Vec::new(),
+        }
     }
 
     /// Works until the queue is closed and empty.
@@ -121,6 +140,7 @@ impl Committer {
                         batch.push((txn, answer));
                     }
                     Command::Compact(revision, answer) => self.compact(revision, answer),
+                    Command::Rotate(answer) => self.rotate(answer),
                     Command::Close(answer) => {
                         queue.close();
                         closing.push(answer);
@@ -135,6 +155,8 @@ impl Committer {
             if behind && self.shared.stopped.get().is_none() {
                 self.compaction_step();
             }
+            // Under load too: a step for each batch.
+            self.reseal_step();
         }
         drop(self);
         drop(ended);
@@ -143,12 +165,17 @@ impl Committer {
         }
     }
 
-    /// The next command; compacts while there is none.
+    /// The next command; compacts and seals anew while there is none.
     fn next(&mut self, queue: &mut mpsc::Receiver<Command>) -> Option<Command> {
-        while self.compaction_due() {
+        loop {
+            let compacts = self.compaction_due();
+            if !compacts && self.rotations.is_empty() {
+                break;
+            }
             match queue.try_recv() {
                 Ok(command) => return Some(command),
-                Err(mpsc::error::TryRecvError::Empty) => self.compaction_step(),
+                Err(mpsc::error::TryRecvError::Empty) if compacts => self.compaction_step(),
+                Err(mpsc::error::TryRecvError::Empty) => self.reseal_step(),
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
             }
         }
@@ -236,6 +263,40 @@ impl Committer {
         let _ = self.shared.stopped.set(error.clone());
         for (_, answer) in self.compactions.drain(..) {
             let _ = answer.send(Err(error.clone()));
+        }
+        for answer in self.rotations.drain(..) {
+            let _ = answer.send(Err(error.clone()));
+        }
+    }
+
+    fn rotate(&mut self, answer: Answer<()>) {
+        let stopped = self.shared.stopped.get().cloned().map_or(Ok(()), Err);
+        match stopped.and_then(|()| self.disk.rotate()) {
+            Ok(()) => self.rotations.push(answer),
+            Err(error) => {
+                if !matches!(error, Error::Open { .. }) {
+                    self.note(&error);
+                }
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    /// Goes on with sealing anew, if that is under way.
+    fn reseal_step(&mut self) {
+        if self.rotations.is_empty() || self.shared.stopped.get().is_some() {
+            return;
+        }
+        let outcome = match self.disk.reseal().and_then(|more| self.disk.tidy().map(|()| more)) {
+            Ok(true) => return,
+            Ok(false) => Ok(()),
+            Err(error) => {
+                self.note(&error);
+                Err(error)
+            }
+        };
+        for answer in self.rotations.drain(..) {
+            let _ = answer.send(outcome.clone());
         }
     }
 

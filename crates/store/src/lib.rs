@@ -39,6 +39,7 @@ use futures::Stream;
 
 pub use error::Error;
 pub use local::LocalStore;
+pub use seal::Sealing;
 pub use types::{
     Committed, Event, EventKind, Expect, History, KeyValue, Op, RangeRequest, RangeResult, Txn,
 };

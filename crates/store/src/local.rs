@@ -93,6 +93,12 @@ impl LocalStore {
         answered.await.map_err(|_| self.shared.why_stopped())?
     }
 
+    /// Makes new keys for what is sealed and seals all of it anew, in small steps between writes;
+    /// answers when that is done. Broken off by a crash, it goes on at the next opening.
+    pub async fn rotate_key(&self) -> Result<(), Error> {
+        self.ask(Command::Rotate).await
+    }
+
     /// Reads a range in turns of `turn` keys, or answers `None` when compaction overtook it.
     async fn read(
         &self,

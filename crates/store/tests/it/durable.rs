@@ -119,7 +119,7 @@ async fn what_cannot_be_read_is_refused_by_name() {
     after(|_| {}).await.unwrap();
     let change = |sql: &'static str| after(move |c| c.execute_batch(sql).unwrap());
     for (sql, text) in [
-        ("PRAGMA user_version = 2", "has format 2, this program reads up to 1"),
+        ("PRAGMA user_version = 3", "has format 3, this program reads up to 2"),
         ("PRAGMA application_id = 7", "is no store"),
         ("DELETE FROM log WHERE revision = 3", "revision 3 is missing"),
         ("UPDATE log SET value = x'07aa' WHERE key = 'b'", "sealed by scheme 7"),
@@ -130,8 +130,8 @@ async fn what_cannot_be_read_is_refused_by_name() {
         let error = change(sql).await.err().unwrap();
         assert!(error.to_string().contains(text), "{sql}: {error}");
     }
-    let newer = change("PRAGMA user_version = 2").await.err().unwrap();
-    assert!(matches!(newer, Error::NewerFormat { found: 2, known: 1, .. }));
+    let newer = change("PRAGMA user_version = 3").await.err().unwrap();
+    assert!(matches!(newer, Error::NewerFormat { found: 3, known: 2, .. }));
 }
 
 #[tokio::test]

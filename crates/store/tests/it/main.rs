@@ -10,4 +10,5 @@ mod faults;
 mod faulty_disk;
 mod kill;
 mod power_cut;
+mod sealed;
 mod support;

@@ -6,8 +6,11 @@
 //! ```sql
 //! log   (revision INTEGER PRIMARY KEY, key TEXT, created INTEGER, value BLOB or NULL: deleted)
 //! state (compacted INTEGER): where the history window begins; older rows are live values
+//! keys  the data keys by which values are sealed, see `keys.rs`
 //! ```
 //! `user_version` of the database is the format, `application_id` says that it is ours.
+
+mod keys;
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -20,12 +23,17 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, params};
 
 use crate::{
-    Error, Event, EventKind, History, INITIAL_REVISION, LocalStore, committer::Disk, index::Index,
-    seal::Seal,
+    Error, Event, EventKind, History, INITIAL_REVISION, LocalStore,
+    committer::Disk,
+    index::Index,
+    seal::{KeyFile, Seal, Sealing},
 };
+use keys::Resealing;
 
 /// The format that is written, and the newest that can be read.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// The same without keys.
+const FORMAT_WITHOUT_KEYS: i64 = 1;
 /// "ongg"
 const APPLICATION: i64 = 0x6f6e_6767;
 
@@ -38,6 +46,8 @@ pub struct Options {
     pub history: History,
     /// How large the write-ahead log may grow, in bytes, before it is moved to the database file.
     pub wal_bytes: usize,
+    /// What to seal, and with which key; `None`: nothing.
+    pub sealing: Option<Sealing>,
     /// Name of the SQLite VFS; `None` is the one of the system. Tests put a failing disk here.
     pub vfs: Option<String>,
 }
@@ -45,7 +55,13 @@ pub struct Options {
 impl Options {
     /// The usual ones for `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), history: History::default(), wal_bytes: 16 << 20, vfs: None }
+        Self {
+            dir: dir.into(),
+            history: History::default(),
+            wal_bytes: 16 << 20,
+            sealing: None,
+            vfs: None,
+        }
     }
 }
 
@@ -61,12 +77,19 @@ pub fn open(options: &Options) -> Result<LocalStore, Error> {
         connection,
         dir: dir.clone(),
         seal: Seal::default(),
+        key_file: None,
+        resealing: Resealing::default(),
         wal_limit: options.wal_bytes,
         wal_size: 0,
         buffer: Vec::new(),
         _lock: lock,
     };
+    disk.open_keys(options.sealing.as_ref())?;
     let index = disk.load()?;
+    match disk.reseal_all() {
+        Err(error @ Error::DiskFull { .. }) => tracing::warn!(%error, "store: not yet sealed"),
+        outcome => outcome?,
+    }
     // What the last run left in the log. A full disk can still be read, and then made less full.
     match disk.checkpoint() {
         Err(error @ Error::DiskFull { .. }) => tracing::warn!(%error, "store"),
@@ -157,7 +180,7 @@ fn prepare(connection: &Connection, dir: &Path) -> Result<(), Error> {
     let format = number("PRAGMA user_version")?;
     let empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
     match (application, format) {
-        (APPLICATION, FORMAT) => {}
+        (APPLICATION, FORMAT | FORMAT_WITHOUT_KEYS) => {}
         (0, 0) if empty => {}
         (APPLICATION, found) if found > FORMAT => {
             return Err(Error::NewerFormat { dir: dir.to_owned(), found, known: FORMAT });
@@ -190,11 +213,17 @@ fn prepare(connection: &Connection, dir: &Path) -> Result<(), Error> {
                  ) STRICT;
                  CREATE TABLE state (compacted INTEGER NOT NULL) STRICT;
                  INSERT INTO state VALUES ({INITIAL_REVISION});
+                 {keys}
                  PRAGMA application_id = {APPLICATION};
                  PRAGMA user_version = {FORMAT};
-                 COMMIT;"
+                 COMMIT;",
+                keys = keys::TABLE,
             ))
             .map_err(failed)?;
+    } else if format == FORMAT_WITHOUT_KEYS {
+        let keys = keys::TABLE;
+        let sql = format!("BEGIN; {keys} PRAGMA user_version = {FORMAT}; COMMIT;");
+        connection.execute_batch(&sql).map_err(failed)?;
     }
     Ok(())
 }
@@ -204,6 +233,8 @@ struct Sqlite {
     connection: Connection,
     dir: PathBuf,
     seal: Seal,
+    key_file: Option<KeyFile>,
+    resealing: Resealing,
     wal_limit: usize,
     /// About how much is in the log.
     wal_size: usize,
@@ -217,12 +248,20 @@ fn to_sql(revision: u64) -> i64 {
 }
 
 impl Sqlite {
-    fn load(&self) -> Result<Index, Error> {
+    fn load(&mut self) -> Result<Index, Error> {
+        let (index, stale) = self.read()?;
+        self.note_stale(stale);
+        Ok(index)
+    }
+
+    /// All there is, and whether some of it is not sealed as it should be.
+    fn read(&self) -> Result<(Index, bool), Error> {
         let damaged = |reason: String| Error::Corrupt { dir: self.dir.clone(), reason };
         let sqlite = |e: rusqlite::Error| damaged(e.to_string());
         let state = "SELECT compacted FROM state";
         let compacted: i64 = self.connection.query_row(state, [], |r| r.get(0)).map_err(sqlite)?;
         let mut index = Index::new(compacted.cast_unsigned());
+        let mut stale = false;
         let rows = "SELECT revision, key, created, value FROM log ORDER BY revision";
         let mut rows = self.connection.prepare(rows).map_err(sqlite)?;
         let mut rows = rows.query([]).map_err(sqlite)?;
@@ -231,21 +270,27 @@ impl Sqlite {
             let key = row.get_ref(1).and_then(|v| Ok(v.as_str()?)).map_err(sqlite)?;
             let created = row.get::<_, i64>(2).map_err(sqlite)?.cast_unsigned();
             let stored: Option<Vec<u8>> = row.get(3).map_err(sqlite)?;
-            let value = stored.map(|s| self.seal.open(s)).transpose();
+            stale |= stored.as_ref().is_some_and(|stored| self.seal.is_stale(key, stored));
+            let value = stored.map(|s| self.seal.open(key, s)).transpose();
             let value = value.map_err(|e| damaged(format!("the value of {key:?} is {e}")))?;
             index.restore(revision, key, created, value).map_err(damaged)?;
         }
-        Ok(index)
+        Ok((index, stale))
     }
 
     fn insert(&mut self, events: &[Arc<Event>]) -> rusqlite::Result<()> {
         let transaction = self.connection.unchecked_transaction()?;
         let mut insert = transaction.prepare_cached("INSERT INTO log VALUES (?1, ?2, ?3, ?4)")?;
         for event in events {
-            let value = (event.kind == EventKind::Put).then(|| {
-                self.seal.seal(&event.value, &mut self.buffer);
-                self.buffer.as_slice()
-            });
+            let value = match event.kind {
+                EventKind::Put => {
+                    self.seal.seal(&event.key, &event.value, &mut self.buffer).map_err(
+                        |problem| rusqlite::Error::ToSqlConversionFailure(problem.into()),
+                    )?;
+                    Some(self.buffer.as_slice())
+                }
+                EventKind::Delete => None,
+            };
             let (revision, created) = (to_sql(event.revision), to_sql(event.create_revision));
             insert.execute(params![revision, &*event.key, created, value])?;
         }
@@ -317,6 +362,14 @@ impl Disk for Sqlite {
         let outcome = self.delete(compacted, revisions).map_err(|e| self.classify(e));
         run(self, "PRAGMA synchronous = EXTRA")?;
         outcome
+    }
+
+    fn rotate(&mut self) -> Result<(), Error> {
+        self.begin_rotation()
+    }
+
+    fn reseal(&mut self) -> Result<bool, Error> {
+        self.reseal_some()
     }
 
     fn tidy(&mut self) -> Result<(), Error> {
