@@ -56,6 +56,7 @@ async fn main() {
         node_ports: 30000..=32767,
         token_key: admin.key.clone(),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        access: onggi_apiserver::Access::default(),
     })
     .await
     .unwrap();

@@ -16,6 +16,7 @@
     reason = "a Status is the end of a request; a box would be one more thing to take off"
 )]
 
+mod access;
 mod admission;
 mod authn;
 mod authz;
@@ -33,11 +34,15 @@ mod openapi;
 mod openapi_v2;
 mod registry;
 mod rest;
+mod sealing;
 mod served;
 mod server;
 mod streams;
 mod versions;
 
+pub use access::{Access, Anonymous, RequestHeader};
 pub use admission::{Plugins, UnknownPlugin};
-pub use authn::User;
+pub use authn::{StaticTokens, User};
+pub use authz::Mode;
+pub use sealing::{sealed_prefixes, sealed_resources};
 pub use server::{ApiServer, Error, Options, VERSION};

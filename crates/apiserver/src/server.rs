@@ -16,9 +16,10 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plugins};
-use crate::authn::{TokenAuthority, User};
-use crate::authz::{Attributes, Chain, Target};
+use crate::authn::{Authenticators, TokenAuthority, User};
+use crate::authz::{Attributes, Because, Chain, Target};
 use crate::cache::Cache;
 use crate::compaction;
 use crate::expiry;
@@ -27,7 +28,7 @@ use crate::http::Forms;
 use crate::local::LocalTransport;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
-use crate::registry::{Context, Part, Registry};
+use crate::registry::{Context, Part, Registry, is_review};
 use crate::rest::{self, ServiceAllocator};
 use crate::served::{Catalog, Served};
 use crate::versions;
@@ -49,6 +50,8 @@ pub struct Options {
     pub token_key: String,
     /// Issuer of these tokens; Kubernetes' default is `https://kubernetes.default.svc.cluster.local`.
     pub issuer: String,
+    /// Who is let in, and what they may.
+    pub access: Access,
 }
 
 /// Why a server does not start.
@@ -60,6 +63,9 @@ pub enum Error {
     /// The key for tokens is none.
     #[error("the key for service account tokens cannot be used: {0}")]
     TokenKey(String),
+    /// An option of [`Access`] cannot be used.
+    #[error("{0}")]
+    Access(String),
     /// A first object could not be made.
     #[error("cannot create {what}: {status}")]
     Bootstrap {
@@ -82,7 +88,6 @@ pub struct ApiServer {
     /// Whether the first objects are being made.
     pub(crate) bootstrapping: AtomicBool,
     pub(crate) forms: Forms,
-    authorizers: Chain,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
     shutdown: CancellationToken,
 }
@@ -97,17 +102,21 @@ impl ApiServer {
     pub async fn open_with(options: Options, plugins: Plugins) -> Result<Arc<Self>, Error> {
         let shutdown = CancellationToken::new();
         let tokens =
-            TokenAuthority::new(&options.token_key, &options.issuer).map_err(Error::TokenKey)?;
+            TokenAuthority::new(&options.token_key, &options.access.verify_keys, &options.issuer)
+                .map_err(Error::TokenKey)?;
         let metrics = Arc::new(Metrics::default());
         let store: Arc<dyn Store> = Arc::new(Metered::new(options.store, Arc::clone(&metrics)));
         let cache = Cache::start(Arc::clone(&store), shutdown.clone()).await?;
         let server = Arc::new(Self {
             registry: Registry {
                 store,
+                authorizers: Chain::new(&options.access.modes, &cache),
+                authenticators: Authenticators::new(tokens, &options.access)
+                    .map_err(Error::Access)?,
+                root_ca: options.access.root_ca,
                 cache,
                 clock: options.clock,
                 services: ServiceAllocator::new(options.service_cidr, options.node_ports),
-                tokens,
                 admission: Admission::new(plugins),
             },
             catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
@@ -115,7 +124,6 @@ impl ApiServer {
             flow_control: FlowControl::new(),
             bootstrapping: AtomicBool::new(false),
             forms: Forms::default(),
-            authorizers: Chain::new(),
             nodes: RwLock::default(),
             shutdown,
         });
@@ -161,8 +169,9 @@ impl ApiServer {
         &self.shutdown
     }
 
-    pub(crate) fn authorize(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        self.authorizers.check(attributes)
+    /// Why it is allowed, or 403.
+    pub(crate) fn authorize(&self, attributes: &Attributes<'_>) -> Result<Because, Status> {
+        self.registry.authorizers.check(attributes)
     }
 
     /// Any verb but watch, by a user.
@@ -175,14 +184,20 @@ impl ApiServer {
             Verb::Delete if request.name.is_empty() => Verb::DeleteCollection,
             verb => verb,
         };
-        self.authorize_resource(
-            &context.user,
-            verb.as_str(),
-            &request.resource,
-            &request.subresource,
-            &request.namespace,
-            &request.name,
-        )?;
+        let (name, selector) = match verb {
+            Verb::List | Verb::DeleteCollection => selected(&request.list.field_selector),
+            _ => (request.name.as_str(), ""),
+        };
+        let GroupVersionResource { group, resource, .. } = &request.resource;
+        let target = Target::Resource {
+            group,
+            resource,
+            subresource: &request.subresource,
+            namespace: &request.namespace,
+            name,
+            selector,
+        };
+        self.authorize(&Attributes { user: &context.user, verb: verb.as_str(), target })?;
         self.perform(context.clone(), request).await
     }
 
@@ -210,7 +225,17 @@ impl ApiServer {
         user: &User,
         spec: &WatchSpec,
     ) -> Result<EventStream, Status> {
-        self.authorize_resource(user, "watch", &spec.resource, "", &spec.namespace, "")?;
+        let GroupVersionResource { group, resource, .. } = &spec.resource;
+        let (name, selector) = selected(&spec.field_selector);
+        let target = Target::Resource {
+            group,
+            resource,
+            subresource: "",
+            namespace: &spec.namespace,
+            name,
+            selector,
+        };
+        self.authorize(&Attributes { user, verb: "watch", target })?;
         self.open_watch(spec, None).await
     }
 
@@ -231,20 +256,6 @@ impl ApiServer {
         let spec = WatchSpec { field_selector, ..spec.clone() };
         let events = self.registry.watch(row, &spec, ends).await?;
         Ok(versions::watch(version, events))
-    }
-
-    fn authorize_resource(
-        &self,
-        user: &User,
-        verb: &str,
-        resource: &GroupVersionResource,
-        subresource: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<(), Status> {
-        let (group, resource) = (resource.group.as_str(), resource.resource.as_str());
-        let target = Target::Resource { group, resource, subresource, namespace, name };
-        self.authorize(&Attributes { user, verb, target })
     }
 
     async fn dispatch(&self, context: &Context, mut request: Request) -> Result<Response, Status> {
@@ -279,6 +290,7 @@ impl ApiServer {
         match verb {
             Verb::Get => registry.get(row, &request).await,
             Verb::List => registry.list(row, &request).await,
+            Verb::Create if is_review(row) => registry.review(context, row, request),
             Verb::Create => registry.create(context, row, request).await,
             Verb::Update => registry.update(context, row, Part::Main, request).await,
             Verb::Patch => registry.patch(context, row, Part::Main, &request).await,
@@ -347,6 +359,17 @@ pub(crate) fn row(resource: &GroupVersionResource) -> Result<&'static Resource, 
     resource::by_gvr(&resource.group, &resource.version, &resource.resource)
         .or_else(|| versions::find(resource)?.resource())
         .ok_or_else(Status::no_such_path)
+}
+
+/// What the field selector of a list or watch means for authorization: the one name that it selects
+/// (empty: none in particular), and the selector itself.
+pub(crate) fn selected(selector: &str) -> (&str, &str) {
+    let name = selector.split(',').find_map(|term| {
+        let name = term.strip_prefix("metadata.name=")?;
+        let name = name.strip_prefix('=').unwrap_or(name);
+        (!name.is_empty() && !name.contains(['=', '\\'])).then_some(name)
+    });
+    (name.unwrap_or_default(), selector)
 }
 
 fn check_scope(row: &Resource, request: &Request) -> Result<(), Status> {

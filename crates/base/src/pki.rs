@@ -16,6 +16,7 @@ use rcgen::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::files::write_atomic;
@@ -224,14 +225,18 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// Checks that a client's certificate comes from one of these authorities (PEM).
+pub fn client_verifier(client_ca: &str) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(client_ca)?), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| tls_error(&e))
+}
+
 /// A server that asks for a client certificate of `client_ca` and lets those without one through to
 /// authentication. Speaks HTTP/2 and HTTP/1.1.
 pub fn server_config(server: &Pair, client_ca: &str) -> Result<ServerConfig, Error> {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots(client_ca)?), provider())
-            .allow_unauthenticated()
-            .build()
-            .map_err(|e| tls_error(&e))?;
+    let verifier = client_verifier(client_ca)?;
     let (chain, key) = server.to_rustls()?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()

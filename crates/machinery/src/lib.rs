@@ -1,5 +1,5 @@
 //! Behaviour on objects: the resource table, defaults, validation, patches, selectors, conversion,
-//! protobuf, tables. No I/O, no clock.
+//! protobuf, tables, access rules. No I/O, no clock.
 //!
 //! Begin with [`resource::Resource`]: a kind is one row of [`kinds::RESOURCES`]. A body becomes an
 //! object in this order: [`schema::decode`] (or [`patch::apply`] and [`schema::admit`]), the row's
@@ -11,6 +11,8 @@ pub mod cron;
 pub mod kinds;
 pub mod patch;
 pub mod protobuf;
+pub mod rbac;
+pub mod references;
 pub mod resource;
 pub mod schema;
 pub mod selector;

@@ -94,7 +94,14 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     let mut addresses = service_addresses.clone();
     addresses.push(node_address);
     let certificates = certificates::open(&paths, &options, &addresses)?;
-    let store_options = onggi_store::sqlite::Options::new(paths.store());
+    let sealing = onggi_store::Sealing {
+        key_file: paths.store_key(),
+        prefixes: onggi_apiserver::sealed_prefixes(&[]),
+    };
+    let store_options = onggi_store::sqlite::Options {
+        sealing: Some(sealing),
+        ..onggi_store::sqlite::Options::new(paths.store())
+    };
     let store: Arc<dyn onggi_store::Store> =
         Arc::new(blocking(move || onggi_store::sqlite::open(&store_options)).await??);
     let server = ApiServer::open(onggi_apiserver::Options {
@@ -104,6 +111,11 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
         node_ports: NODE_PORTS,
         token_key: certificates.token_key.clone(),
         issuer: format!("https://kubernetes.default.svc.{DOMAIN}"),
+        access: onggi_apiserver::Access {
+            client_ca: certificates.ca.clone(),
+            root_ca: certificates.ca.clone(),
+            ..onggi_apiserver::Access::default()
+        },
     })
     .await?;
     let mut tasks = Tasks::new(Shutdown::new());

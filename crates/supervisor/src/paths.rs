@@ -114,6 +114,12 @@ impl Paths {
         self.data.join("store")
     }
 
+    /// The key by which Secrets are sealed in the store: beside it, so that a copy of the store alone
+    /// gives nothing away.
+    pub fn store_key(&self) -> PathBuf {
+        self.data.join("keys/store.key")
+    }
+
     /// Image content and unpacked layers.
     pub fn images(&self) -> PathBuf {
         self.data.join("images")

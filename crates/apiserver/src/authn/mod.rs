@@ -1,14 +1,29 @@
-//! Who is it: client certificates, service account tokens; whoever shows nothing is
-//! `system:anonymous`. Whoever shows something wrong is refused (401).
+//! Who is it: a proxy's word, client certificates, tokens; whoever shows nothing is
+//! `system:anonymous` where that is let in. Whoever shows something wrong is refused (401).
 
+mod bootstrap_token;
+mod certificate;
+mod impersonate;
+mod reviews;
+mod static_tokens;
 mod token;
 
-use onggi_api::Status;
-use onggi_base::pki;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use onggi_api::Status;
+use serde_json::{Map, Value, json};
+
+use crate::access::{Access, Anonymous};
 use crate::registry::Registry;
 
-pub(crate) use token::{Bound, Grant, TokenAuthority};
+pub(crate) use certificate::{ClientAuthorities, Peer};
+pub(crate) use impersonate::impersonated;
+pub(crate) use reviews::{self_subject_review, token_review};
+pub use static_tokens::StaticTokens;
+pub(crate) use token::{Bound, BoundKind, Grant, TokenAuthority};
 
 /// A user as authorization sees it (`user.Info`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,25 +34,29 @@ pub struct User {
     pub uid: String,
     /// Groups, `system:authenticated` among them.
     pub groups: Vec<String>,
+    /// What else is known: which credential it was, which pod it was given to.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 /// The group of all who have shown who they are.
-const AUTHENTICATED: &str = "system:authenticated";
+pub(crate) const AUTHENTICATED: &str = "system:authenticated";
+/// The group of those who have not.
+pub(crate) const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// Who has shown nothing.
+pub(crate) const ANONYMOUS: &str = "system:anonymous";
+/// `extra`: which credential it was.
+const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
 impl User {
     /// A known user; `system:authenticated` is added.
     pub fn new(name: impl Into<String>, groups: &[&str]) -> Self {
         let groups = groups.iter().copied().chain([AUTHENTICATED]);
-        Self { name: name.into(), uid: String::new(), groups: groups.map(str::to_owned).collect() }
+        Self { name: name.into(), groups: groups.map(str::to_owned).collect(), ..Self::default() }
     }
 
     /// Who has shown nothing.
     pub fn anonymous() -> Self {
-        Self {
-            name: "system:anonymous".into(),
-            uid: String::new(),
-            groups: vec!["system:unauthenticated".into()],
-        }
+        Self { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..Self::default() }
     }
 
     /// Whether the user is in a group.
@@ -49,43 +68,140 @@ impl User {
     pub fn node(&self) -> Option<&str> {
         self.name.strip_prefix("system:node:").filter(|_| self.is_in("system:nodes"))
     }
+
+    /// As reviews and webhooks show it (`authentication.k8s.io/v1 UserInfo`).
+    pub(crate) fn to_value(&self) -> Value {
+        let mut info = Map::new();
+        info.insert("username".into(), self.name.as_str().into());
+        if !self.uid.is_empty() {
+            info.insert("uid".into(), self.uid.as_str().into());
+        }
+        if !self.groups.is_empty() {
+            info.insert("groups".into(), json!(self.groups));
+        }
+        if !self.extra.is_empty() {
+            info.insert("extra".into(), json!(self.extra));
+        }
+        Value::Object(info)
+    }
 }
 
-/// The holder of a client certificate that TLS has verified.
-pub(crate) fn from_certificate(
-    certificate: &rustls::pki_types::CertificateDer<'_>,
-) -> Option<User> {
-    match pki::identity(certificate) {
-        Ok(pki::Identity { user, groups }) if !user.is_empty() => {
-            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-            Some(User::new(user, &groups))
+/// A user, and for whom the token that they have shown was made.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) user: User,
+    /// Empty: whoever reads it.
+    pub(crate) audiences: Vec<String>,
+}
+
+/// All ways to show who one is.
+pub(crate) struct Authenticators {
+    pub(crate) service_accounts: TokenAuthority,
+    static_tokens: StaticTokens,
+    bootstrap_tokens: bool,
+    anonymous: Anonymous,
+    /// Whom this server takes tokens for.
+    audiences: Vec<String>,
+    pub(crate) certificates: ClientAuthorities,
+}
+
+/// The only paths that `system:anonymous` may see where it is restricted.
+const HEALTH: [&str; 3] = ["/livez", "/readyz", "/healthz"];
+
+impl Authenticators {
+    pub(crate) fn new(tokens: TokenAuthority, access: &Access) -> Result<Self, String> {
+        let mut audiences = access.api_audiences.clone();
+        if audiences.is_empty() {
+            audiences.push(tokens.issuer().to_owned());
         }
-        Ok(_) => None,
-        Err(error) => {
-            tracing::debug!(%error, "a client certificate cannot be read");
-            None
+        Ok(Self {
+            service_accounts: tokens,
+            static_tokens: access.static_tokens.clone(),
+            bootstrap_tokens: access.bootstrap_tokens,
+            anonymous: access.anonymous,
+            audiences,
+            certificates: ClientAuthorities::new(access)?,
+        })
+    }
+
+    /// Whom this server takes tokens for.
+    pub(crate) fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    /// Who holds a token that is meant for one of `audiences`; the error says what is wrong.
+    pub(crate) fn token(
+        &self,
+        registry: &Registry,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<Shown, String> {
+        let own = |user: User| Shown { user, audiences: Vec::new() };
+        if let Some(user) = self.static_tokens.find(token) {
+            return Ok(own(user));
+        }
+        if self.bootstrap_tokens && bootstrap_token::looks_like(token) {
+            return bootstrap_token::verify(registry, token).map(own);
+        }
+        self.service_accounts.verify(registry, token, audiences)
+    }
+
+    /// Who sends a request over HTTP: a proxy's word, the certificate, the token, or nobody.
+    pub(crate) fn request(
+        &self,
+        registry: &Registry,
+        peer: Option<&Peer>,
+        headers: &http::HeaderMap,
+        path: &str,
+    ) -> Result<Arc<User>, Status> {
+        if let Some(user) = peer.and_then(|peer| self.certificates.proxied(peer, headers)) {
+            return Ok(Arc::new(user));
+        }
+        if let Some(user) = peer.and_then(|peer| peer.user.as_ref()) {
+            return Ok(Arc::clone(user));
+        }
+        match bearer(headers)? {
+            Some(token) => match self.token(registry, &token, &self.audiences) {
+                Ok(shown) => Ok(Arc::new(shown.user)),
+                Err(problem) => {
+                    tracing::debug!(problem, "a token was refused");
+                    Err(Status::unauthorized())
+                }
+            },
+            None => {
+                let allowed = match self.anonymous {
+                    Anonymous::Nowhere => false,
+                    Anonymous::Health => HEALTH.contains(&path),
+                    Anonymous::Everywhere => true,
+                };
+                if allowed { Ok(Arc::new(User::anonymous())) } else { Err(Status::unauthorized()) }
+            }
         }
     }
 }
 
-/// The user of a request over HTTP: the certificate, else the token, else nobody.
-pub(crate) fn from_request(
-    registry: &Registry,
-    certificate: Option<&User>,
-    headers: &http::HeaderMap,
-) -> Result<User, Status> {
-    if let Some(user) = certificate {
-        return Ok(user.clone());
-    }
+/// The token of a request; 401 when there is a header that holds none.
+fn bearer(headers: &http::HeaderMap) -> Result<Option<String>, Status> {
     let Some(header) = headers.get(http::header::AUTHORIZATION) else {
-        return Ok(User::anonymous());
+        return Ok(websocket_bearer(headers));
     };
     let token = header
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
+        .map(|(_, token)| token.trim().to_owned())
+        .filter(|token| !token.is_empty())
         .ok_or_else(Status::unauthorized)?;
-    registry.tokens.verify(registry, token)
+    Ok(Some(token))
+}
+
+/// A browser's WebSocket can set no header but the names of its subprotocols.
+fn websocket_bearer(headers: &http::HeaderMap) -> Option<String> {
+    const PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
+    let offered = headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let mut names = offered.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+    let encoded = names.find_map(|name| name.trim().strip_prefix(PREFIX))?;
+    let bytes = URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
+    String::from_utf8(bytes).ok()
 }

@@ -1,11 +1,23 @@
-//! May they: a chain of authorizers; the first that allows it ends the search. RBAC will be a link
-//! of [`Chain::new`] between the table of the system's own parts and the end.
+//! May they: a chain of authorizers. The first that allows it ends the search; when none does, the
+//! answer is no.
 
-mod table;
+mod escalation;
+mod node;
+pub(crate) mod policy;
+mod rbac;
+pub(crate) mod reviews;
+
+use std::fmt;
+use std::sync::Arc;
 
 use onggi_api::Status;
+use onggi_machinery::rbac::PolicyRule;
 
 use crate::authn::User;
+use crate::cache::Cache;
+
+pub(crate) use escalation::check as check_escalation;
+use rbac::Source;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -26,68 +38,220 @@ pub(crate) enum Target<'a> {
         subresource: &'a str,
         namespace: &'a str,
         name: &'a str,
+        /// The field selector of a list or watch.
+        selector: &'a str,
     },
     /// A path that is none.
     Path(&'a str),
 }
 
-/// One way to decide.
-pub(crate) trait Authorizer: Send + Sync {
-    /// Whether this one allows it. `false`: another may.
-    fn allows(&self, attributes: &Attributes<'_>) -> bool;
+/// What an authorizer says.
+#[derive(Debug)]
+pub(crate) enum Decision {
+    Allow(Because),
+    /// Another may know.
+    NoOpinion(Because),
 }
 
-/// All of them.
-pub(crate) struct Chain(Vec<Box<dyn Authorizer>>);
+/// Why; made into words only when somebody reads it.
+#[derive(Debug)]
+pub(crate) enum Because {
+    Nothing,
+    Text(String),
+    Binding(Source),
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Text(text) => f.write_str(text),
+            Self::Binding(source) => write!(f, "RBAC: allowed by {source}"),
+        }
+    }
+}
+
+/// One way to decide.
+pub(crate) trait Authorizer: Send + Sync {
+    fn decide(&self, attributes: &Attributes<'_>) -> Decision;
+
+    /// The rules that a user holds in a namespace, as far as this one can tell.
+    fn rules(&self, user: &User, namespace: &str) -> Rules;
+}
+
+/// What somebody may do, for `auth can-i --list`.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) rules: Vec<PolicyRule>,
+    /// There may be more.
+    pub(crate) incomplete: bool,
+    pub(crate) errors: Vec<String>,
+}
+
+/// The modes of `--authorization-mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Mode {
+    /// What nodes may, by what their pods name.
+    Node,
+    /// Roles and bindings.
+    #[serde(rename = "RBAC")]
+    Rbac,
+    /// Everything is allowed.
+    AlwaysAllow,
+    /// Nothing is, but to `system:masters`.
+    AlwaysDeny,
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "Node" => Ok(Self::Node),
+            "RBAC" => Ok(Self::Rbac),
+            "AlwaysAllow" => Ok(Self::AlwaysAllow),
+            "AlwaysDeny" => Ok(Self::AlwaysDeny),
+            other => Err(format!(
+                "{other:?} is no authorization mode: AlwaysAllow, AlwaysDeny, Node or RBAC"
+            )),
+        }
+    }
+}
 
 /// `system:masters` may everything.
 struct Masters;
 
+/// One answer for all: `AlwaysAllow` and `AlwaysDeny`.
+struct Always(bool);
+
+fn everything() -> Rules {
+    let all = || vec!["*".to_owned()];
+    let resources =
+        PolicyRule { verbs: all(), api_groups: all(), resources: all(), ..PolicyRule::default() };
+    let paths = PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() };
+    Rules { rules: vec![resources, paths], ..Rules::default() }
+}
+
 impl Authorizer for Masters {
-    fn allows(&self, attributes: &Attributes<'_>) -> bool {
-        attributes.user.is_in("system:masters")
+    fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        if attributes.user.is_in("system:masters") {
+            return Decision::Allow(Because::Nothing);
+        }
+        Decision::NoOpinion(Because::Nothing)
+    }
+
+    fn rules(&self, _: &User, _: &str) -> Rules {
+        // Nothing to list: those of `cluster-admin` are listed where they are bound to the group.
+        Rules::default()
     }
 }
 
-impl Chain {
-    pub(crate) fn new() -> Self {
-        Self(vec![Box::new(Masters), Box::new(table::Components), Box::new(table::Everybody)])
+impl Authorizer for Always {
+    fn decide(&self, _: &Attributes<'_>) -> Decision {
+        if self.0 {
+            Decision::Allow(Because::Nothing)
+        } else {
+            Decision::NoOpinion(Because::Text("Everything is forbidden.".into()))
+        }
     }
 
-    /// 403 in Kubernetes' words when nobody allows it.
-    pub(crate) fn check(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        if self.0.iter().any(|authorizer| authorizer.allows(attributes)) {
-            return Ok(());
+    fn rules(&self, _: &User, _: &str) -> Rules {
+        if self.0 { everything() } else { Rules::default() }
+    }
+}
+
+/// All of them.
+pub(crate) struct Chain {
+    links: Vec<Box<dyn Authorizer>>,
+    /// Whether the rules of RBAC decide; then nobody gives away what they do not have.
+    rbac: Arc<rbac::Rbac>,
+}
+
+impl Chain {
+    pub(crate) fn new(modes: &[Mode], cache: &Arc<Cache>) -> Self {
+        let rbac = Arc::new(rbac::Rbac::new(Arc::clone(cache)));
+        let mut links: Vec<Box<dyn Authorizer>> = vec![Box::new(Masters)];
+        links.extend(modes.iter().map(|mode| match mode {
+            Mode::Node => Box::new(node::Node::new(Arc::clone(cache))) as Box<dyn Authorizer>,
+            Mode::Rbac => Box::new(Arc::clone(&rbac)),
+            Mode::AlwaysAllow => Box::new(Always(true)),
+            Mode::AlwaysDeny => Box::new(Always(false)),
+        }));
+        Self { links, rbac }
+    }
+
+    /// The first answer of the chain.
+    pub(crate) fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        let mut reasons: Vec<String> = Vec::new();
+        for link in &self.links {
+            match link.decide(attributes) {
+                Decision::NoOpinion(Because::Nothing) => {}
+                Decision::NoOpinion(why) => reasons.push(why.to_string()),
+                decided => return decided,
+            }
         }
-        let Attributes { user, verb, target } = attributes;
-        let user = &user.name;
-        Err(match target {
-            Target::Path(path) => {
-                let text = format!("forbidden: User {user:?} cannot {verb} path {path:?}");
-                let mut status = Status::failure(403, onggi_api::status::reason::FORBIDDEN, text);
-                status.details = Some(onggi_api::status::Details::default());
-                status
-            }
-            Target::Resource { group, resource, subresource, namespace, name } => {
-                let place = if namespace.is_empty() {
-                    "at the cluster scope".to_owned()
-                } else {
-                    format!("in the namespace {namespace:?}")
-                };
-                let full = match *subresource {
-                    "" => (*resource).to_owned(),
-                    sub => format!("{resource}/{sub}"),
-                };
-                let why = format!(
-                    "User {user:?} cannot {verb} resource {full:?} in API group {group:?} {place}"
-                );
-                let about = if group.is_empty() {
-                    (*resource).to_owned()
-                } else {
-                    format!("{resource}.{group}")
-                };
-                Status::forbidden(&about, name, &why)
-            }
-        })
+        if reasons.is_empty() {
+            return Decision::NoOpinion(Because::Nothing);
+        }
+        Decision::NoOpinion(Because::Text(reasons.join("\n")))
+    }
+
+    pub(crate) fn allows(&self, attributes: &Attributes<'_>) -> bool {
+        matches!(self.decide(attributes), Decision::Allow(_))
+    }
+
+    /// Why it is allowed, or 403 in Kubernetes' words.
+    pub(crate) fn check(&self, attributes: &Attributes<'_>) -> Result<Because, Status> {
+        match self.decide(attributes) {
+            Decision::Allow(why) => Ok(why),
+            Decision::NoOpinion(why) => Err(forbidden(attributes, &why.to_string())),
+        }
+    }
+
+    /// What a user may do in a namespace.
+    pub(crate) fn rules(&self, user: &User, namespace: &str) -> Rules {
+        let mut all = Rules::default();
+        for link in &self.links {
+            let Rules { rules, incomplete, errors } = link.rules(user, namespace);
+            all.rules.extend(rules);
+            all.incomplete |= incomplete;
+            all.errors.extend(errors);
+        }
+        all
+    }
+}
+
+/// 403 as kube-apiserver words it.
+pub(crate) fn forbidden(attributes: &Attributes<'_>, why: &str) -> Status {
+    let Attributes { user, verb, target } = attributes;
+    let user = &user.name;
+    let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+    match target {
+        Target::Path(path) => {
+            let text = format!("forbidden: User {user:?} cannot {verb} path {path:?}{because}");
+            let mut status = Status::failure(403, onggi_api::status::reason::FORBIDDEN, text);
+            status.details = Some(onggi_api::status::Details::default());
+            status
+        }
+        Target::Resource { group, resource, subresource, namespace, name, .. } => {
+            let place = if namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace {namespace:?}")
+            };
+            let full = match *subresource {
+                "" => (*resource).to_owned(),
+                sub => format!("{resource}/{sub}"),
+            };
+            let why = format!(
+                "User {user:?} cannot {verb} resource {full:?} in API group {group:?} {place}{because}"
+            );
+            let about = if group.is_empty() {
+                (*resource).to_owned()
+            } else {
+                format!("{resource}.{group}")
+            };
+            Status::forbidden(&about, name, &why)
+        }
     }
 }

@@ -204,7 +204,7 @@ impl Collection {
     }
 
     /// The next changes after a revision; 410 when some of them are gone.
-    pub(super) fn changes_after(&self, revision: u64) -> Result<Vec<Arc<Change>>, Status> {
+    pub(crate) fn changes_after(&self, revision: u64) -> Result<Vec<Arc<Change>>, Status> {
         const ROUND: usize = 256;
         let state = self.state.read();
         if revision < state.oldest {

@@ -388,6 +388,7 @@ mod tests {
 
     fn pods<'a>(user: &'a User, verb: &'a str) -> Attributes<'a> {
         let target = Target::Resource {
+            selector: "",
             group: "",
             resource: "pods",
             subresource: "",
@@ -423,6 +424,7 @@ mod tests {
         assert_eq!(taken(&control, &probe), "probes exempt");
         let node = User::new("system:node:a", &["system:nodes"]);
         let target = Target::Resource {
+            selector: "",
             group: "",
             resource: "nodes",
             subresource: "status",

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::task::TaskTracker;
 
-use crate::{ApiServer, Error, authn};
+use crate::{ApiServer, Error};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -96,8 +96,9 @@ async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpSt
         Ok(Err(error)) => return tracing::debug!(%error, "no TLS connection"),
         Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
     };
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let peer = certificate.and_then(authn::from_certificate).map(Arc::new);
+    let chain = stream.get_ref().1.peer_certificates();
+    let authorities = &server.registry.authenticators.certificates;
+    let peer = chain.map(|chain| Arc::new(authorities.peer(chain)));
     let service = {
         let server = Arc::clone(&server);
         service_fn(move |request| {

@@ -61,10 +61,13 @@ pub(super) async fn answer(
             let gzip = compress::wanted(request.headers());
             Ok(compress::response(exposition::text(server), exposition::CONTENT_TYPE, gzip).await)
         }
-        [".well-known", "openid-configuration"] => {
-            value_answer(request, &server.registry.tokens.openid_configuration())
+        [".well-known", "openid-configuration"] => value_answer(
+            request,
+            &server.registry.authenticators.service_accounts.openid_configuration(),
+        ),
+        ["openid", "v1", "jwks"] => {
+            value_answer(request, &server.registry.authenticators.service_accounts.jwks())
         }
-        ["openid", "v1", "jwks"] => value_answer(request, &server.registry.tokens.jwks()),
         ["openapi", "v2"] => Ok(open_api_v2(server, request)),
         ["openapi", "v3"] => value_answer(request, server.catalog().openapi().index()),
         ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),

@@ -31,7 +31,7 @@ use onggi_machinery::resource::{Resource, Verb};
 
 use crate::ApiServer;
 use crate::admission;
-use crate::authn::{self, User};
+use crate::authn::{self, Peer};
 use crate::authz::{Attributes, Target};
 use crate::flowcontrol::{Classified, Permit, seats_of_list};
 use crate::metrics::Labels;
@@ -70,7 +70,7 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 /// One request of a connection; never fails and never panics.
 async fn handle(
     server: Arc<ApiServer>,
-    peer: Option<Arc<User>>,
+    peer: Option<Arc<Peer>>,
     request: Incomings,
 ) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -236,11 +236,14 @@ fn has_protobuf(row: &Resource, place: &ResourcePlace) -> bool {
 
 async fn route(
     server: &Arc<ApiServer>,
-    peer: Option<&User>,
+    peer: Option<&Peer>,
     request: Incomings,
     seen: &mut Seen,
 ) -> Result<Response<Body>, Status> {
-    let user = authn::from_request(&server.registry, peer, request.headers())?;
+    let registry = &server.registry;
+    let (headers, path) = (request.headers(), request.uri().path());
+    let user = registry.authenticators.request(registry, peer, headers, path)?;
+    let user = authn::impersonated(&registry.authorizers, &user, headers)?.unwrap_or(user);
     let info = Info::parse(request.method(), request.uri())?;
     let place = match &info.place {
         Place::Path => {
@@ -264,12 +267,14 @@ async fn route(
         Place::Resource(place) => place,
     };
     let name = info.authorized_name(place);
+    let selector = info.query.get("fieldSelector");
     let target = Target::Resource {
         group: &place.resource.group,
         resource: &place.resource.resource,
         subresource: &place.subresource,
         namespace: place.authorized_namespace(),
         name: &name,
+        selector,
     };
     let asked = Attributes { user: &user, verb: info.verb.as_str(), target };
     seen.labels = labels(&info, place);

@@ -8,6 +8,7 @@ use onggi_store::{Error as StoreError, Expect, Txn};
 
 use super::{Context, Registry, decode, meta, store_status};
 use crate::admission::{self, Attributes, Operation, Options};
+use crate::authz::check_escalation;
 use crate::{cache, rest};
 
 /// How many names are tried for `generateName`.
@@ -41,6 +42,7 @@ impl Registry {
             meta::begin_create(row, &request.namespace, &mut object)?;
             (row.prepare_create)(&mut object);
         }
+        check_escalation(&self.authorizers, &context.user, row, &object, None)?;
         (row.default)(&mut object);
         meta::stamp(&mut object, &self.clock.rfc3339(), row.has_generation);
         let hooks = rest::hooks(row);

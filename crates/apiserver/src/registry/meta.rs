@@ -39,7 +39,11 @@ pub(super) fn begin_create(
     Ok(())
 }
 
-fn set_namespace(row: &Resource, namespace: &str, object: &mut Value) -> Result<(), Status> {
+pub(super) fn set_namespace(
+    row: &Resource,
+    namespace: &str,
+    object: &mut Value,
+) -> Result<(), Status> {
     let given = text(object, "/metadata/namespace");
     if !row.namespaced() {
         metadata_mut(object).remove("namespace");

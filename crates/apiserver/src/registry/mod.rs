@@ -6,6 +6,7 @@ mod decode;
 mod delete;
 mod meta;
 mod read;
+mod review;
 mod update;
 
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use onggi_store::{Error as StoreError, KeyValue, Store};
 use serde_json::Value;
 
 use crate::admission::{Admission, Notes};
-use crate::authn::{TokenAuthority, User};
+use crate::authn::{Authenticators, User};
+use crate::authz::Chain;
 use crate::cache::{self, Cache};
 use crate::rest::ServiceAllocator;
 
@@ -27,6 +29,7 @@ pub(crate) use decode::{apply_plain_patch, problem_status, validation};
 pub(crate) use delete::DeleteOptions;
 pub(crate) use meta::suffix;
 pub(crate) use read::{invalid_list_options, revision};
+pub(crate) use review::is_review;
 pub(crate) use update::Part;
 
 /// How often a write is tried again when others were faster.
@@ -38,8 +41,11 @@ pub(crate) struct Registry {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) services: ServiceAllocator,
-    pub(crate) tokens: TokenAuthority,
     pub(crate) admission: Admission,
+    pub(crate) authenticators: Authenticators,
+    pub(crate) authorizers: Chain,
+    /// The certificates by which pods know this server.
+    pub(crate) root_ca: String,
 }
 
 /// Who asks.
@@ -55,9 +61,9 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(user: User) -> Self {
+    pub(crate) fn new(user: impl Into<Arc<User>>) -> Self {
         Self {
-            user: Arc::new(user),
+            user: user.into(),
             duplicates: Vec::new(),
             notes: Notes::default(),
             version: None,

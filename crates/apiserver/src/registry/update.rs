@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{ATTEMPTS, Context, MODIFIED, Registry, decode, meta, store_status};
 use crate::admission::{self, Attributes, Operation, Options};
+use crate::authz::check_escalation;
 use crate::{cache, rest};
 
 /// Which part of an object a write may change.
@@ -140,6 +141,7 @@ impl Registry {
                 restrict(row, part, &mut new, &old);
                 (row.default)(&mut new);
             }
+            check_escalation(&self.authorizers, &context.user, row, &new, Some(&old))?;
             if row.has_generation && part != Part::Status && meta::desired_changed(&new, &old) {
                 meta::next_generation(&mut new);
             }

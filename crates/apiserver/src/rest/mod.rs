@@ -6,6 +6,7 @@ mod eviction;
 mod namespace;
 mod pod;
 mod scale;
+mod secret;
 mod service;
 mod serviceaccount;
 
@@ -84,6 +85,7 @@ pub(crate) fn hooks(row: &Resource) -> &'static dyn Hooks {
     match (row.group, row.plural) {
         ("", "namespaces") => &namespace::Namespaces,
         ("", "pods") => &pod::Pods,
+        ("", "secrets") => &secret::Secrets,
         ("", "services") => &service::Services,
         ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Certificates,
         ("", "serviceaccounts") => &serviceaccount::ServiceAccounts,

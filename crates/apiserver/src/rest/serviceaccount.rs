@@ -1,4 +1,5 @@
-//! `POST serviceaccounts/NAME/token`: tokens bound to an audience, a time and perhaps a pod.
+//! `POST serviceaccounts/NAME/token`: tokens bound to audiences, a time, and perhaps a pod, a Secret
+//! or a node.
 
 use async_trait::async_trait;
 use onggi_api::{FieldError, FieldPath, Status};
@@ -7,7 +8,7 @@ use onggi_machinery::resource::{self, Resource, Verb};
 use serde_json::{Value, json};
 
 use super::Hooks;
-use crate::authn::{Bound, Grant};
+use crate::authn::{Bound, BoundKind, Grant};
 use crate::registry::{Context, Registry, text};
 
 /// The shortest life of a token, in seconds.
@@ -51,18 +52,18 @@ impl Hooks for ServiceAccounts {
         let asked = sent["spec"]["audiences"].as_array().into_iter().flatten();
         let mut audiences: Vec<String> = asked.filter_map(Value::as_str).map(Into::into).collect();
         if audiences.is_empty() {
-            audiences.push(registry.tokens.issuer().to_owned());
+            audiences = registry.authenticators.audiences().to_vec();
         }
-        let bound = bound_pod(registry, &account.head().name, request, sent).await?;
+        let bound = bound(registry, &account.head().name, request, sent).await?;
         let now = registry.clock.seconds();
-        let token = registry.tokens.mint(&Grant {
+        let token = registry.authenticators.service_accounts.mint(&Grant {
             namespace: request.namespace.clone(),
             name: request.name.clone(),
             uid: account.head().uid.clone(),
             audiences: audiences.clone(),
             issued: now,
             expires: now + seconds,
-            pod: bound,
+            bound,
         })?;
         let expires = jiff::Timestamp::from_second(now + seconds).map_err(Status::internal)?;
         let mut spec = json!({"audiences": audiences, "expirationSeconds": seconds});
@@ -87,36 +88,54 @@ impl Hooks for ServiceAccounts {
     }
 }
 
-/// The pod that the token is to die with.
-async fn bound_pod(
+/// What the token is to die with; of a pod also the node that it is on.
+async fn bound(
     registry: &Registry,
     account: &str,
     request: &Request,
     sent: &Value,
-) -> Result<Option<Bound>, Status> {
+) -> Result<Vec<(BoundKind, Bound)>, Status> {
     let Some(reference) = sent["spec"].get("boundObjectRef").filter(|r| !r.is_null()) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    if text(reference, "/kind") != "Pod" {
-        return Err(Status::bad_request("spec.boundObjectRef: only a Pod can be named"));
-    }
+    let (kind, plural, namespace) = match (text(reference, "/apiVersion"), text(reference, "/kind"))
+    {
+        ("v1" | "", "Pod") => (BoundKind::Pod, "pods", request.namespace.as_str()),
+        ("v1" | "", "Secret") => (BoundKind::Secret, "secrets", request.namespace.as_str()),
+        ("v1" | "", "Node") => (BoundKind::Node, "nodes", ""),
+        (version, kind) => {
+            let text = format!("cannot bind token to object of type {version}, Kind={kind}");
+            return Err(Status::bad_request(text));
+        }
+    };
     let name = text(reference, "/name");
-    let row = resource::by_gvr("", "v1", "pods").ok_or_else(Status::no_such_path)?;
-    let pod = registry.current(row, &request.namespace, name).await?;
+    let row = resource::by_gvr("", "v1", plural).ok_or_else(Status::no_such_path)?;
+    let object = registry.current(row, namespace, name).await?;
     let uid = text(reference, "/uid");
-    if !uid.is_empty() && uid != pod.head().uid {
+    if !uid.is_empty() && uid != object.head().uid {
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The \
              object might have been deleted and then recreated"
         );
-        return Err(Status::conflict("pods", name, &why));
+        return Err(Status::conflict(row.kind, name, &why));
     }
-    let spec = pod.value().map_err(Status::internal)?;
-    if text(&spec, "/spec/serviceAccountName") != account {
-        return Err(Status::bad_request(format!(
-            "cannot bind token for serviceaccount {account:?} to pod running with different \
-             serviceaccount name."
-        )));
+    let mut found = vec![(kind, Bound { name: name.into(), uid: object.head().uid.clone() })];
+    if kind == BoundKind::Pod {
+        let pod = object.value().map_err(Status::internal)?;
+        if text(&pod, "/spec/serviceAccountName") != account {
+            return Err(Status::bad_request(format!(
+                "cannot bind token for serviceaccount {account:?} to pod running with different \
+                 serviceaccount name."
+            )));
+        }
+        let row = resource::by_gvr("", "v1", "nodes").ok_or_else(Status::no_such_path)?;
+        let node = text(&pod, "/spec/nodeName");
+        if !node.is_empty()
+            && let Ok(node) = registry.current(row, "", node).await
+        {
+            let (name, uid) = (node.head().name.clone(), node.head().uid.clone());
+            found.push((BoundKind::Node, Bound { name, uid }));
+        }
     }
-    Ok(Some(Bound { name: name.into(), uid: pod.head().uid.clone() }))
+    Ok(found)
 }

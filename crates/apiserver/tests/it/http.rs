@@ -78,12 +78,10 @@ async fn errors_have_the_bodies_that_clients_know() {
             None,
             Method::GET,
             "/api/v1/namespaces/default/pods",
-            403,
+            401,
             json!({
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": "pods is forbidden: User \"system:anonymous\" cannot list resource \
-                            \"pods\" in API group \"\" in the namespace \"default\"",
-                "reason": "Forbidden", "details": {"kind": "pods"}, "code": 403,
+                "message": "Unauthorized", "reason": "Unauthorized", "code": 401,
             }),
         ),
         (admin, Method::GET, "/api/v1/pods?labelSelector=a%20b", 400, json!(null)),
@@ -235,4 +233,51 @@ async fn odd_requests_are_refused_and_break_nothing() {
         assert!(answer.status.as_u16() < 500, "{path}: {}", answer.body);
     }
     assert_eq!(send(&s, None, Method::GET, "/readyz", &[], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn one_may_act_as_another_where_that_is_allowed() {
+    let s = Server::start().await;
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let body = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+    let who = async |client: &Pair, headers: &[(&str, &str)]| {
+        send(&s, Some(client), Method::POST, path, headers, body).await
+    };
+    let answer = who(
+        &s.admin,
+        &[
+            ("impersonate-user", "jo"),
+            ("impersonate-group", "dev"),
+            ("impersonate-extra-acme.com%2fproject", "x"),
+        ],
+    )
+    .await;
+    assert_eq!(
+        answer.body["status"]["userInfo"],
+        json!({
+            "username": "jo", "groups": ["dev", "system:authenticated"],
+            "extra": {"acme.com/project": ["x"]},
+        })
+    );
+    let answer = who(&s.admin, &[("impersonate-user", "system:serviceaccount:a:b")]).await;
+    assert_eq!(
+        answer.body["status"]["userInfo"]["groups"],
+        json!(["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"])
+    );
+    let answer = who(&s.admin, &[("impersonate-group", "dev")]).await;
+    assert_eq!(answer.status, 400);
+    let text = "requested [{Group  dev    }] without impersonating a user";
+    assert_eq!(answer.body["message"], text);
+    let jo = s.authority.issue_client("jo", None, time::OffsetDateTime::now_utc()).unwrap();
+    let answer = who(&jo, &[]).await;
+    let id =
+        &answer.body["status"]["userInfo"]["extra"]["authentication.kubernetes.io/credential-id"];
+    assert!(id[0].as_str().unwrap().starts_with("X509SHA256="), "{}", answer.body);
+    let answer = who(&jo, &[("impersonate-user", "jan")]).await;
+    assert_eq!(answer.status, 403);
+    assert_eq!(
+        answer.body["message"],
+        "users \"jan\" is forbidden: User \"jo\" cannot impersonate resource \"users\" in API group \
+         \"\" at the cluster scope"
+    );
 }

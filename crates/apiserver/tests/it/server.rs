@@ -157,6 +157,7 @@ async fn open(store: &Arc<dyn Store>, key: &Pair) -> Arc<ApiServer> {
         node_ports: 30000..=32767,
         token_key: key.key.clone(),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        access: onggi_apiserver::Access::default(),
     })
     .await
     .unwrap()

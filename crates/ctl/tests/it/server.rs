@@ -67,6 +67,7 @@ impl Server {
             node_ports: 30000..=32767,
             token_key: admin.key.clone(),
             issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            access: onggi_apiserver::Access::default(),
         })
         .await
         .unwrap();

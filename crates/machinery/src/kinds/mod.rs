@@ -30,6 +30,7 @@ pub mod rbac;
 pub mod replicaset;
 pub mod replicationcontroller;
 pub mod resourcequota;
+pub mod reviews;
 pub mod scale;
 pub mod secret;
 pub mod service;
@@ -81,6 +82,12 @@ pub const RESOURCES: &[&Resource] = &[
     &admissionregistration::VALIDATING_POLICY,
     &admissionregistration::VALIDATING_BINDING,
     &admissionregistration::VALIDATING_WEBHOOK,
+    &reviews::TOKEN,
+    &reviews::SELF_SUBJECT,
+    &reviews::SUBJECT_ACCESS,
+    &reviews::LOCAL_SUBJECT_ACCESS,
+    &reviews::SELF_SUBJECT_ACCESS,
+    &reviews::SELF_SUBJECT_RULES,
 ];
 
 /// What can be done with a part of an object.

@@ -30,6 +30,7 @@ async fn server() -> Arc<ApiServer> {
         node_ports: 30000..=32767,
         token_key: key.clone(),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        access: onggi_apiserver::Access::default(),
     })
     .await
     .unwrap();
