@@ -62,12 +62,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(user: impl Into<Arc<User>>) -> Self {
-        Self {
-            user: user.into(),
-            duplicates: Vec::new(),
-            notes: Notes::default(),
-            version: None,
-        }
+        Self { user: user.into(), duplicates: Vec::new(), notes: Notes::default(), version: None }
     }
 }
 
