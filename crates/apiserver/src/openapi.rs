@@ -25,9 +25,15 @@ pub(crate) struct OpenApi {
 
 struct Made {
     index: Value,
-    documents: BTreeMap<String, Document>,
+    documents: BTreeMap<String, Arc<Document>>,
     v2: Document,
     v2_protobuf: OnceLock<Document>,
+}
+
+/// The documents of groups that no custom kind can be in: made once, whatever comes and goes.
+struct Builtin {
+    documents: BTreeMap<String, Arc<Document>>,
+    v2: openapi_v2::Builder,
 }
 
 impl OpenApi {
@@ -42,7 +48,7 @@ impl OpenApi {
 
     /// `/openapi/v3/PLACE`, such as `apis/apps/v1`.
     pub(crate) fn document(&self, place: &str) -> Option<&Document> {
-        self.made().documents.get(place)
+        self.made().documents.get(place).map(Arc::as_ref)
     }
 
     /// `/openapi/v2`: everything in one document.
@@ -73,26 +79,46 @@ struct Entry<'s> {
 }
 
 fn make(served: &[Served]) -> Made {
-    let mut places: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    static BUILTIN: OnceLock<Builtin> = OnceLock::new();
+    let builtin = BUILTIN.get_or_init(|| {
+        let (documents, v2) = documents(served.iter().filter(|one| one.custom.is_none()));
+        Builtin { documents, v2 }
+    });
+    let (mut documents, custom) = documents(served.iter().filter(|one| one.custom.is_some()));
+    let mut v2 = builtin.v2.clone();
+    v2.merge(custom);
+    for (place, document) in &builtin.documents {
+        documents.entry(place.clone()).or_insert_with(|| Arc::clone(document));
+    }
+    let index: Map<String, Value> = documents
+        .iter()
+        .map(|(place, document)| {
+            let etag = document.etag.to_str().unwrap_or_default().trim_matches('"');
+            let url = format!("/openapi/v3/{place}?hash={etag}");
+            (place.clone(), json!({"serverRelativeURL": url}))
+        })
+        .collect();
+    let v2 = Document::new(&v2.finish(VERSION), "application/json");
+    Made { index: json!({"paths": index}), documents, v2, v2_protobuf: OnceLock::new() }
+}
+
+/// A document for each group and version, and all of them for v2.
+fn documents<'s>(
+    served: impl Iterator<Item = &'s Served>,
+) -> (BTreeMap<String, Arc<Document>>, openapi_v2::Builder) {
+    let mut places: BTreeMap<String, Vec<Entry<'_>>> = BTreeMap::new();
     for one in served {
         let version = (one.group, one.version);
         let entry = Entry { row: one.row, version, custom: one.custom.as_ref() };
         places.entry(base(version)).or_default().push(entry);
     }
-    let mut index = Map::new();
-    let mut documents = BTreeMap::new();
     let mut v2 = openapi_v2::Builder::default();
-    for (place, entries) in places {
+    let documents = places.into_iter().map(|(place, entries)| {
         let document = document(&entries);
         v2.add(&document);
-        let document = Document::new(&document, "application/json");
-        let etag = document.etag.to_str().unwrap_or_default().trim_matches('"');
-        let url = format!("/openapi/v3/{place}?hash={etag}");
-        index.insert(place.clone(), json!({"serverRelativeURL": url}));
-        documents.insert(place, document);
-    }
-    let v2 = Document::new(&v2.finish(VERSION), "application/json");
-    Made { index: json!({"paths": index}), documents, v2, v2_protobuf: OnceLock::new() }
+        (place, Arc::new(Document::new(&document, "application/json")))
+    });
+    (documents.collect(), v2)
 }
 
 fn base((group, version): (&str, &str)) -> String {

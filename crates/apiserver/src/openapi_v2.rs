@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 const V3: &str = "#/components/schemas/";
 
 /// A document in the making.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Builder {
     paths: Map<String, Value>,
     definitions: Map<String, Value>,
@@ -22,6 +22,14 @@ impl Builder {
             if !self.definitions.contains_key(name) {
                 self.definitions.insert(name.clone(), convert(schema));
             }
+        }
+    }
+
+    /// Takes up all of another one.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.paths.extend(other.paths);
+        for (name, definition) in other.definitions {
+            self.definitions.entry(name).or_insert(definition);
         }
     }
 

@@ -59,7 +59,8 @@ struct Flow {
     schema: Schema,
     level: Arc<Known>,
     header: HeaderValue,
-    counts: Counts,
+    /// Goes on over all changes of the schema.
+    counts: Arc<Counts>,
 }
 
 /// A level, the same over all changes of the rules.
@@ -136,6 +137,13 @@ impl Drop for Place<'_> {
     }
 }
 
+impl Rules {
+    fn counts(&self, schema: &str) -> Arc<Counts> {
+        let known = self.schemas.iter().find(|flow| flow.schema.name == schema);
+        known.map(|flow| Arc::clone(&flow.counts)).unwrap_or_default()
+    }
+}
+
 impl State {
     fn wake(&mut self, called: Vec<Ticket>) {
         for ticket in called {
@@ -196,14 +204,15 @@ impl FlowControl {
         }
         schemas.sort_by(|a, b| (a.precedence, &a.name).cmp(&(b.precedence, &b.name)));
         let known = self.apply(&levels);
+        let before = self.rules.load();
         let (mut flows, mut dangling) = (Vec::new(), Vec::new());
         for schema in schemas {
             match known.get(&schema.level) {
                 Some(level) => flows.push(Flow {
                     header: uid_header(&schema.uid),
                     level: Arc::clone(level),
+                    counts: before.counts(&schema.name),
                     schema,
-                    counts: Counts::default(),
                 }),
                 None => dangling.push(schema.name),
             }
@@ -335,7 +344,7 @@ impl FlowControl {
             |flow: &Flow| (series(flow), flow.counts.dispatched.load(Ordering::Relaxed));
         section("dispatched_requests_total", "counter", flows().map(dispatched).collect());
         let refused = flows().flat_map(|flow| {
-            let Counts { refused_full, refused_late, .. } = &flow.counts;
+            let Counts { refused_full, refused_late, .. } = &*flow.counts;
             [("queue-full", refused_full), ("time-out", refused_late)].map(|(reason, count)| {
                 let labels = format!("{},reason=\"{reason}\"", series(flow));
                 (labels, count.load(Ordering::Relaxed))

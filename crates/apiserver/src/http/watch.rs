@@ -252,7 +252,9 @@ impl Encoder {
             }
             Shape::Metadata | Shape::MetadataList => partial(&value, version),
         };
-        Ok(self.frame(kind, &serde_json::to_vec(&value).map_err(Status::internal)?))
+        let shape = if shape == Shape::MetadataList { Shape::Metadata } else { shape };
+        let accept = Accept { shape, pretty: false, ..self.accept };
+        Ok(self.frame(kind, &answer::write(&value, &accept)?))
     }
 
     /// What is the same for all watchers of a form.

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use http::{Method, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use onggi_machinery::protobuf;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
@@ -273,6 +273,47 @@ async fn health_and_counts() {
     for (query, code) in [("timeout=10s", 200), ("timeout=0", 200), ("timeout=soon", 400)] {
         assert_eq!(get(&s, &format!("{MAPS}?{query}"), &[]).await.status.as_u16(), code, "{query}");
     }
+}
+
+/// A client that opens more requests than there are seats, and finishes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_noisy_client_does_not_keep_nodes_waiting() {
+    let s = Server::start().await;
+    let now = time::OffsetDateTime::now_utc();
+    let noisy = s.authority.issue_client("system:kube-scheduler", None, now).unwrap();
+    let node = s.authority.issue_client("system:node:n1", Some("system:nodes"), now).unwrap();
+    let stream = TcpStream::connect(s.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = s.tls(Some(&noisy)).connect(name, stream).await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let mut open = Vec::new();
+    for _ in 0..450 {
+        let (never, body) = futures::channel::mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+        let request = http::Request::post("https://localhost/api/v1/namespaces/default/events")
+            .body(StreamBody::new(body))
+            .unwrap();
+        let mut sender = sender.clone();
+        sender.ready().await.unwrap();
+        open.push((never, tokio::spawn(sender.send_request(request))));
+    }
+    let waiting =
+        "apiserver_flowcontrol_current_inqueue_requests{priority_level=\"workload-high\"} ";
+    loop {
+        let text = get(&s, "/metrics", &[]).await;
+        let text = text.body.as_str().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(waiting)).unwrap();
+        if line != "0" {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let answer = send(&s, Some(&node), Method::GET, "/api/v1/nodes/n1", &[], "").await;
+    assert_eq!(answer.status, 404, "{}", answer.body);
+    connection.abort();
 }
 
 #[tokio::test]
