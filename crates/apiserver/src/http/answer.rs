@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use onggi_api::{Object, Status};
 use onggi_client::{ListMeta, Response as Answer};
 use onggi_machinery::protobuf::{self, Part, ProtobufError};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::accept::{Accept, Format, Shape};
 use super::info::ResourcePlace;
+use super::list_body::{self, ListBody};
 use super::query::Query;
 use super::table::{Include, partial, table};
 use super::{Body, compress, pretty, status};
@@ -56,7 +58,13 @@ pub(super) async fn encode(
             };
             (bytes, created, warnings)
         }
-        Answer::List { meta, items } => (list(row, asked, &meta, &items, now)?, false, Vec::new()),
+        Answer::List { meta, items } => {
+            let meta = list_meta(&meta);
+            if (accept.shape, accept.format, accept.pretty) == (Shape::Whole, Format::Json, false) {
+                return plain_list(row, asked, &meta, items).await;
+            }
+            (list(row, asked, meta, &items, now)?, false, Vec::new())
+        }
     };
     let mut response = compress::response(bytes, accept.format.content_type(), asked.gzip).await;
     if created {
@@ -175,19 +183,15 @@ fn list_meta(meta: &ListMeta) -> Value {
 fn list(
     row: &Resource,
     asked: &Asked<'_>,
-    meta: &ListMeta,
+    meta: Value,
     items: &[Arc<Object>],
     now: i64,
 ) -> Result<Bytes, Status> {
     let Asked { place, accept, .. } = asked;
-    let meta = list_meta(meta);
     let api_version = place.resource.api_version();
     match (accept.shape, accept.format) {
         (Shape::Metadata, _) => {
             return Err(other_shape("PartialObjectMetadata", "a list", row, "List"));
-        }
-        (Shape::Whole, Format::Json) if !accept.pretty => {
-            return list_bytes(row, &api_version, &meta, items);
         }
         (_, Format::Protobuf) => {
             let bodies = items.iter().map(|object| object.bytes().as_ref());
@@ -227,29 +231,32 @@ fn list(
     write(&value, accept)
 }
 
-/// Objects are not encoded again: their bytes are put one behind the other.
-fn list_bytes(
+/// Objects as they are: they are not encoded again, their bytes are put one behind the other.
+async fn plain_list(
     row: &Resource,
-    api_version: &str,
+    asked: &Asked<'_>,
     meta: &Value,
-    items: &[Arc<Object>],
-) -> Result<Bytes, Status> {
+    items: Vec<Arc<Object>>,
+) -> Result<Response<Body>, Status> {
+    /// Larger lists are put together as they are sent.
+    const LARGE: usize = 256 << 10;
     let head = json!({
         "kind": format!("{}List", row.kind),
-        "apiVersion": api_version,
+        "apiVersion": asked.place.resource.api_version(),
         "metadata": meta,
     });
-    let head = serde_json::to_vec(&head).map_err(Status::internal)?;
-    let size: usize = items.iter().map(|object| object.bytes().len() + 1).sum();
-    let mut out = BytesMut::with_capacity(head.len() + size + 16);
-    out.put_slice(head.strip_suffix(b"}").unwrap_or(&head));
-    out.put_slice(b",\"items\":[");
-    for (index, object) in items.iter().enumerate() {
-        if index > 0 {
-            out.put_u8(b',');
-        }
-        out.put_slice(object.bytes());
+    let mut head = serde_json::to_vec(&head).map_err(Status::internal)?;
+    head.pop();
+    head.extend_from_slice(b",\"items\":[");
+    let content_type = Format::Json.content_type();
+    let length = list_body::length(&head, &items);
+    let body = ListBody::new(head.into(), items);
+    if length > LARGE && !asked.gzip {
+        let mut response = Response::new(body.boxed_unsync());
+        let kind = HeaderValue::from_static(content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        return Ok(response);
     }
-    out.put_slice(b"]}");
-    Ok(out.freeze())
+    let bytes = body.collect().await.map_err(Status::internal)?.to_bytes();
+    Ok(compress::response(bytes, content_type, asked.gzip).await)
 }

@@ -225,6 +225,13 @@ fn open_api(
     request: &Incomings,
     place: &str,
 ) -> Result<Response<Body>, Status> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    // As protobuf there is only v2; who takes nothing else is not given what it cannot read.
+    if accept
+        .is_some_and(|types| types.contains("proto-openapi.spec.v3") && !types.contains("json"))
+    {
+        return Err(Status::not_acceptable(Format::Json.content_type()));
+    }
     let catalog = server.catalog();
     let document = catalog.openapi().document(place).ok_or_else(Status::no_such_path)?;
     let hash = Query::parse(request.uri().query()).get("hash").to_owned();

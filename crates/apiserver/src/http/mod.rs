@@ -11,6 +11,7 @@ mod exposition;
 mod forms;
 mod health;
 mod info;
+mod list_body;
 mod pretty;
 mod query;
 mod status;
@@ -223,15 +224,16 @@ fn known_path(path: &str) -> &'static str {
     KNOWN.iter().find(|known| **known == path).copied().unwrap_or_default()
 }
 
-/// Whether what is answered can be written as protobuf: built-in kinds under their own version.
+/// Whether what is answered can be written as protobuf: built-in kinds in a version that Kubernetes
+/// still has.
 fn has_protobuf(row: &Resource, place: &ResourcePlace) -> bool {
-    let (group, version, kind) = match row.subresource(&place.subresource) {
-        Some(part) => part.kind,
-        None => (row.group, row.version, row.kind),
+    let own = (row.group, row.version, row.kind);
+    let part = row.subresource(&place.subresource).map(|part| part.kind);
+    let (group, version, kind) = match part.filter(|part| *part != own) {
+        Some(part) => part,
+        None => (place.resource.group.as_str(), place.resource.version.as_str(), row.kind),
     };
-    let resource = &place.resource;
-    (resource.group.as_str(), resource.version.as_str()) == (row.group, row.version)
-        && onggi_api::schema::of(group, version, kind).is_some()
+    onggi_api::schema::of(group, version, kind).is_some()
 }
 
 async fn route(

@@ -218,6 +218,15 @@ async fn large_answers_are_compressed_for_who_wants_it() {
     let plain = get(&s, &path, &[]).await;
     assert_eq!(text.as_bytes(), &plain.bytes[..]);
     assert!(!plain.headers.contains_key(header::CONTENT_ENCODING));
+    // A list so large is put together while it is sent.
+    make(&s, "larger", &"y".repeat(300 << 10)).await;
+    let plain = get(&s, MAPS, &[]).await;
+    let length = plain.headers[header::CONTENT_LENGTH].to_str().unwrap().to_owned();
+    assert_eq!(length, plain.bytes.len().to_string());
+    let packed = get(&s, MAPS, &[("accept-encoding", "gzip")]).await;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed.bytes[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text.as_bytes(), &plain.bytes[..]);
     let document = get(&s, "/openapi/v3/apis/apps/v1", &[]).await;
     let etag = document.headers[header::ETAG].to_str().unwrap().to_owned();
     let same = get(&s, "/openapi/v3/apis/apps/v1", &[("if-none-match", &etag)]).await;
