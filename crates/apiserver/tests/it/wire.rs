@@ -9,7 +9,9 @@ use http::{Method, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use onggi_client::WatchSpec;
 use onggi_machinery::protobuf;
+use onggi_machinery::resource::by_any_name;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -281,6 +283,41 @@ async fn health_and_counts() {
     }
     for (query, code) in [("timeout=10s", 200), ("timeout=0", 200), ("timeout=soon", 400)] {
         assert_eq!(get(&s, &format!("{MAPS}?{query}"), &[]).await.status.as_u16(), code, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn flow_schemas_are_followed() {
+    let s = Server::start().await;
+    let all = get(&s, "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", &[]).await.body;
+    assert_eq!(all["items"].as_array().unwrap().len(), 13);
+    let schema = json!({"metadata": {"name": "mine"}, "spec": {
+        "matchingPrecedence": 3, "priorityLevelConfiguration": {"name": "mine"},
+        "rules": [{"subjects": [{"kind": "Group", "group": {"name": "system:nodes"}}],
+            "resourceRules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["nodes"],
+                "clusterScope": true, "namespaces": ["*"]}]}]}});
+    let schema = s.create("flowschemas", "", schema).await.unwrap();
+    let mut spec = WatchSpec::all(by_any_name("flowschemas").unwrap().gvr());
+    spec.field_selector = "metadata.name=mine".into();
+    let mut events = s.transport.watch(spec).await.unwrap();
+    let mut told = async |wanted: &str| loop {
+        let object = events.next().await.unwrap().unwrap().object.value().unwrap();
+        if object["status"]["conditions"][0]["status"] == wanted {
+            break;
+        }
+    };
+    told("True").await;
+    let level = json!({"metadata": {"name": "mine"}, "spec": {"type": "Limited", "limited": {
+        "nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}}}});
+    let level = s.create("prioritylevelconfigurations", "", level).await.unwrap();
+    told("False").await;
+    let now = time::OffsetDateTime::now_utc();
+    let node = s.authority.issue_client("system:node:n1", Some("system:nodes"), now).unwrap();
+    let answer = send(&s, Some(&node), Method::GET, "/api/v1/nodes/n1", &[], "").await;
+    for (header, object) in
+        [("x-kubernetes-pf-flowschema-uid", schema), ("x-kubernetes-pf-prioritylevel-uid", level)]
+    {
+        assert_eq!(answer.headers[header], object["metadata"]["uid"].as_str().unwrap());
     }
 }
 
