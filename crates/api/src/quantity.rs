@@ -89,6 +89,21 @@ impl Quantity {
         self.nanos == 0
     }
 
+    /// The value, as near as a double comes.
+    pub fn as_f64(&self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
+
+    /// The sum, written as this one; `None` when it is out of range.
+    pub fn checked_add(&self, other: &Self) -> Option<Self> {
+        Some(Self { nanos: self.nanos.checked_add(other.nanos)?, format: self.format })
+    }
+
+    /// The difference, written as this one; `None` when it is out of range.
+    pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+        Some(Self { nanos: self.nanos.checked_sub(other.nanos)?, format: self.format })
+    }
+
     /// Whether it is below zero.
     pub fn is_negative(&self) -> bool {
         self.nanos < 0

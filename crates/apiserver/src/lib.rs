@@ -23,6 +23,7 @@ mod authz;
 mod bootstrap;
 mod cache;
 mod compaction;
+mod custom;
 mod discovery;
 mod expiry;
 mod flowcontrol;
@@ -39,6 +40,7 @@ mod served;
 mod server;
 mod streams;
 mod versions;
+mod webhook;
 
 pub use access::{Access, Anonymous, RequestHeader};
 pub use admission::{Plugins, UnknownPlugin};

@@ -4,12 +4,11 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use arc_swap::ArcSwap;
 use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
 use onggi_base::Clock;
 use onggi_client::node::NodeConnector;
 use onggi_client::{Body, EventStream, Request, Response, Transport, WatchSpec};
-use onggi_machinery::resource::{self, Resource, Verb};
+use onggi_machinery::resource::{Resource, Verb};
 use onggi_machinery::schema::{self, FieldValidation};
 use onggi_store::Store;
 use parking_lot::RwLock;
@@ -22,6 +21,7 @@ use crate::authn::{Authenticators, TokenAuthority, User};
 use crate::authz::{Attributes, Because, Chain, Target};
 use crate::cache::Cache;
 use crate::compaction;
+use crate::custom::{self, CustomKinds};
 use crate::expiry;
 use crate::flowcontrol::{self, FlowControl};
 use crate::http::Forms;
@@ -30,7 +30,7 @@ use crate::metered::Metered;
 use crate::metrics::Metrics;
 use crate::registry::{Context, Part, Registry, is_review};
 use crate::rest::{self, ServiceAllocator};
-use crate::served::{Catalog, Served};
+use crate::served::Catalog;
 use crate::versions;
 
 /// `gitVersion` of `/version`: the Kubernetes version that is served, and who serves it.
@@ -82,7 +82,6 @@ pub enum Error {
 /// The API server.
 pub struct ApiServer {
     pub(crate) registry: Registry,
-    catalog: ArcSwap<Catalog>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) flow_control: FlowControl,
     /// Whether the first objects are being made.
@@ -106,7 +105,8 @@ impl ApiServer {
                 .map_err(Error::TokenKey)?;
         let metrics = Arc::new(Metrics::default());
         let store: Arc<dyn Store> = Arc::new(Metered::new(options.store, Arc::clone(&metrics)));
-        let cache = Cache::start(Arc::clone(&store), shutdown.clone()).await?;
+        let kinds = Arc::new(CustomKinds::default());
+        let cache = Cache::start(Arc::clone(&store), Arc::clone(&kinds), shutdown.clone()).await?;
         let server = Arc::new(Self {
             registry: Registry {
                 store,
@@ -115,11 +115,12 @@ impl ApiServer {
                     .map_err(Error::Access)?,
                 root_ca: options.access.root_ca,
                 cache,
+                kinds,
+                webhooks: Arc::default(),
                 clock: options.clock,
                 services: ServiceAllocator::new(options.service_cidr, options.node_ports),
                 admission: Admission::new(plugins),
             },
-            catalog: ArcSwap::from_pointee(Catalog::new(Vec::new())),
             metrics,
             flow_control: FlowControl::new(),
             bootstrapping: AtomicBool::new(false),
@@ -131,6 +132,7 @@ impl ApiServer {
         tokio::spawn(expiry::run(Arc::downgrade(&server), server.shutdown.clone()));
         tokio::spawn(compaction::run(Arc::downgrade(&server), server.shutdown.clone()));
         tokio::spawn(flowcontrol::run(Arc::downgrade(&server)));
+        tokio::spawn(custom::run_lifecycle(Arc::downgrade(&server), server.shutdown.clone()));
         Ok(server)
     }
 
@@ -151,14 +153,7 @@ impl ApiServer {
 
     /// What is served, with its documents.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
-        self.catalog.load_full()
-    }
-
-    /// From now on these custom kinds are served beside the built-in ones: discovery and OpenAPI
-    /// tell of them.
-    #[allow(dead_code, reason = "the custom kinds call it")]
-    pub(crate) fn publish(&self, custom: Vec<Served>) {
-        self.catalog.store(Arc::new(Catalog::new(custom)));
+        self.registry.kinds.snapshot().catalog()
     }
 
     pub(crate) fn nodes(&self) -> Option<Arc<dyn NodeConnector>> {
@@ -245,7 +240,7 @@ impl ApiServer {
         spec: &WatchSpec,
         ends: Option<Instant>,
     ) -> Result<EventStream, Status> {
-        let row = row(&spec.resource)?;
+        let row = self.row(&spec.resource)?;
         if !row.verbs.contains(&Verb::Watch) {
             return Err(Status::method_not_allowed());
         }
@@ -256,6 +251,11 @@ impl ApiServer {
         let spec = WatchSpec { field_selector, ..spec.clone() };
         let events = self.registry.watch(row, &spec, ends).await?;
         Ok(versions::watch(version, events))
+    }
+
+    /// The row of a path, or 404; for a path of an old version the row that it is read as.
+    pub(crate) fn row(&self, resource: &GroupVersionResource) -> Result<&'static Resource, Status> {
+        self.registry.row(resource)
     }
 
     async fn dispatch(&self, context: &Context, mut request: Request) -> Result<Response, Status> {
@@ -272,7 +272,7 @@ impl ApiServer {
         context: &Context,
         request: Request,
     ) -> Result<Response, Status> {
-        let row = row(&request.resource)?;
+        let row = self.row(&request.resource)?;
         check_scope(row, &request)?;
         let registry = &self.registry;
         let verb = request.verb;
@@ -352,13 +352,6 @@ impl ApiServer {
         }
         rest::hooks(row).subresource(registry, context, row, &request).await
     }
-}
-
-/// The row of a path, or 404; for a version that is not stored the row of the stored one.
-pub(crate) fn row(resource: &GroupVersionResource) -> Result<&'static Resource, Status> {
-    resource::by_gvr(&resource.group, &resource.version, &resource.resource)
-        .or_else(|| versions::find(resource)?.resource())
-        .ok_or_else(Status::no_such_path)
 }
 
 /// What the field selector of a list or watch means for authorization: the one name that it selects

@@ -50,6 +50,11 @@ impl Context {
         self.informers.informer(source)
     }
 
+    /// Ends the informers of a collection that is no longer served.
+    pub(crate) fn forget(&self, source: &Source) {
+        self.informers.forget(source);
+    }
+
     /// Now, in whole seconds as `metav1.Time` has them.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_second(self.clock.seconds()).unwrap_or(Timestamp::UNIX_EPOCH)

@@ -84,6 +84,11 @@ impl<K: Key> Harness<K> {
         }));
     }
 
+    /// Works beside the controller from when all caches are filled until the end.
+    pub(crate) fn beside(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.watching.push(Box::pin(work));
+    }
+
     /// The cache is read by the controller, which waits for it before its first step.
     pub(crate) fn needs<T: Send + Sync + 'static>(&mut self, cache: &Cache<T>) {
         let cache = cache.clone();

@@ -10,6 +10,7 @@ mod deployment;
 mod endpointslice;
 mod garbagecollector;
 mod harness;
+mod kinds;
 mod namespace;
 mod nodelifecycle;
 mod podgc;

@@ -11,7 +11,7 @@ pub mod discovery;
 pub mod duration;
 mod error;
 pub mod flags;
-pub mod jsonpath;
+pub use onggi_machinery::jsonpath;
 pub mod kustomize;
 pub mod manifest;
 pub mod output;

@@ -6,8 +6,11 @@
 //! `prepare_…`, its `default`, its `validate`. Kinds of old versions pass [`conversion`] first.
 
 pub mod admission;
+pub mod cel;
 pub mod conversion;
+pub mod crd;
 pub mod cron;
+pub mod jsonpath;
 pub mod kinds;
 pub mod patch;
 pub mod protobuf;

@@ -1,4 +1,5 @@
 //! The resource table: a kind is a row of data and a few pure functions on the dynamic value.
+//! Rows of kinds that a CustomResourceDefinition declares are made at run time, by [`crate::crd`].
 //!
 //! A kind that must act on other things when it is written (allocate a ClusterIP, mint a token,
 //! bind a pod) has a hook of the same name in `apiserver`; everything else stands in its row.
@@ -168,6 +169,9 @@ pub struct Resource {
     pub validate_update: fn(object: &Value, old: &Value) -> Vec<FieldError>,
     /// Advice for a valid object that is sent back as `Warning` headers.
     pub warnings: fn(object: &Value) -> Vec<String>,
+    /// What a CustomResourceDefinition adds to the row that was made from it; `None` for the kinds
+    /// of the table.
+    pub custom: Option<&'static crate::crd::Shape>,
 }
 
 /// How a name must look (`k8s.io/apimachinery/pkg/api/validation`).
@@ -210,6 +214,7 @@ impl Resource {
         validate_create: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
         warnings: |_| Vec::new(),
+        custom: None,
     };
 
     /// `apps/v1`.
@@ -258,13 +263,29 @@ impl Resource {
         self.subresources.iter().find(|sub| sub.name == name)
     }
 
+    /// The cells of an object's row in the table, one for each of [`Self::columns`].
+    pub fn cells(&self, object: &Value, now: i64) -> Vec<Value> {
+        match self.custom {
+            Some(shape) => shape.cells(object, now),
+            None => (self.row)(object, now),
+        }
+    }
+
+    /// The kind of its lists: `DeploymentList`.
+    pub fn list_kind(&self) -> String {
+        match self.custom {
+            Some(shape) => shape.list_kind.to_owned(),
+            None => format!("{}List", self.kind),
+        }
+    }
+
     /// Whether objects live in a namespace.
     pub fn namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
     }
 }
 
-/// Every kind that is served, from [`crate::kinds::RESOURCES`].
+/// Every built-in kind, from [`crate::kinds::RESOURCES`].
 pub fn all() -> &'static [&'static Resource] {
     crate::kinds::RESOURCES
 }

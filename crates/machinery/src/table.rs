@@ -67,7 +67,7 @@ fn columns(columns: &[Column]) -> Value {
 }
 
 fn row(resource: &Resource, item: &Value, now: i64, include: IncludeObject) -> Value {
-    let mut row = json!({ "cells": (resource.row)(item, now) });
+    let mut row = json!({ "cells": resource.cells(item, now) });
     match include {
         IncludeObject::None => {}
         IncludeObject::Metadata => row["object"] = partial_metadata(item),

@@ -170,11 +170,12 @@ impl<'a> Attributes<'a> {
     /// What is admitted in place of the whole object: a `Scale` for the part of that name.
     pub(super) fn part_of(&self, object: &Value) -> Option<Value> {
         (self.subresource == "scale" && self.kind().2 == "Scale" && object["kind"] != "Scale")
-            .then(|| scale::of(object))
+            .then(|| scale::of_kind(self.row, object).ok())
+            .flatten()
     }
 
     pub(super) fn put_part(&self, object: &mut Value, part: &Value) -> Result<(), Status> {
-        scale::apply(object, part)
+        scale::apply(self.row, object, part)
             .map_err(|error| Status::invalid("Scale.autoscaling", self.name, &[error]))
     }
 }

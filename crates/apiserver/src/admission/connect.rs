@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 use super::{Attributes, Operation, Options};
 use crate::http::{Query, ResourcePlace};
 use crate::registry::{Context, Registry};
-use crate::server;
 
 /// Options that are true or false; those of `command` are a list, the rest are texts.
 const FLAGS: [&str; 4] = ["stdin", "stdout", "stderr", "tty"];
@@ -19,7 +18,7 @@ pub(crate) async fn connect(
     place: &ResourcePlace,
     query: &Query,
 ) -> Result<(), Status> {
-    let row = server::row(&place.resource)?;
+    let row = registry.row(&place.resource)?;
     let Some(mut object) = options(row.kind, &place.subresource, query) else { return Ok(()) };
     let attributes = Attributes {
         context,

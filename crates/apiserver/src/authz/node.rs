@@ -240,7 +240,7 @@ fn pods() -> Option<&'static Resource> {
 impl Graph {
     fn catch_up(&mut self, cache: &Cache) {
         let Some(collection) = pods().and_then(|row| cache.of(row).ok()) else { return };
-        let followed = self.cursor.is_some_and(|from| self.follow(collection, from));
+        let followed = self.cursor.is_some_and(|from| self.follow(&collection, from));
         if !followed {
             *self = Self::default();
             let snapshot = collection.list(&Selection::everything(), 0, 0);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use onggi_api::{Object, Status};
@@ -25,6 +26,8 @@ pub(crate) struct Collection {
     prefix: String,
     state: RwLock<State>,
     changed: watch::Sender<u64>,
+    /// The kind is no longer served.
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -94,6 +97,7 @@ impl Collection {
             place,
             state: RwLock::default(),
             changed: watch::Sender::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -121,8 +125,32 @@ impl Collection {
         self.changed.send_replace(revision);
     }
 
+    /// Puts objects in the place of those that were there, which were the same ones read otherwise:
+    /// watchers go on.
+    pub(super) fn refill(&self, objects: Vec<(Arc<str>, Arc<Object>)>, revision: u64) {
+        let mut state = self.state.write();
+        if state.changes.is_empty() && state.oldest == 0 {
+            state.oldest = revision;
+        }
+        state.objects = objects.into_iter().collect();
+        state.revision = state.revision.max(revision);
+    }
+
+    /// Ends its watches.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     pub(super) fn apply(&self, event: Arc<Event>, object: Arc<Object>) {
         let mut state = self.state.write();
+        if event.revision <= state.revision {
+            return;
+        }
         let key = Arc::clone(&event.key);
         let previous = match event.kind {
             EventKind::Put => state.objects.insert(key, Arc::clone(&object)),

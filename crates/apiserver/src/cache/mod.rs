@@ -3,6 +3,10 @@
 //! The store numbers the changes of all keys without holes, and the pump below applies them in
 //! that order; so one number, [`Cache::applied`], says how far all collections are, and it is the
 //! revision of every list and bookmark.
+//!
+//! Collections of custom kinds come and go with their definitions, which pass through here too.
+//! They hold objects in the version that each was stored in; readers convert what they need
+//! ([`crate::custom`]).
 
 mod collection;
 mod selection;
@@ -12,16 +16,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures::{FutureExt, StreamExt};
 use onggi_api::{Object, Status};
 use onggi_machinery::resource::{self, Resource};
-use onggi_store::{Error as StoreError, Event, EventKind, RangeRequest, Store, WatchStream};
+use onggi_store::{
+    Error as StoreError, Event, EventKind, KeyValue, RangeRequest, Store, WatchStream,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::custom::{self, CustomKinds, Effect};
+
 pub(crate) use collection::Collection;
 pub(crate) use selection::Selection;
-pub(crate) use watcher::open as open_watch;
+pub(crate) use watcher::{open as open_watch, shown as list_shown};
 
 /// Under this prefix lie the objects of the API.
 pub(crate) const REGISTRY: &str = "/registry/";
@@ -37,6 +46,9 @@ pub(crate) struct Cache {
     store: Arc<dyn Store>,
     /// By prefix below [`REGISTRY`]: `apps/deployments`.
     collections: HashMap<String, Arc<Collection>>,
+    /// Those of custom kinds, likewise.
+    custom: ArcSwap<HashMap<String, Arc<Collection>>>,
+    kinds: Arc<CustomKinds>,
     applied: watch::Sender<u64>,
     shutdown: CancellationToken,
 }
@@ -60,21 +72,34 @@ impl Cache {
     /// Reads everything, then follows the store until `shutdown`.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
+        kinds: Arc<CustomKinds>,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
         let collections = resource::all()
             .iter()
             .map(|row| (place(row), Arc::new(Collection::new(row, place(row)))))
             .collect();
-        let cache = Arc::new(Self { store, collections, applied: watch::Sender::new(0), shutdown });
+        let cache = Arc::new(Self {
+            store,
+            collections,
+            custom: ArcSwap::default(),
+            kinds,
+            applied: watch::Sender::new(0),
+            shutdown,
+        });
         let events = cache.load().await?;
         tokio::spawn(Arc::clone(&cache).follow(events));
         Ok(cache)
     }
 
     /// The collection of a kind.
-    pub(crate) fn of(&self, row: &Resource) -> Result<&Arc<Collection>, Status> {
-        self.collections.get(&place(row)).ok_or_else(Status::no_such_path)
+    pub(crate) fn of(&self, row: &Resource) -> Result<Arc<Collection>, Status> {
+        self.at(&place(row)).ok_or_else(Status::no_such_path)
+    }
+
+    fn at(&self, place: &str) -> Option<Arc<Collection>> {
+        let built_in = self.collections.get(place).cloned();
+        built_in.or_else(|| self.custom.load().get(place).cloned())
     }
 
     /// Every change up to this revision is in the collections.
@@ -113,18 +138,17 @@ impl Cache {
     async fn load(&self) -> Result<(WatchStream, u64), StoreError> {
         let events = self.store.watch("", None).await?;
         let all = self.store.range(RangeRequest::all(REGISTRY)).await?;
-        let mut contents: HashMap<&str, Vec<_>> = HashMap::new();
+        self.open_custom(&all.items);
+        let mut contents: HashMap<String, Vec<_>> = HashMap::new();
         for kv in &all.items {
-            let Some((collection, _)) = self.locate(&kv.key) else { continue };
-            match Object::from_stored(&kv.value, kv.mod_revision, collection.row.fields) {
-                Ok(object) => contents
-                    .entry(collection.place())
-                    .or_default()
-                    .push((Arc::clone(&kv.key), Arc::new(object))),
-                Err(error) => tracing::error!(key = %kv.key, %error, "cannot read a stored object"),
+            let Some(collection) = self.locate(&kv.key) else { continue };
+            if let Some(object) = self.read(&collection, &kv.key, &kv.value, kv.mod_revision) {
+                let place = collection.place().to_owned();
+                contents.entry(place).or_default().push((Arc::clone(&kv.key), object));
             }
         }
-        for (place, collection) in &self.collections {
+        let custom = self.custom.load_full();
+        for (place, collection) in self.collections.iter().chain(custom.iter()) {
             collection.replace(contents.remove(place.as_str()).unwrap_or_default(), all.revision);
         }
         self.applied.send_replace(all.revision);
@@ -139,7 +163,7 @@ impl Cache {
             };
             let mut next = Some(next);
             // What has come meanwhile goes in one round: watchers are woken once for all of it.
-            let mut touched: Vec<&Arc<Collection>> = Vec::new();
+            let mut touched: Vec<Arc<Collection>> = Vec::new();
             let mut reached = None;
             let mut count = 0;
             let failed = loop {
@@ -151,8 +175,8 @@ impl Cache {
                     Some(Some(Ok(event))) if event.revision <= known => {}
                     Some(Some(Ok(event))) => {
                         reached = Some(event.revision);
-                        if let Some(collection) = self.apply(event)
-                            && !touched.iter().any(|known| Arc::ptr_eq(known, collection))
+                        if let Some(collection) = self.apply(event).await
+                            && !touched.iter().any(|known| Arc::ptr_eq(known, &collection))
                         {
                             touched.push(collection);
                         }
@@ -184,26 +208,128 @@ impl Cache {
         }
     }
 
-    fn apply(&self, event: Arc<Event>) -> Option<&Arc<Collection>> {
-        let (collection, _) = self.locate(&event.key)?;
+    async fn apply(&self, event: Arc<Event>) -> Option<Arc<Collection>> {
+        let collection = self.locate(&event.key)?;
         let bytes = match event.kind {
             EventKind::Put => &event.value,
             EventKind::Delete => &event.previous.as_ref()?.value,
         };
-        match Object::from_stored(bytes, event.revision, collection.row.fields) {
-            Ok(object) => collection.apply(event, Arc::new(object)),
-            Err(error) => {
-                tracing::error!(key = %event.key, %error, "cannot read a stored object");
-            }
+        let object = self.read(&collection, &event.key, bytes, event.revision)?;
+        if custom::is_definition(collection.row) {
+            let effect = match (event.kind, object.value()) {
+                (EventKind::Put, Ok(definition)) => self.kinds.put(&definition),
+                _ => self.kinds.remove(&object.head().name),
+            };
+            self.change_custom(effect, event.revision).await;
         }
+        collection.apply(event, object);
         Some(collection)
     }
 
-    fn locate<'k>(&self, key: &'k str) -> Option<(&Arc<Collection>, &'k str)> {
+    /// A stored object as it is kept.
+    fn read(
+        &self,
+        collection: &Collection,
+        key: &str,
+        bytes: &[u8],
+        revision: u64,
+    ) -> Option<Arc<Object>> {
+        let object = if collection.row.custom.is_some() {
+            self.kinds.read(collection.row, bytes, revision)
+        } else {
+            Object::from_stored(bytes, revision, collection.row.fields)
+        };
+        match object {
+            Ok(object) => Some(Arc::new(object)),
+            Err(error) => {
+                tracing::error!(%key, %error, "cannot read a stored object");
+                None
+            }
+        }
+    }
+
+    fn locate(&self, key: &str) -> Option<Arc<Collection>> {
         let rest = key.strip_prefix(REGISTRY)?;
         let second = rest.find('/')? + 1;
         let end = second + rest[second..].find('/')?;
-        Some((self.collections.get(&rest[..end])?, &rest[end + 1..]))
+        self.at(&rest[..end])
+    }
+
+    /// Learns of the definitions that are stored, and makes room for their objects.
+    fn open_custom(&self, items: &[KeyValue]) {
+        let of_definitions = |kv: &&KeyValue| {
+            self.locate(&kv.key).is_some_and(|found| custom::is_definition(found.row))
+        };
+        let definitions: Vec<_> = items
+            .iter()
+            .filter(of_definitions)
+            .filter_map(|kv| Object::from_stored(&kv.value, kv.mod_revision, &[]).ok())
+            .filter_map(|object| object.value().ok())
+            .collect();
+        let known = self.custom.load_full();
+        let mut open = HashMap::new();
+        for row in self.kinds.replace(&definitions) {
+            let place = place(row);
+            let kept = known.get(&place).filter(|old| std::ptr::eq(old.row, row)).cloned();
+            let new = || Arc::new(Collection::new(row, place.clone()));
+            open.insert(place.clone(), kept.unwrap_or_else(new));
+        }
+        known.values().filter(|old| !open.contains_key(old.place())).for_each(|old| old.close());
+        self.custom.store(Arc::new(open));
+    }
+
+    /// Follows a change of a definition, made at that revision.
+    async fn change_custom(&self, effect: Effect, revision: u64) {
+        let mut custom = HashMap::clone(&self.custom.load());
+        match effect {
+            Effect::None => return,
+            Effect::Close(row) => {
+                if let Some(gone) = custom.remove(&place(row)) {
+                    gone.close();
+                }
+            }
+            Effect::Read(row) => {
+                let place = place(row);
+                let old = custom.remove(&place);
+                let collection = match old {
+                    Some(old) if std::ptr::eq(old.row, row) => old,
+                    old => {
+                        old.iter().for_each(|old| old.close());
+                        Arc::new(Collection::new(row, place.clone()))
+                    }
+                };
+                match self.contents(&collection, revision).await {
+                    Ok((objects, read)) => collection.refill(objects, read),
+                    Err(error) => tracing::error!(%place, %error, "cannot read custom objects"),
+                }
+                custom.insert(place, collection);
+            }
+        }
+        self.custom.store(Arc::new(custom));
+    }
+
+    /// The objects of a collection as they were at a revision, or are now where that is too long
+    /// ago.
+    async fn contents(
+        &self,
+        collection: &Collection,
+        revision: u64,
+    ) -> Result<(Vec<(Arc<str>, Arc<Object>)>, u64), StoreError> {
+        let mut request = RangeRequest::all(&collection.prefix(""));
+        request.revision = Some(revision);
+        let (range, revision) = match self.store.range(request).await {
+            Err(StoreError::Compacted { .. }) => {
+                let range = self.store.range(RangeRequest::all(&collection.prefix(""))).await?;
+                let revision = range.revision;
+                (range, revision)
+            }
+            range => (range?, revision),
+        };
+        let objects = range.items.iter().filter_map(|kv| {
+            let object = self.read(collection, &kv.key, &kv.value, kv.mod_revision)?;
+            Some((Arc::clone(&kv.key), object))
+        });
+        Ok((objects.collect(), revision))
     }
 }
 

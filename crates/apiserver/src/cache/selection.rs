@@ -47,6 +47,21 @@ impl Selection {
         Ok(Self { namespace: namespace.to_owned(), labels, fields, names: row.fields })
     }
 
+    /// The same without the fields: objects of another version have other ones.
+    pub(crate) fn without_fields(&self) -> Self {
+        Self {
+            namespace: self.namespace.clone(),
+            labels: self.labels.clone(),
+            fields: FieldSelector::default(),
+            names: &[],
+        }
+    }
+
+    /// Whether it names only fields that objects have in every version.
+    pub(crate) fn is_common(&self) -> bool {
+        self.fields.check(&[]).is_ok()
+    }
+
     /// The only name that can be selected.
     pub(crate) fn name(&self) -> Option<&str> {
         self.fields.exact("metadata.name")

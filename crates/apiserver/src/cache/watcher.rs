@@ -13,8 +13,9 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::collection::{Change, Collection};
+use super::collection::{Change, Collection, Snapshot};
 use super::{Cache, Selection};
+use crate::custom::Converter;
 
 /// How often a watcher that asked for bookmarks gets one (as kube-apiserver: about a minute).
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(55);
@@ -24,7 +25,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 struct Watcher {
     cache: Arc<Cache>,
     collection: Arc<Collection>,
+    row: &'static Resource,
     selection: Selection,
+    /// For kinds with several versions.
+    converter: Option<Converter>,
     cursor: u64,
     pending: VecDeque<WatchEvent>,
     changed: watch::Receiver<u64>,
@@ -42,10 +46,11 @@ pub(crate) async fn open(
     row: &'static Resource,
     spec: &WatchSpec,
     ends: Option<Instant>,
+    converter: Option<Converter>,
 ) -> Result<EventStream, Status> {
     let selection =
         Selection::parse(row, &spec.namespace, &spec.label_selector, &spec.field_selector)?;
-    match begin(cache, row, spec, selection, ends).await {
+    match begin(cache, row, spec, selection, ends, converter).await {
         Ok(watcher) => Ok(Box::pin(stream::unfold(watcher, |mut watcher| async move {
             let event = watcher.next().await?;
             Some((event.map_err(Into::into), watcher))
@@ -60,8 +65,9 @@ async fn begin(
     spec: &WatchSpec,
     selection: Selection,
     ends: Option<Instant>,
+    converter: Option<Converter>,
 ) -> Result<Watcher, Status> {
-    let collection = Arc::clone(cache.of(row)?);
+    let collection = cache.of(row)?;
     let changed = collection.subscribe();
     let mut pending = VecDeque::new();
     let cursor = match spec.resource_version {
@@ -74,7 +80,10 @@ async fn begin(
                 None => cache.catch_up().await?,
                 Some(revision) => cache.wait_for(revision).await?,
             }
-            let snapshot = collection.list(&selection, cache.applied(), 0);
+            let snapshot = match &converter {
+                None => collection.list(&selection, cache.applied(), 0),
+                Some(converter) => shown(converter, &collection, row, &selection, cache, 0).await?,
+            };
             pending.extend(snapshot.items.into_iter().map(|object| WatchEvent {
                 kind: EventType::Added,
                 object,
@@ -97,7 +106,9 @@ async fn begin(
     Ok(Watcher {
         cache: Arc::clone(cache),
         collection,
+        row,
         selection,
+        converter,
         cursor,
         pending,
         changed,
@@ -105,6 +116,27 @@ async fn begin(
         farewell,
         ended: false,
     })
+}
+
+/// What is selected of a kind with several versions, in that of the row.
+pub(crate) async fn shown(
+    converter: &Converter,
+    collection: &Collection,
+    row: &'static Resource,
+    selection: &Selection,
+    cache: &Cache,
+    limit: usize,
+) -> Result<Snapshot, Status> {
+    if selection.is_common() {
+        let mut snapshot = collection.list(selection, cache.applied(), limit);
+        snapshot.items = converter.all_shown(row, snapshot.items).await?;
+        return Ok(snapshot);
+    }
+    // What is selected is known only when it is converted, so there are no pages.
+    let mut snapshot = collection.list(&selection.without_fields(), cache.applied(), 0);
+    snapshot.items = converter.all_shown(row, snapshot.items).await?;
+    snapshot.items.retain(|object| selection.matches(object.head()));
+    Ok(snapshot)
 }
 
 fn bookmark(row: &Resource, revision: u64, initial_events_end: bool) -> Result<WatchEvent, Status> {
@@ -154,12 +186,22 @@ impl Watcher {
                 Ok(changes) if !changes.is_empty() => {
                     for change in changes {
                         self.cursor = change.revision();
-                        let row = self.collection.row;
-                        self.pending.extend(translate(&change, &self.selection, row));
+                        let event = match &self.converter {
+                            None => Ok(translate(&change, &self.selection, self.row)),
+                            Some(converter) => self.converted(converter, &change).await,
+                        };
+                        match event {
+                            Ok(event) => self.pending.extend(event),
+                            Err(status) => {
+                                self.ended = true;
+                                return Some(Err(status));
+                            }
+                        }
                     }
                     continue;
                 }
                 // No change of this kind up to here, so the place never grows old in quiet times.
+                Ok(_) if self.collection.is_closed() => return None,
                 Ok(_) => self.cursor = self.cursor.max(applied),
             }
             let shutdown = self.cache.shutdown().clone();
@@ -174,6 +216,38 @@ impl Watcher {
         }
     }
 
+    /// [`translate`] for a kind with several versions: fields are selected in the watcher's.
+    async fn converted(
+        &self,
+        converter: &Converter,
+        change: &Change,
+    ) -> Result<Option<WatchEvent>, Status> {
+        let object = converter.shown(self.row, Arc::clone(&change.object)).await?;
+        let is = !change.deleted() && self.selection.matches(object.head());
+        let was = match &change.previous {
+            None => false,
+            Some(_) if self.selection.is_everything() => true,
+            Some(previous) => {
+                let previous = converter.shown(self.row, Arc::clone(previous)).await?;
+                self.selection.matches(previous.head())
+            }
+        };
+        let kind = match (was, is) {
+            (false, false) => return Ok(None),
+            (false, true) => EventType::Added,
+            (true, true) => EventType::Modified,
+            (true, false) => EventType::Deleted,
+        };
+        let object = match change.deleted() || is {
+            true => object,
+            false => match change.left(&[]) {
+                Some(left) => converter.shown(self.row, left).await?,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(WatchEvent { kind, object, initial_events_end: false }))
+    }
+
     /// Only when nothing waits to be sent before it.
     fn bookmark(&mut self) -> Result<Option<WatchEvent>, Status> {
         let applied = self.cache.applied();
@@ -181,7 +255,7 @@ impl Watcher {
             return Ok(None);
         }
         self.cursor = self.cursor.max(applied);
-        bookmark(self.collection.row, self.cursor, false).map(Some)
+        bookmark(self.row, self.cursor, false).map(Some)
     }
 }
 

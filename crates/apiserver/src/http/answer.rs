@@ -18,7 +18,7 @@ use super::list_body::{self, ListBody};
 use super::query::Query;
 use super::table::{Include, partial, table};
 use super::{Body, compress, pretty, status};
-use crate::{ApiServer, server};
+use crate::ApiServer;
 
 /// How a request is to be answered.
 pub(super) struct Asked<'a> {
@@ -36,7 +36,7 @@ pub(super) async fn encode(
     answer: Answer,
 ) -> Result<Response<Body>, Status> {
     let Asked { place, accept, .. } = asked;
-    let row = server::row(&place.resource)?;
+    let row = server.row(&place.resource)?;
     let now = server.registry.clock.seconds();
     let (bytes, created, warnings) = match answer {
         Answer::Status(done) => {
@@ -71,6 +71,10 @@ pub(super) async fn encode(
         *response.status_mut() = StatusCode::CREATED;
     }
     warn(&mut response, &warnings);
+    // Of a version that its definition calls deprecated.
+    if let Some(text) = row.custom.and_then(|shape| shape.warning.as_ref()) {
+        warn(&mut response, std::slice::from_ref(text));
+    }
     Ok(response)
 }
 
@@ -222,7 +226,7 @@ fn list(
             "items": values.iter().map(|v| partial(v, accept.version)).collect::<Vec<_>>(),
         }),
         Shape::Whole | Shape::Metadata => json!({
-            "kind": format!("{}List", row.kind),
+            "kind": row.list_kind(),
             "apiVersion": api_version,
             "metadata": meta,
             "items": values,
@@ -241,7 +245,7 @@ async fn plain_list(
     /// Larger lists are put together as they are sent.
     const LARGE: usize = 256 << 10;
     let head = json!({
-        "kind": format!("{}List", row.kind),
+        "kind": row.list_kind(),
         "apiVersion": asked.place.resource.api_version(),
         "metadata": meta,
     });

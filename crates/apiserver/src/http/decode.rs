@@ -11,8 +11,8 @@ use onggi_machinery::schema;
 use super::Incomings;
 use super::info::{Info, ResourcePlace};
 use super::query::Query;
+use crate::ApiServer;
 use crate::registry::{invalid_list_options, problem_status};
-use crate::server;
 
 /// The largest body (`MaxRequestBodyBytes`).
 const MAX_BODY: usize = 3 << 20;
@@ -27,11 +27,12 @@ pub(super) struct Decoded {
 }
 
 pub(super) async fn request(
+    server: &ApiServer,
     info: &Info,
     place: &ResourcePlace,
     http: Incomings,
 ) -> Result<Decoded, Status> {
-    let row = server::row(&place.resource)?;
+    let row = server.row(&place.resource)?;
     let (parts, body) = http.into_parts();
     let query = &info.query;
     let mut duplicates = Vec::new();

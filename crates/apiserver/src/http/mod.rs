@@ -166,7 +166,7 @@ fn seats(server: &ApiServer, info: &Info, place: &ResourcePlace) -> u32 {
     if !lists || info.query.get("fieldSelector").contains("metadata.name=") {
         return 1;
     }
-    let row = crate::server::row(&place.resource).ok();
+    let row = server.row(&place.resource).ok();
     let objects = row.and_then(|row| Some(server.registry.cache.of(row).ok()?.len()));
     seats_of_list(objects.unwrap_or(0) as u64)
 }
@@ -186,7 +186,7 @@ fn timeout(query: &Query) -> Result<Duration, Status> {
 }
 
 /// What a request is counted under; names of kinds that are not served are not kept.
-fn labels(info: &Info, place: &ResourcePlace) -> Labels {
+fn labels(server: &ApiServer, info: &Info, place: &ResourcePlace) -> Labels {
     let verb = match info.verb {
         Verb::Get => "GET",
         Verb::List => "LIST",
@@ -203,7 +203,7 @@ fn labels(info: &Info, place: &ResourcePlace) -> Labels {
         _ => "resource",
     };
     let dry_run = info.query.get("dryRun") == "All";
-    let Ok(row) = crate::server::row(&place.resource) else {
+    let Ok(row) = server.row(&place.resource) else {
         return Labels { verb, scope, dry_run, ..Labels::default() };
     };
     Labels {
@@ -279,7 +279,7 @@ async fn route(
         selector,
     };
     let asked = Attributes { user: &user, verb: info.verb.as_str(), target };
-    seen.labels = labels(&info, place);
+    seen.labels = labels(server, &info, place);
     seen.flow = server.flow_control.classify(&asked);
     seen.stream = streams::is_stream(place);
     // What lasts holds no seats.
@@ -291,7 +291,7 @@ async fn route(
         admission::connect(&server.registry, &context, place, &info.query).await?;
         return streams::answer(server, place, &info.query, request).await;
     }
-    let row = crate::server::row(&place.resource)?;
+    let row = server.row(&place.resource)?;
     let offer = Offer {
         protobuf: &|| has_protobuf(row, place),
         // What cannot be read has no table: reviews, bindings.
@@ -312,7 +312,7 @@ async fn route(
     let _in_flight = server.metrics.in_flight(writes);
     let gzip = compress::wanted(request.headers());
     let work = async {
-        let decoded = decode::request(&info, place, request).await?;
+        let decoded = decode::request(server, &info, place, request).await?;
         let context = Context { duplicates: decoded.duplicates, ..context };
         let response = server.perform(context, decoded.request).await?;
         let asked = Asked { place, query: &info.query, accept, gzip };

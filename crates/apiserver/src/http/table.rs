@@ -58,7 +58,7 @@ pub(super) fn table(
     let rows: Vec<Value> = objects
         .into_iter()
         .map(|object| {
-            let cells = (row.row)(&stored(row, &object), now);
+            let cells = row.cells(&stored(row, &object), now);
             let object = match include {
                 Include::None => Value::Null,
                 Include::Metadata => partial(&object, version),

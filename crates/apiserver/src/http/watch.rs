@@ -24,10 +24,10 @@ use super::info::ResourcePlace;
 use super::query::Query;
 use super::table::{Include, partial, table};
 use super::{Body, Incomings, answer};
+use crate::ApiServer;
 use crate::metrics::{Gauge, Labels};
 use crate::registry::{invalid_list_options, revision};
 use crate::streams::websocket;
-use crate::{ApiServer, server};
 
 /// Watches that name no time end after half an hour to an hour, so that they spread.
 const MIN_SECONDS: u64 = 1800;
@@ -42,7 +42,7 @@ pub(super) async fn answer(
     request: Incomings,
     labels: Labels,
 ) -> Result<Response<Body>, Status> {
-    let row = server::row(&place.resource)?;
+    let row = server.row(&place.resource)?;
     let spec = spec(server, place, query).await?;
     let seconds = match query.number::<u64>("timeoutSeconds")? {
         Some(seconds) if seconds > 0 => seconds,

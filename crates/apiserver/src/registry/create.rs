@@ -1,9 +1,8 @@
 //! Create.
 
-use onggi_api::{Status, object};
+use onggi_api::Status;
 use onggi_client::{Request, Response};
 use onggi_machinery::resource::Resource;
-use onggi_machinery::validation;
 use onggi_store::{Error as StoreError, Expect, Txn};
 
 use super::{Context, Registry, decode, meta, store_status};
@@ -23,10 +22,12 @@ impl Registry {
         mut request: Request,
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
-        let mut object = decode::object(context, row, &mut request, &mut warnings)?;
+        let kind = self.kind(row)?;
+        kind.may_create()?;
+        let mut object = decode::object(context, row, &kind, &mut request, &mut warnings)?;
         meta::begin_create(row, &request.namespace, &mut object)?;
         (row.prepare_create)(&mut object);
-        (row.default)(&mut object);
+        kind.default(&mut object);
         let given = super::text(&object, "/metadata/name").to_owned();
         let attributes = Attributes {
             context,
@@ -40,10 +41,11 @@ impl Registry {
         };
         if admission::mutate(self, &attributes, &mut object).await? {
             meta::begin_create(row, &request.namespace, &mut object)?;
+            kind.prune(&mut object);
             (row.prepare_create)(&mut object);
         }
         check_escalation(&self.authorizers, &context.user, row, &object, None)?;
-        (row.default)(&mut object);
+        kind.default(&mut object);
         meta::stamp(&mut object, &self.clock.rfc3339(), row.has_generation);
         let hooks = rest::hooks(row);
         let generated = meta::needs_name(&object);
@@ -54,11 +56,11 @@ impl Registry {
                 object.clone_from(unnamed);
                 meta::generate_name(&mut object);
                 // A default may hold the name, as the label of a namespace does.
-                (row.default)(&mut object);
+                kind.default(&mut object);
             }
             let name = super::text(&object, "/metadata/name").to_owned();
             (row.finish_create)(&mut object);
-            let errors = validation::create(&object, row);
+            let errors = kind.validate(&object);
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), &name, &errors));
             }
@@ -69,14 +71,14 @@ impl Registry {
                 if self.store.get(&key).await.map_err(store_status)?.is_some() {
                     return Err(Status::already_exists(&row.group_resource(), &name));
                 }
-                warnings.extend((row.warnings)(&object));
+                warnings.extend(kind.warnings(&object));
                 return Ok(Response::Document { value: object, created: true, warnings });
             }
-            let bytes = object::encode(&object).map_err(Status::internal)?;
+            let bytes = self.encoded(row, &object).await?;
             match self.store.txn(Txn::put(key.clone(), Expect::Absent, bytes.clone())).await {
                 Ok(committed) => {
                     admitted.done();
-                    warnings.extend((row.warnings)(&object));
+                    warnings.extend(kind.warnings(&object));
                     let object = self.written(row, &key, &bytes, committed.revision).await?;
                     return Ok(Response::Object { object, created: true, warnings });
                 }

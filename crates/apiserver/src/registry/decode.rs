@@ -9,37 +9,46 @@ use onggi_machinery::schema::{self, DecodeProblem, FieldValidation};
 use serde_json::Value;
 
 use super::Context;
+use super::kind::Kind;
 
 /// Takes the object of a create or update out of its request.
 pub(super) fn object(
     context: &Context,
     row: &Resource,
+    kind: &Kind,
     request: &mut Request,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
     let Body::Object(mut value) = std::mem::take(&mut request.body) else {
         return Err(Status::bad_request("the request has no object in its body"));
     };
-    let found = schema::admit_with(
-        &mut value,
-        &row.gvk(),
-        validation(request)?,
-        context.duplicates.clone(),
-    )
-    .map_err(|problem| problem_status(&problem))?;
-    warnings.extend(found);
+    warnings.extend(admit(row, kind, &mut value, request, context.duplicates.clone())?);
     Ok(value)
+}
+
+/// Checks the value against the schema of its kind; gives the warnings.
+fn admit(
+    row: &Resource,
+    kind: &Kind,
+    value: &mut Value,
+    request: &Request,
+    duplicates: Vec<String>,
+) -> Result<Vec<String>, Status> {
+    let prune = |value: &mut Value| kind.custom().map_or(Vec::new(), |custom| custom.prune(value));
+    schema::admit_custom(value, &row.gvk(), validation(request)?, duplicates, prune)
+        .map_err(|problem| problem_status(&problem))
 }
 
 /// The object that a patch makes of the present one. It is done in the version of the request.
 pub(super) fn patched(
     context: &Context,
     row: &Resource,
+    kind: &Kind,
     request: &Request,
     old: &Value,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let Body::Patch(kind, body) = &request.body else {
+    let Body::Patch(patch, body) = &request.body else {
         return Err(Status::bad_request("the request has no patch in its body"));
     };
     let mut new = old.clone();
@@ -51,11 +60,13 @@ pub(super) fn patched(
             schemas::of(version.group, version.version, version.kind).or(stored)
         }
     };
-    let duplicates = patch::apply(patch_type(*kind), schema, &mut new, body)
+    let duplicates = patch::apply(patch_type(*patch), schema, &mut new, body)
         .map_err(|error| patch_status(&error))?;
     let checks = validation(request)?;
     let found = match context.version {
-        None => schema::admit_with(&mut new, &row.gvk(), checks, duplicates),
+        None => schema::admit_custom(&mut new, &row.gvk(), checks, duplicates, |value| {
+            kind.custom().map_or(Vec::new(), |custom| custom.prune(value))
+        }),
         Some(version) => version.admit(&mut new, checks, duplicates),
     }
     .map_err(|problem| problem_status(&problem))?;

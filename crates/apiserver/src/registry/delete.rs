@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onggi_api::object::metadata_mut;
 use onggi_api::status::Details;
-use onggi_api::{Object, Status, object};
+use onggi_api::{Object, Status};
 use onggi_base::clock::rfc3339;
 use onggi_client::{Body, Request, Response, WriteOptions};
 use onggi_machinery::resource::Resource;
@@ -161,7 +161,7 @@ impl Registry {
                 _ if options.dry_run => return Ok(Deleted::Waiting(current)),
                 Plan::Remove => (Txn::delete(key.clone(), expect), None),
                 Plan::Mark(new) => {
-                    let bytes = object::encode(&new).map_err(Status::internal)?;
+                    let bytes = self.encoded(row, &new).await?;
                     (Txn::put(key.clone(), expect, bytes.clone()), Some(bytes))
                 }
             };

@@ -4,6 +4,7 @@
 mod create;
 mod decode;
 mod delete;
+mod kind;
 mod meta;
 mod read;
 mod review;
@@ -12,10 +13,10 @@ mod update;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use onggi_api::{Object, Status};
+use onggi_api::{GroupVersionResource, Object, Status};
 use onggi_base::Clock;
 use onggi_machinery::conversion::Version;
-use onggi_machinery::resource::Resource;
+use onggi_machinery::resource::{self, Resource};
 use onggi_store::{Error as StoreError, KeyValue, Store};
 use serde_json::Value;
 
@@ -23,7 +24,10 @@ use crate::admission::{Admission, Notes};
 use crate::authn::{Authenticators, User};
 use crate::authz::Chain;
 use crate::cache::{self, Cache};
+use crate::custom::CustomKinds;
 use crate::rest::ServiceAllocator;
+use crate::versions;
+use crate::webhook::Webhooks;
 
 pub(crate) use decode::{apply_plain_patch, problem_status, validation};
 pub(crate) use delete::DeleteOptions;
@@ -39,6 +43,8 @@ const ATTEMPTS: usize = 32;
 pub(crate) struct Registry {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) kinds: Arc<CustomKinds>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) services: ServiceAllocator,
     pub(crate) admission: Admission,
@@ -71,6 +77,14 @@ pub(crate) const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
 
 impl Registry {
+    /// The row of a path, or 404; for a path of an old version the row that it is read as.
+    pub(crate) fn row(&self, resource: &GroupVersionResource) -> Result<&'static Resource, Status> {
+        resource::by_gvr(&resource.group, &resource.version, &resource.resource)
+            .or_else(|| versions::find(resource)?.resource())
+            .or_else(|| self.kinds.snapshot().row(resource))
+            .ok_or_else(Status::no_such_path)
+    }
+
     /// The newest state of an object, or 404.
     pub(crate) async fn current(
         &self,
@@ -80,12 +94,13 @@ impl Registry {
     ) -> Result<Arc<Object>, Status> {
         let key = cache::key(row, namespace, name);
         match self.store.get(&key).await.map_err(store_status)? {
-            Some(kv) => self.decode(row, &kv),
+            Some(kv) => self.shown(row, self.decode(row, &kv)?).await,
             None => Err(Status::not_found(&row.group_resource(), name)),
         }
     }
 
-    /// A stored value as an object: the one of the cache where that is as new.
+    /// A stored value as an object: the one of the cache where that is as new. That of a custom
+    /// kind is in the version it was stored in.
     pub(crate) fn decode(
         &self,
         row: &'static Resource,
@@ -96,9 +111,21 @@ impl Registry {
         {
             return Ok(object);
         }
-        Object::from_stored(&kv.value, kv.mod_revision, row.fields)
-            .map(Arc::new)
-            .map_err(Status::internal)
+        self.read(row, &kv.value, kv.mod_revision)
+    }
+
+    fn read(
+        &self,
+        row: &'static Resource,
+        bytes: &[u8],
+        revision: u64,
+    ) -> Result<Arc<Object>, Status> {
+        let object = if row.custom.is_some() {
+            self.kinds.read(row, bytes, revision)
+        } else {
+            Object::from_stored(bytes, revision, row.fields)
+        };
+        object.map(Arc::new).map_err(Status::internal)
     }
 
     /// What the store has just taken. The cache reads it anyway, a moment later: taken from there,
@@ -114,9 +141,9 @@ impl Registry {
             && let Some(object) = self.cache.of(row)?.get(key)
             && object.head().resource_version == revision
         {
-            return Ok(object);
+            return self.shown(row, object).await;
         }
-        Object::from_stored(bytes, revision, row.fields).map(Arc::new).map_err(Status::internal)
+        self.shown(row, self.read(row, bytes, revision)?).await
     }
 }
 

@@ -98,7 +98,15 @@ impl Registry {
         }
         // Who takes any state is given all of it, as kube-apiserver does from its cache.
         let limit = if asked == Some(0) { 0 } else { options.limit };
-        let snapshot = self.cache.of(row)?.list(&selection, self.cache.applied(), limit);
+        let collection = self.cache.of(row)?;
+        let snapshot = match self.kinds.has_versions(row) {
+            false => collection.list(&selection, self.cache.applied(), limit),
+            true => {
+                let converter = self.converter();
+                cache::list_shown(&converter, &collection, row, &selection, &self.cache, limit)
+                    .await?
+            }
+        };
         let mut meta = ListMeta { resource_version: snapshot.revision, ..ListMeta::default() };
         if snapshot.remaining > 0 {
             meta.continue_token =
@@ -136,7 +144,7 @@ impl Registry {
             })?;
             let last = range.items.last().map(|kv| Arc::clone(&kv.key));
             for kv in &range.items {
-                let object = self.decode(row, kv)?;
+                let object = self.shown(row, self.decode(row, kv)?).await?;
                 if selection.matches(object.head()) {
                     items.push(object);
                 }
@@ -161,7 +169,8 @@ impl Registry {
         spec: &WatchSpec,
         ends: Option<Instant>,
     ) -> Result<EventStream, Status> {
-        cache::open_watch(&self.cache, row, spec, ends).await
+        let converter = self.kinds.has_versions(row).then(|| self.converter());
+        cache::open_watch(&self.cache, row, spec, ends, converter).await
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use onggi_api::{Object, Status, object};
+use onggi_api::{Object, Status};
 use onggi_client::{Request, Response};
 use onggi_machinery::resource::Resource;
-use onggi_machinery::validation;
 use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::Value;
 
@@ -69,7 +68,8 @@ impl Registry {
         mut request: Request,
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
-        let new = decode::object(context, row, &mut request, &mut warnings)?;
+        let kind = self.kind(row)?;
+        let new = decode::object(context, row, &kind, &mut request, &mut warnings)?;
         meta::check_place(row, &request, &new)?;
         let written = self
             .change(context, row, part, &request, &mut warnings, |_, _| Ok(new.clone()))
@@ -86,9 +86,10 @@ impl Registry {
         request: &Request,
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
+        let kind = self.kind(row)?;
         let written = self
             .change(context, row, part, request, &mut warnings, |old, warnings| {
-                let new = decode::patched(context, row, request, old, warnings)?;
+                let new = decode::patched(context, row, &kind, request, old, warnings)?;
                 meta::check_place(row, request, &new)?;
                 Ok(new)
             })
@@ -110,6 +111,7 @@ impl Registry {
         let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
         let key = cache::key(row, namespace, name);
         let hooks = rest::hooks(row);
+        let kind = self.kind(row)?;
         let before = warnings.len();
         for _ in 0..ATTEMPTS {
             warnings.truncate(before);
@@ -125,7 +127,7 @@ impl Registry {
             if part != Part::Main {
                 hooks.prepare_part(part.subresource(), &mut new, &old, &self.clock.rfc3339());
             }
-            (row.default)(&mut new);
+            kind.default(&mut new);
             let attributes = Attributes {
                 context,
                 row,
@@ -137,9 +139,10 @@ impl Registry {
                 old: Some(&old),
             };
             if admission::mutate(self, &attributes, &mut new).await? {
+                kind.prune(&mut new);
                 meta::begin_update(&mut new, &old);
                 restrict(row, part, &mut new, &old);
-                (row.default)(&mut new);
+                kind.default(&mut new);
             }
             check_escalation(&self.authorizers, &context.user, row, &new, Some(&old))?;
             if row.has_generation && part != Part::Status && meta::desired_changed(&new, &old) {
@@ -149,27 +152,25 @@ impl Registry {
                 Part::Main => Some(hooks.before_update(self, &mut new, &old).await?),
                 _ => None,
             };
-            let mut errors = validation::metadata_update(&new, &old, row);
-            errors.extend((row.validate)(&new));
-            // What a hook changes is not for everyone to change.
-            match part {
-                Part::Whole(name) => errors.extend(hooks.validate_part(name, &new, &old)),
-                _ => errors.extend((row.validate_update)(&new, &old)),
+            let is_part = matches!(part, Part::Whole(_));
+            let mut errors = kind.validate_update(&new, &old, !is_part);
+            if is_part {
+                errors.extend(hooks.validate_part(part.subresource(), &new, &old));
             }
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), name, &errors));
             }
             let admitted = admission::validate(self, &attributes, &new).await?;
-            warnings.extend((row.warnings)(&new));
+            warnings.extend(kind.warnings(&new));
             let gone = meta::is_finished(&new) && !hooks.holds(&new);
             if request.write.dry_run {
                 return Ok(Written::Value(new));
             }
-            if !gone && new == old {
+            if !gone && new == old && !self.is_stale(row, &key).await? {
                 return Ok(Written::Stored(current));
             }
             let expect = Expect::Revision(current.head().resource_version);
-            let bytes = object::encode(&new).map_err(Status::internal)?;
+            let bytes = self.encoded(row, &new).await?;
             let txn = if gone {
                 Txn::delete(key.clone(), expect)
             } else {

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod componentstatus;
+mod customresourcedefinition;
 mod eviction;
 mod namespace;
 mod pod;
@@ -13,16 +14,16 @@ mod serviceaccount;
 use async_trait::async_trait;
 use onggi_api::{FieldError, Status};
 use onggi_client::{Request, Response};
+use onggi_machinery::crd;
 use onggi_machinery::resource::Resource;
 use serde_json::Value;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::registry::{Context, Registry};
 
 pub(crate) use service::Allocator as ServiceAllocator;
 
 /// Held until the write is done, so that nothing is given out twice.
-pub(crate) type Claim = Option<OwnedMutexGuard<service::Known>>;
+pub(crate) type Claim = Option<Box<dyn Send>>;
 
 /// What a kind may do at its writes; each method has an answer that does nothing.
 #[async_trait]
@@ -83,6 +84,9 @@ impl Hooks for Nothing {}
 /// The hooks of a kind.
 pub(crate) fn hooks(row: &Resource) -> &'static dyn Hooks {
     match (row.group, row.plural) {
+        (crd::GROUP, "customresourcedefinitions") => {
+            &customresourcedefinition::CustomResourceDefinitions
+        }
         ("", "namespaces") => &namespace::Namespaces,
         ("", "pods") => &pod::Pods,
         ("", "secrets") => &secret::Secrets,

@@ -26,7 +26,7 @@ impl Hooks for Scalable {
         }
         let change = |old: &Value, sent: &Value| {
             let mut new = old.clone();
-            scale::apply(&mut new, sent)
+            scale::apply(row, &mut new, sent)
                 .map_err(|error| Status::invalid("Scale.autoscaling", &request.name, &[error]))?;
             if let Some(version) = sent["metadata"].get("resourceVersion") {
                 new["metadata"]["resourceVersion"] = version.clone();
@@ -46,13 +46,15 @@ impl Hooks for Scalable {
                 .value()?,
             (Verb::Patch, Body::Patch(kind, patch)) => registry
                 .change(context, row, Part::Whole("scale"), request, &mut Vec::new(), |old, _| {
-                    let sent = apply_plain_patch(*kind, patch, &scale::of(old))?;
+                    let now = scale::of_kind(row, old).map_err(Status::internal)?;
+                    let sent = apply_plain_patch(*kind, patch, &now)?;
                     change(old, &sent)
                 })
                 .await?
                 .value()?,
             _ => return Err(Status::method_not_allowed()),
         };
-        Ok(Response::Document { value: scale::of(&value), created: false, warnings: Vec::new() })
+        let value = scale::of_kind(row, &value).map_err(Status::internal)?;
+        Ok(Response::Document { value, created: false, warnings: Vec::new() })
     }
 }

@@ -312,5 +312,5 @@ async fn claim(registry: &Registry, service: &mut Value, old: &Value) -> Result<
         .services
         .assign(&known, service, old)
         .map_err(|errors| Status::invalid("Service", &name, &errors))?;
-    Ok(Some(known))
+    Ok(Some(Box::new(known)))
 }

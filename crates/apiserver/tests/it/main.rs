@@ -4,6 +4,8 @@
 
 mod access;
 mod contract;
+mod custom;
+mod custom_schema;
 mod http;
 mod kinds;
 mod kubectl;

@@ -45,6 +45,8 @@ struct Running {
     /// A `Cache` of the type that the key names.
     cache: Box<dyn Any + Send + Sync>,
     progress: watch::Receiver<Progress>,
+    /// Ends this one.
+    stop: Shutdown,
 }
 
 // === impl Source ===
@@ -114,18 +116,32 @@ impl SharedInformers {
         }
         let cache = Cache::new();
         let progress = cache.progress();
-        running.insert(id, Running { cache: Box::new(cache.clone()), progress });
+        let stop = self.inner.shutdown.child_token();
+        let kept = Running { cache: Box::new(cache.clone()), progress, stop: stop.clone() };
+        running.insert(id, kept);
         drop(running);
-        self.start(source, cache.clone());
+        self.start(source, cache.clone(), stop);
         cache
     }
 
-    fn start<T: Project>(&self, source: Source, cache: Cache<T>) {
+    /// Ends the informers of a collection, such as that of a custom kind that is gone. Whoever
+    /// holds its cache sees the end of its changes.
+    pub fn forget(&self, source: &Source) {
+        self.inner.running.lock().retain(|(known, _), running| {
+            let forgotten = known == source;
+            if forgotten {
+                running.stop.cancel();
+            }
+            !forgotten
+        });
+    }
+
+    fn start<T: Project>(&self, source: Source, cache: Cache<T>, stop: Shutdown) {
         let resource = source.resource.clone();
         let transport = Arc::clone(&self.inner.transport);
         let shutdown = self.inner.shutdown.clone();
         let reflector = Reflector { transport, source, cache: cache.clone(), revision: None };
-        let run = tokio::spawn(reflector.run(shutdown.clone()));
+        let run = tokio::spawn(reflector.run(stop));
         tokio::spawn(async move {
             if let Err(error) = run.await {
                 // A cache that stands still unnoticed is worse than none.

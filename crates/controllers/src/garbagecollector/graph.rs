@@ -5,6 +5,7 @@ use std::sync::Arc;
 use onggi_api::OwnerReference;
 use onggi_client::{Cache, Index, ObjectKey, Source};
 use onggi_machinery::resource::{self, Resource, Verb};
+use parking_lot::RwLock;
 
 use crate::context::Context;
 use crate::view::Dependent;
@@ -15,7 +16,7 @@ pub(super) const ORPHAN: &str = "orphan";
 /// Names an object of any kind, and which one of that name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Vertex {
-    /// Its place in [`Graph::kinds`].
+    /// Its place in the [`Graph`].
     pub(super) kind: usize,
     pub(super) key: ObjectKey,
     pub(super) uid: String,
@@ -27,12 +28,22 @@ pub(super) struct Kind {
     pub(super) row: &'static Resource,
     pub(super) objects: Cache<Dependent>,
     by_owner: Index<Dependent>,
+    gone: bool,
 }
 
-/// A cheap handle.
+impl Kind {
+    fn new(context: &Context, row: &'static Resource) -> Self {
+        let objects: Cache<Dependent> = context.cache(Source::all(row.gvr()));
+        let by_owner = objects
+            .index("owner", |object| object.owners.iter().map(|owner| owner.uid.clone()).collect());
+        Self { row, objects, by_owner, gone: false }
+    }
+}
+
+/// A cheap handle. Kinds are only added, so that places stay; one that is gone has an empty cache.
 #[derive(Clone)]
 pub(super) struct Graph {
-    pub(super) kinds: Arc<[Kind]>,
+    kinds: Arc<RwLock<Vec<Kind>>>,
 }
 
 /// Where an owner is, as far as the caches know.
@@ -51,25 +62,50 @@ impl Graph {
     pub(super) fn new(context: &Context) -> Self {
         let deletable =
             |row: &&&'static Resource| row.plural != "events" && row.verbs.contains(&Verb::Delete);
-        let kind = |row: &&'static Resource| {
-            let objects: Cache<Dependent> = context.cache(Source::all(row.gvr()));
-            let by_owner = objects.index("owner", |object| {
-                object.owners.iter().map(|owner| owner.uid.clone()).collect()
-            });
-            Kind { row, objects, by_owner }
-        };
-        Self { kinds: resource::all().iter().filter(deletable).map(kind).collect() }
+        let all = resource::all().iter().filter(deletable).map(|row| Kind::new(context, row));
+        Self { kinds: Arc::new(RwLock::new(all.collect())) }
+    }
+
+    /// The caches of all kinds, by place.
+    pub(super) fn caches(&self) -> Vec<Cache<Dependent>> {
+        self.kinds.read().iter().map(|kind| kind.objects.clone()).collect()
+    }
+
+    /// One more kind; gives its place and its cache.
+    pub(super) fn add(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+    ) -> (usize, Cache<Dependent>) {
+        let kind = Kind::new(context, row);
+        let objects = kind.objects.clone();
+        let mut kinds = self.kinds.write();
+        kinds.push(kind);
+        (kinds.len() - 1, objects)
+    }
+
+    /// A kind is no longer served: what names it as its owner is let be.
+    pub(super) fn remove(&self, row: &'static Resource) {
+        let mut kinds = self.kinds.write();
+        kinds.iter_mut().filter(|kind| std::ptr::eq(kind.row, row)).for_each(|k| k.gone = true);
+    }
+
+    /// The row of a kind.
+    pub(super) fn row(&self, place: usize) -> Option<&'static Resource> {
+        self.kinds.read().get(place).map(|kind| kind.row)
     }
 
     pub(super) fn get(&self, vertex: &Vertex) -> Option<Arc<Dependent>> {
-        let object = self.kinds.get(vertex.kind)?.objects.get_key(&vertex.key)?;
+        let kinds = self.kinds.read();
+        let object =
+            kinds.get(vertex.kind).filter(|kind| !kind.gone)?.objects.get_key(&vertex.key)?;
         (object.uid == vertex.uid).then_some(object)
     }
 
     /// Those that name the uid among their owners.
     pub(super) fn dependents(&self, uid: &str) -> Vec<Vertex> {
         let mut found = Vec::new();
-        for (place, kind) in self.kinds.iter().enumerate() {
+        for (place, kind) in self.kinds.read().iter().enumerate().filter(|(_, k)| !k.gone) {
             for key in kind.by_owner.keys(uid) {
                 if let Some(object) = kind.objects.get_key(&key) {
                     found.push(Vertex { kind: place, key, uid: object.uid.clone() });
@@ -86,9 +122,12 @@ impl Graph {
         let group = api.split_once('/').map_or("", |(group, _)| group);
         // These were moved.
         let group = if group == "extensions" { "apps" } else { group };
-        let same = |kind: &Kind| kind.row.group == group && kind.row.kind == reference.kind;
-        let Some(place) = self.kinds.iter().position(same) else { return Owner::Foreign };
-        let kind = &self.kinds[place];
+        let same =
+            |kind: &Kind| !kind.gone && kind.row.group == group && kind.row.kind == reference.kind;
+        let kinds = self.kinds.read();
+        let Some((place, kind)) = kinds.iter().enumerate().find(|(_, kind)| same(kind)) else {
+            return Owner::Foreign;
+        };
         let namespace = if kind.row.namespaced() { namespace } else { "" };
         match kind.objects.get(namespace, &reference.name) {
             Some(object) if object.uid == reference.uid => {

@@ -7,13 +7,14 @@ mod plan;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::{GroupVersionResource, OwnerReference};
-use onggi_client::{Next, Patch, WorkQueue, WriteOptions};
+use onggi_client::{Cache, Change, Next, Patch, Source, WorkQueue, WriteOptions};
 use onggi_machinery::value::{list_at, set};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
+use crate::kinds::{self, Turn};
 use crate::view::Dependent;
 use graph::{FOREGROUND, Graph, ORPHAN, Owner, Vertex};
 use plan::{Action, Owns};
@@ -27,15 +28,41 @@ struct GarbageCollector {
 pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let graph = Graph::new(&context);
     let mut harness = Harness::new(&context);
-    for (place, kind) in graph.kinds.iter().enumerate() {
+    for (place, objects) in graph.caches().into_iter().enumerate() {
         let graph = graph.clone();
-        harness.watch(&kind.objects, move |change| {
-            let (before, after) = (change.before(), change.after());
-            graph.concerned(place, change.key(), before.map(|v| &**v), after.map(|v| &**v))
-        });
+        harness.watch(&objects, move |change| concerned(&graph, place, change));
     }
+    let definitions = kinds::definitions(&context);
+    harness.needs(&definitions);
     let queue = harness.queue();
+    let (beside, all, found) = (context.clone(), graph.clone(), queue.clone());
+    harness.beside(kinds::follow(definitions, move |turn| match turn {
+        Turn::Gone(row) => {
+            all.remove(row);
+            beside.forget(&Source::all(row.gvr()));
+        }
+        Turn::Come(row) => {
+            let (place, objects) = all.add(&beside, row);
+            tokio::spawn(follow(all.clone(), place, objects, found.clone()));
+        }
+    }));
     harness.run(GarbageCollector { context, graph, queue })
+}
+
+/// Follows the objects of a custom kind until it is gone.
+async fn follow(graph: Graph, place: usize, objects: Cache<Dependent>, queue: WorkQueue<Vertex>) {
+    if objects.synced().await.is_err() {
+        return;
+    }
+    let mut changes = objects.subscribe();
+    while let Some(change) = changes.recv().await {
+        concerned(&graph, place, &change).into_iter().for_each(|vertex| queue.add(vertex));
+    }
+}
+
+fn concerned(graph: &Graph, place: usize, change: &Change<Dependent>) -> Vec<Vertex> {
+    let (before, after) = (change.before(), change.after());
+    graph.concerned(place, change.key(), before.map(|v| &**v), after.map(|v| &**v))
 }
 
 #[async_trait]
@@ -57,7 +84,9 @@ impl Controller for GarbageCollector {
 
 impl GarbageCollector {
     fn resource(&self, vertex: &Vertex) -> GroupVersionResource {
-        self.graph.kinds[vertex.kind].row.gvr()
+        // A vertex has its place from the graph, which takes none away.
+        let gone = || GroupVersionResource::new("", "", "");
+        self.graph.row(vertex.kind).map_or_else(gone, |row| row.gvr())
     }
 
     async fn collect(&self, vertex: &Vertex, object: &Dependent) -> Result<(), Error> {
@@ -91,7 +120,7 @@ impl GarbageCollector {
             Owner::Foreign => return Ok(Owns::Solid),
             Owner::Known(_, owner) => (*owner).clone(),
             Owner::Unknown(kind) => {
-                let row = self.graph.kinds[kind].row;
+                let Some(row) = self.graph.row(kind) else { return Ok(Owns::Solid) };
                 let namespace = if row.namespaced() { namespace } else { "" };
                 match self.context.client.get(&row.gvr(), namespace, &reference.name).await {
                     Ok(found) if found.head().uid == reference.uid => Dependent::of(found.head()),
@@ -130,6 +159,9 @@ impl GarbageCollector {
     }
 
     async fn disown(&self, vertex: &Vertex, owners: &[String]) -> Result<(), Error> {
+        if self.graph.row(vertex.kind).is_some_and(|row| row.custom.is_some()) {
+            return self.disown_custom(vertex, owners).await;
+        }
         let off: Vec<Value> =
             owners.iter().map(|uid| json!({"$patch": "delete", "uid": uid})).collect();
         let patch = json!({"metadata": {"uid": vertex.uid, "ownerReferences": off}});
@@ -137,6 +169,22 @@ impl GarbageCollector {
         let client = &self.context.client;
         let patch = Patch::strategic(patch);
         gone_is_fine(client.patch(&self.resource(vertex), namespace, name, patch).await.map(drop))
+    }
+
+    /// Objects of custom kinds take no strategic patches.
+    async fn disown_custom(&self, vertex: &Vertex, owners: &[String]) -> Result<(), Error> {
+        let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
+        let change = |value: &mut Value| {
+            if value["metadata"]["uid"] != vertex.uid.as_str() {
+                return;
+            }
+            let mut left = list_at(value, "metadata.ownerReferences").to_vec();
+            left.retain(|owner| !owners.iter().any(|uid| owner["uid"] == uid.as_str()));
+            set(value, "metadata.ownerReferences", left);
+        };
+        let client = &self.context.client;
+        let changed = client.modify(&self.resource(vertex), namespace, name, "", change).await;
+        gone_is_fine(changed.map(drop))
     }
 
     async fn let_go(&self, vertex: &Vertex, finalizer: &str) -> Result<(), Error> {

@@ -2,6 +2,8 @@
 
 mod plan;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::{GroupVersionResource, Object};
@@ -10,11 +12,13 @@ use onggi_client::{Body, Cache, ListOptions, Next, Patch, Request, Source};
 use onggi_machinery::kinds::namespace::FINALIZER;
 use onggi_machinery::resource::{self, Resource, Verb};
 use onggi_machinery::value::{at, list_at, set};
+use parking_lot::RwLock;
 use serde_json::json;
 
 use crate::Error;
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
+use crate::kinds::{self, Turn};
 use crate::view::{Condition, Dependent};
 use plan::Remains;
 
@@ -22,7 +26,11 @@ struct Namespaces {
     context: Context,
     resource: GroupVersionResource,
     namespaces: Cache<Whole>,
+    custom: Custom,
 }
+
+/// The custom kinds that live in namespaces.
+type Custom = Arc<RwLock<Vec<&'static Resource>>>;
 
 /// What lives in a namespace and can be deleted; the pods first, since they may need the rest until
 /// they have ended.
@@ -51,7 +59,37 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
             waits.then(|| namespace.clone()).into_iter().collect()
         });
     }
-    harness.run(Namespaces { context, resource, namespaces })
+    let custom = Custom::default();
+    let definitions = kinds::definitions(&context);
+    harness.needs(&definitions);
+    let (beside, known, queue, ending) =
+        (context.clone(), Arc::clone(&custom), harness.queue(), namespaces.clone());
+    harness.beside(kinds::follow(definitions, move |turn| match turn {
+        Turn::Gone(row) => known.write().retain(|known| !std::ptr::eq(*known, row)),
+        Turn::Come(row) if row.namespaced() => {
+            known.write().push(row);
+            let objects: Cache<Dependent> = beside.cache(Source::all(row.gvr()));
+            tokio::spawn(follow(objects, ending.clone(), queue.clone()));
+        }
+        Turn::Come(_) => {}
+    }));
+    harness.run(Namespaces { context, resource, namespaces, custom })
+}
+
+/// Follows the objects of a custom kind until it is gone.
+async fn follow(
+    objects: Cache<Dependent>,
+    namespaces: Cache<Whole>,
+    queue: onggi_client::WorkQueue<String>,
+) {
+    let mut changes = objects.subscribe();
+    while let Some(change) = changes.recv().await {
+        let namespace = &change.key().namespace;
+        let gone = change.after().is_none();
+        if gone && namespaces.get("", namespace).is_some_and(|ns| ns.head().deleting) {
+            queue.add(namespace.clone());
+        }
+    }
 }
 
 #[async_trait]
@@ -64,7 +102,8 @@ impl Controller for Namespaces {
             return Ok(Next::Done);
         }
         let mut remains = Remains::default();
-        for row in content() {
+        let custom = self.custom.read().clone();
+        for row in content().chain(custom) {
             self.empty(name, row, &mut remains).await?;
             if row.plural == "pods" && !remains.is_empty() {
                 break;
@@ -87,7 +126,11 @@ impl Namespaces {
         let client = &self.context.client;
         let resource = row.gvr();
         let list = || client.list(&resource, name, ListOptions::default());
-        let (_, mut objects) = list().await?;
+        let mut objects = match list().await {
+            // A custom kind that has just gone.
+            Err(error) if error.is_not_found() => return Ok(()),
+            listed => listed?.1,
+        };
         if objects.iter().any(|object| !object.head().deleting) {
             let all = Request::new(Verb::DeleteCollection, resource.clone(), name, "");
             if let Err(error) = client.call(all).await {

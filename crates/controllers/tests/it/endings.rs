@@ -1,5 +1,7 @@
 //! Namespaces, service accounts, and what is collected when its owner goes.
 
+use onggi_api::GroupVersionResource;
+use onggi_client::{Patch, WriteOptions};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -145,4 +147,48 @@ async fn an_object_of_an_absent_owner_is_collected() {
         json!({"metadata": {"name": "ghost", "uid": "11111111-1111-4111-8111-111111111111"}});
     world.create("configmaps", owned("haunted", &[&ghost])).await;
     world.until("configmaps", |all| maps(all).is_empty()).await;
+}
+
+/// What objects of a custom kind own goes with them, and they go with their namespace.
+#[tokio::test(flavor = "multi_thread")]
+async fn custom_kinds_own_and_end_as_others_do() {
+    let world = World::start().await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "lids.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "lids", "kind": "Lid"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}],
+        },
+    });
+    world.create("customresourcedefinitions", definition).await;
+    let lids = GroupVersionResource::new("example.com", "v1", "lids");
+    let lid = |name: &str| json!({"apiVersion": "example.com/v1", "kind": "Lid", "metadata": {"name": name}});
+    let owner = world.client.create(&lids, "default", lid("a")).await.unwrap();
+    let mut map = owned("below", &[]);
+    map["metadata"]["ownerReferences"] = json!([{"apiVersion": "example.com/v1", "kind": "Lid",
+        "name": "a", "uid": owner.head().uid}]);
+    world.create("configmaps", map).await;
+    world.client.delete(&lids, "default", "a", WriteOptions::default()).await.unwrap();
+    world.until("configmaps", |all| !maps(all).contains(&"below")).await;
+
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shelf"}});
+    world.create("namespaces", space).await;
+    let mut held = lid("b");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    world.client.create(&lids, "shelf", held).await.unwrap();
+    world.delete("namespaces", "shelf", "").await;
+    let waits = |ns: &Value| {
+        let conditions = ns["status"]["conditions"].as_array().into_iter().flatten();
+        ns["metadata"]["name"] == "shelf"
+            && conditions.into_iter().any(|c| {
+                c["message"].as_str().is_some_and(|m| m.contains("lids.example.com has 1 resource"))
+            })
+    };
+    world.until("namespaces", |all| all.iter().any(waits)).await;
+    let patch = Patch::merge(json!({"metadata": {"finalizers": null}}));
+    world.client.patch(&lids, "shelf", "b", patch).await.unwrap();
+    world.until("namespaces", |all| all.iter().all(|ns| ns["metadata"]["name"] != "shelf")).await;
 }

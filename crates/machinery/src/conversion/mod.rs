@@ -6,6 +6,7 @@
 //! manifests still say them, with a warning that says what to write.
 
 mod autoscaling;
+mod definitions;
 mod event;
 mod ingress;
 mod workloads;
@@ -304,6 +305,14 @@ const TABLE: &[Version] = &[
         NETWORKING,
         V1_22,
         same,
+    ),
+    row(
+        ("apiextensions.k8s.io", "v1beta1"),
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        ("apiextensions.k8s.io", "v1"),
+        ("1.16", "1.22"),
+        definitions::convert,
     ),
     row(RBAC1, "roles", "Role", RBAC, ("1.17", "1.22"), same),
     row(RBAC1, "rolebindings", "RoleBinding", RBAC, ("1.17", "1.22"), same),

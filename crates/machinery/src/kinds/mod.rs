@@ -10,6 +10,7 @@ pub mod componentstatus;
 pub mod configmap;
 pub mod controllerrevision;
 pub mod cronjob;
+pub mod customresourcedefinition;
 pub mod daemonset;
 pub mod deployment;
 pub mod endpoints;
@@ -88,6 +89,7 @@ pub const RESOURCES: &[&Resource] = &[
     &reviews::LOCAL_SUBJECT_ACCESS,
     &reviews::SELF_SUBJECT_ACCESS,
     &reviews::SELF_SUBJECT_RULES,
+    &customresourcedefinition::RESOURCE,
 ];
 
 /// What can be done with a part of an object.

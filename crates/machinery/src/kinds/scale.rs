@@ -3,8 +3,27 @@
 use onggi_api::{FieldError, FieldPath};
 use serde_json::{Map, Value, json};
 
+use crate::resource::Resource;
 use crate::table::{labels_text, selector_text};
-use crate::value::{at, entries_at, i64_at, set};
+use crate::value::{at, entries_at, i64_at, set, str_at};
+
+/// The scale of an object of a kind. A custom kind says itself where its parts stand; the error is
+/// the message of a `Status` 500.
+pub fn of_kind(row: &Resource, object: &Value) -> Result<Value, String> {
+    let mut scale = of(object);
+    let Some(paths) = row.custom.and_then(|shape| shape.scale.as_ref()) else { return Ok(scale) };
+    let Some(replicas) = i64_at(object, &paths.replicas) else {
+        return Err(format!("the spec replicas field {:?} does not exist", paths.replicas));
+    };
+    scale["spec"]["replicas"] = replicas.into();
+    scale["status"] = json!({"replicas": i64_at(object, &paths.status_replicas).unwrap_or(0)});
+    if let Some(path) = &paths.selector
+        && !str_at(object, path).is_empty()
+    {
+        scale["status"]["selector"] = str_at(object, path).into();
+    }
+    Ok(scale)
+}
 
 /// The scale of an object.
 pub fn of(object: &Value) -> Value {
@@ -38,14 +57,15 @@ fn selected(object: &Value) -> String {
 
 /// Sets the replicas of an object from a scale that a client sent; the object stays as it is where
 /// the scale is wrong. Comparing `metadata.resourceVersion` is the caller's.
-pub fn apply(object: &mut Value, scale: &Value) -> Result<(), FieldError> {
+pub fn apply(row: &Resource, object: &mut Value, scale: &Value) -> Result<(), FieldError> {
     // Go's zero value: a scale without `replicas` asks for none.
     let replicas = i64_at(scale, "spec.replicas").unwrap_or(0);
     if replicas < 0 {
         let path = FieldPath::new("spec.replicas");
         return Err(FieldError::invalid(&path, replicas, "must be greater than or equal to 0"));
     }
-    set(object, "spec.replicas", replicas);
+    let paths = row.custom.and_then(|shape| shape.scale.as_ref());
+    set(object, paths.map_or("spec.replicas", |paths| &paths.replicas), replicas);
     Ok(())
 }
 
@@ -71,10 +91,12 @@ mod tests {
             })
         );
         scale["spec"]["replicas"] = 5.into();
-        apply(&mut deployment, &scale).unwrap();
+        apply(&super::super::deployment::RESOURCE, &mut deployment, &scale).unwrap();
         assert_eq!(deployment["spec"]["replicas"], 5);
         scale["spec"]["replicas"] = (-1).into();
-        let error = apply(&mut deployment, &scale).unwrap_err().to_string();
+        let error = apply(&super::super::deployment::RESOURCE, &mut deployment, &scale)
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "spec.replicas: Invalid value: -1: must be greater than or equal to 0");
         assert_eq!(deployment["spec"]["replicas"], 5);
     }

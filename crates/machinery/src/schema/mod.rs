@@ -164,6 +164,18 @@ pub fn admit_with(
     validation: FieldValidation,
     duplicates: Vec<String>,
 ) -> Result<Vec<String>, DecodeProblem> {
+    admit_custom(value, kind, validation, duplicates, |_| Vec::new())
+}
+
+/// [`admit_with`] for a kind that may be custom: `prune` takes away what its schema does not know
+/// and gives the paths.
+pub fn admit_custom(
+    value: &mut Value,
+    kind: &GroupVersionKind,
+    validation: FieldValidation,
+    duplicates: Vec<String>,
+    prune: impl FnOnce(&mut Value) -> Vec<String>,
+) -> Result<Vec<String>, DecodeProblem> {
     if is_too_deep(value) {
         let problem = format!("nested deeper than {MAX_DEPTH} levels");
         return Err(DecodeProblem::Syntax { kind: kind.kind.clone(), problem });
@@ -179,7 +191,8 @@ pub fn admit_with(
         return Err(unfit(format!("the request is for a {}", kind.kind)));
     }
     let mut check = Check::default();
-    match onggi_api::schema::of(&kind.group, &kind.version, &kind.kind) {
+    let built_in = onggi_api::schema::of(&kind.group, &kind.version, &kind.kind);
+    match built_in {
         Some(schema) => check.object(schema, value).map_err(unfit)?,
         None => {
             let meta = onggi_api::schema::table()
@@ -187,14 +200,20 @@ pub fn admit_with(
             if let (Some(meta), Some(metadata)) = (meta, value.get_mut("metadata")) {
                 check.object(meta, metadata).map_err(unfit)?;
             }
+            check.unknown.iter_mut().for_each(|path| path.insert_str(0, "metadata."));
         }
     }
+    check.unknown.extend(prune(value));
     if validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
     let unknown = check.unknown.iter().map(|path| format!("unknown field {path:?}"));
     let duplicates = duplicates.iter().map(|path| format!("duplicate field {path:?}"));
-    let faults: Vec<String> = unknown.chain(duplicates).collect();
+    // Custom kinds are parsed first and compared with their schema later.
+    let faults: Vec<String> = match built_in {
+        Some(_) => unknown.chain(duplicates).collect(),
+        None => duplicates.chain(unknown).collect(),
+    };
     if validation == FieldValidation::Strict && !faults.is_empty() {
         return Err(unfit(format!("strict decoding error: {}", faults.join(", "))));
     }

@@ -170,7 +170,7 @@ fn kinds_without_a_schema_keep_their_fields() {
     let body = json!({"metadata": {"name": "x", "colour": 1}, "spec": {"any": [null]}});
     let decoded = decode_json(body, "onggi.dev/v1", "Release", FieldValidation::Warn).unwrap();
     assert_eq!(decoded.value["spec"], json!({"any": [null]}));
-    assert_eq!(decoded.warnings, ["unknown field \"colour\""]);
+    assert_eq!(decoded.warnings, ["unknown field \"metadata.colour\""]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub fn metadata(object: &Value, resource: &Resource) -> Errors {
     labels::labels(&metadata.child("labels"), &mut errors);
     annotations(&metadata.child("annotations"), &mut errors);
     owners(&metadata.child("ownerReferences"), &mut errors);
-    finalizers(&metadata.child("finalizers"), &mut errors);
+    finalizers(&metadata.child("finalizers"), resource, &mut errors);
     errors
 }
 
@@ -92,13 +92,15 @@ fn owners(owners: &At<'_>, errors: &mut Errors) {
     }
 }
 
-fn finalizers(finalizers: &At<'_>, errors: &mut Errors) {
+fn finalizers(finalizers: &At<'_>, resource: &Resource, errors: &mut Errors) {
+    // Custom kinds and their definitions are not asked for a domain.
+    let plain = resource.custom.is_some() || resource.group == crate::crd::GROUP;
     for finalizer in finalizers.items() {
         let text = finalizer.text();
         // Kubernetes names the list, not the item.
         let complain = |detail: String| FieldError::invalid(&finalizers.path, text, detail);
         errors.extend(names::qualified_name(text).into_iter().map(complain));
-        if !text.contains('/') && !PLAIN_FINALIZERS.contains(&text) {
+        if !plain && !text.contains('/') && !PLAIN_FINALIZERS.contains(&text) {
             errors.push(complain(
                 "name is neither a standard finalizer name nor is it fully qualified".to_owned(),
             ));

@@ -159,7 +159,7 @@ fn place(subject: &Subject) -> Option<(bool, String)> {
 
 // === impl Index ===
 
-fn collection<'c>(cache: &'c Cache, plural: &str) -> Option<&'c Arc<Collection>> {
+fn collection(cache: &Cache, plural: &str) -> Option<Arc<Collection>> {
     cache.of(resource::by_gvr(GROUP, "v1", plural)?).ok()
 }
 
@@ -175,9 +175,9 @@ impl Index {
     pub(super) fn catch_up(&mut self, cache: &Cache) {
         for (at, plural) in KINDS.iter().enumerate() {
             let Some(collection) = collection(cache, plural) else { continue };
-            let followed = self.cursors[at].is_some_and(|from| self.follow(at, collection, from));
+            let followed = self.cursors[at].is_some_and(|from| self.follow(at, &collection, from));
             if !followed {
-                self.read(at, collection);
+                self.read(at, &collection);
             }
         }
     }

@@ -1,0 +1,94 @@
+//! A kind as the generic path sees it: the functions of its row and, where it is custom, what its
+//! schema says at this moment.
+
+use std::sync::Arc;
+
+use onggi_api::Status;
+use onggi_machinery::resource::Resource;
+use onggi_machinery::validation::{self, Errors};
+use serde_json::Value;
+
+use super::Registry;
+use crate::custom::Version;
+
+pub(crate) struct Kind {
+    row: &'static Resource,
+    custom: Option<Arc<Version>>,
+}
+
+impl Registry {
+    /// The kind of a row; 404 when its definition has gone meanwhile.
+    pub(crate) fn kind(&self, row: &'static Resource) -> Result<Kind, Status> {
+        let custom = match row.custom {
+            None => None,
+            Some(_) => {
+                let snapshot = self.kinds.snapshot();
+                Some(snapshot.version(row).cloned().ok_or_else(Status::no_such_path)?)
+            }
+        };
+        Ok(Kind { row, custom })
+    }
+}
+
+impl Kind {
+    /// What its schema says, where it is custom.
+    pub(crate) fn custom(&self) -> Option<&Version> {
+        self.custom.as_deref()
+    }
+
+    /// Nothing new of a kind whose definition is being deleted.
+    pub(crate) fn may_create(&self) -> Result<(), Status> {
+        match &self.custom {
+            Some(custom) if custom.definition.deleting => {
+                let mut status = Status::method_not_allowed();
+                status.message =
+                    "create not allowed while custom resource definition is terminating".into();
+                Err(status)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets what was left out.
+    pub(crate) fn default(&self, object: &mut Value) {
+        (self.row.default)(object);
+        if let Some(custom) = &self.custom {
+            custom.default(object);
+        }
+    }
+
+    /// Takes away what its schema does not know, where it is custom.
+    pub(crate) fn prune(&self, object: &mut Value) {
+        if let Some(custom) = &self.custom {
+            custom.prune(object);
+        }
+    }
+
+    /// What is wrong with a new object.
+    pub(crate) fn validate(&self, object: &Value) -> Errors {
+        let mut errors = validation::create(object, self.row);
+        if let Some(custom) = &self.custom {
+            errors.extend(custom.validate(object, None));
+        }
+        errors
+    }
+
+    /// What is wrong with a changed object. `whole`: not only with what a hook has changed.
+    pub(crate) fn validate_update(&self, object: &Value, old: &Value, whole: bool) -> Errors {
+        let mut errors = validation::metadata_update(object, old, self.row);
+        errors.extend((self.row.validate)(object));
+        // What a hook changes is not for everyone to change.
+        if whole {
+            errors.extend((self.row.validate_update)(object, old));
+        }
+        if let Some(custom) = &self.custom {
+            errors.extend(custom.validate(object, Some(old)));
+        }
+        errors
+    }
+
+    /// Advice for who has written the object.
+    pub(crate) fn warnings(&self, object: &Value) -> Vec<String> {
+        (self.row.warnings)(object)
+    }
+}

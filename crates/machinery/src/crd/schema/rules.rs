@@ -1,0 +1,407 @@
+//! `x-kubernetes-validations`: rules in CEL, compiled once for a schema
+//! (`apiextensions-apiserver/pkg/apiserver/schema/cel`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use onggi_api::{FieldError, FieldPath};
+use serde_json::Value;
+
+use super::{Additional, List, Schema, lists};
+use crate::cel::{self, Budget, Declarations, Program, Shape, Value as Cel, Variables};
+use crate::validation::{At, Errors};
+use crate::value::str_at;
+
+/// The longest message of an expression.
+const MAX_MESSAGE: usize = 5120;
+
+/// The rules of a schema and of its parts; parts without any are left out.
+#[derive(Debug, Default)]
+pub struct Rules {
+    own: Vec<Rule>,
+    properties: BTreeMap<String, Rules>,
+    items: Option<Box<Rules>>,
+    additional: Option<Box<Rules>>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    program: Program,
+    message: String,
+    message_expression: Option<Program>,
+    reason: Reason,
+    /// Below the place of the rule.
+    field_path: String,
+    transition: bool,
+    optional_old: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Invalid,
+    Forbidden,
+    Required,
+    Duplicate,
+}
+
+fn reason(text: &str) -> Option<Reason> {
+    Some(match text {
+        "" | "FieldValueInvalid" => Reason::Invalid,
+        "FieldValueForbidden" => Reason::Forbidden,
+        "FieldValueRequired" => Reason::Required,
+        "FieldValueDuplicate" => Reason::Duplicate,
+        _ => return None,
+    })
+}
+
+fn declarations() -> Declarations {
+    Declarations::new(["self", "oldSelf"])
+}
+
+// === Compiling ===
+
+/// The rules of a schema; `None` when there is none. Rules that cannot be compiled are left out:
+/// no definition with such a one is taken.
+pub fn compile(schema: &Schema) -> Option<Rules> {
+    let own = schema.rules.iter().filter_map(rule).collect();
+    let properties = schema.properties.iter();
+    let properties =
+        properties.filter_map(|(name, schema)| Some((name.clone(), compile(schema)?))).collect();
+    let rules = Rules {
+        own,
+        properties,
+        items: schema.items.as_ref().and_then(|items| compile(items)).map(Box::new),
+        additional: match &schema.additional {
+            Some(Additional::Of(schema)) => compile(schema).map(Box::new),
+            _ => None,
+        },
+    };
+    (!rules.is_empty()).then_some(rules)
+}
+
+fn rule(value: &Value) -> Option<Rule> {
+    let program = cel::compile(str_at(value, "rule"), &declarations()).ok()?;
+    let expression = str_at(value, "messageExpression");
+    Some(Rule {
+        transition: program.uses("oldSelf"),
+        optional_old: value["optionalOldSelf"] == true,
+        program,
+        message: str_at(value, "message").trim().to_owned(),
+        message_expression: cel::compile(expression, &declarations()).ok(),
+        reason: reason(str_at(value, "reason"))?,
+        field_path: plain_path(str_at(value, "fieldPath"))?,
+    })
+}
+
+/// `.spec['a-b'].c` as `spec.a-b.c`; `None` when it cannot be read.
+fn plain_path(path: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("['") {
+            let (name, after) = after.split_once("']")?;
+            parts.push(name.to_owned());
+            rest = after;
+        } else {
+            let after = rest.strip_prefix('.')?;
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            let (name, after) = after.split_at(end);
+            if name.is_empty() {
+                return None;
+            }
+            parts.push(name.to_owned());
+            rest = after;
+        }
+    }
+    Some(parts.join("."))
+}
+
+impl Rules {
+    fn is_empty(&self) -> bool {
+        self.own.is_empty()
+            && self.properties.is_empty()
+            && self.items.is_none()
+            && self.additional.is_none()
+    }
+}
+
+// === Checking a definition ===
+
+/// What is wrong with the rules of a definition's schema, which is otherwise right.
+pub fn check(schema: &At<'_>, errors: &mut Errors) {
+    part(schema, None, errors);
+}
+
+/// `unrelated`: the place above in which an old value cannot be found for a new one.
+fn part(schema: &At<'_>, unrelated: Option<&FieldPath>, errors: &mut Errors) {
+    let read = Schema::read(schema.value);
+    let rules = schema.value["x-kubernetes-validations"].as_array();
+    for (place, value) in rules.into_iter().flatten().enumerate() {
+        let path = schema.path.child("x-kubernetes-validations").index(place);
+        one(&At { value, path }, &read, unrelated, errors);
+    }
+    let atomic_list = str_at(schema.value, "type") == "array" && !matches!(read.list, List::Map(_));
+    let below = |name: &str, value| At { value, path: schema.path.child(name) };
+    for (name, value) in schema.value["properties"].as_object().into_iter().flatten() {
+        let place = below(&format!("properties[{name}]"), value);
+        let unrelated = unrelated.or(read.atomic_map.then_some(&schema.path));
+        part(&place, unrelated, errors);
+    }
+    if schema.value["items"].is_object() {
+        let unrelated = unrelated.or(atomic_list.then_some(&schema.path));
+        part(&below("items", &schema.value["items"]), unrelated, errors);
+    }
+    if schema.value["additionalProperties"].is_object() {
+        let place = below("additionalProperties", &schema.value["additionalProperties"]);
+        let unrelated = unrelated.or(read.atomic_map.then_some(&schema.path));
+        part(&place, unrelated, errors);
+    }
+}
+
+fn one(rule: &At<'_>, schema: &Schema, unrelated: Option<&FieldPath>, errors: &mut Errors) {
+    let (text, message, expression) =
+        (rule.child("rule"), rule.child("message"), rule.child("messageExpression"));
+    if text.text().trim().is_empty() {
+        errors.push(text.required("rule is not specified"));
+        return;
+    }
+    if message.is_set() && message.text().trim().is_empty() {
+        errors.push(message.invalid("message must be non-empty if specified"));
+    } else if message.text().contains(['\n', '\r']) {
+        errors.push(message.invalid("message must not contain line breaks"));
+    } else if message.text().len() > 2048 {
+        errors.push(message.invalid("message must be less than 2048 in length"));
+    }
+    if !message.is_set() && text.text().contains(['\n', '\r']) {
+        errors.push(message.required("message must be specified if rule contains line breaks"));
+    }
+    if expression.is_set() && expression.text().trim().is_empty() {
+        let wanted = "messageExpression must be non-empty if specified";
+        errors.push(expression.required(wanted));
+    }
+    let reasons =
+        ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+    rule.child("reason").one_of(&reasons, errors);
+    let field = rule.child("fieldPath");
+    if field.is_set() {
+        match plain_path(field.text()) {
+            Some(path) if !path.is_empty() => {
+                if schema.path(&path).is_none() {
+                    let name = path.rsplit('.').next().unwrap_or_default();
+                    let wanted = format!(
+                        "fieldPath must be a valid path: does not refer to a valid field: {name}"
+                    );
+                    errors.push(field.invalid(wanted));
+                }
+            }
+            _ => errors.push(field.invalid("fieldPath must be a valid path")),
+        }
+    }
+    match cel::compile(text.text(), &declarations()) {
+        Err(error) => {
+            let detail = format!("compilation failed: {error}");
+            errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
+        }
+        Ok(program) => {
+            match program.check_types(schema) {
+                Err(error) => {
+                    let detail = format!("compilation failed: {error}");
+                    errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
+                }
+                Ok(kind) if !matches!(kind, "bool" | "dyn") => {
+                    let detail = "cel expression must evaluate to a bool";
+                    errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
+                }
+                Ok(_) => {}
+            }
+            if let Some(above) = unrelated.filter(|_| program.uses("oldSelf")) {
+                errors.push(text.invalid(format!(
+                    "oldSelf cannot be used on the uncorrelatable portion of the schema within \
+                     {above}"
+                )));
+            }
+        }
+    }
+    if !expression.text().trim().is_empty() {
+        let found = cel::compile(expression.text(), &declarations())
+            .and_then(|program| program.check_types(schema));
+        let shown = rule.value.clone();
+        match found {
+            Err(error) => {
+                let detail = format!("messageExpression compilation failed: {error}");
+                errors.push(FieldError::invalid(&expression.path, shown, detail));
+            }
+            Ok(kind) if !matches!(kind, "string" | "dyn") => {
+                let detail = "messageExpression must evaluate to a string";
+                errors.push(FieldError::invalid(&expression.path, shown, detail));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+// === Running ===
+
+struct Run {
+    budget: Budget,
+    ended: bool,
+    errors: Vec<FieldError>,
+}
+
+/// What the rules say about an object, or about its change.
+pub fn run(rules: &Rules, schema: &Schema, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut run = Run { budget: Budget::new(Budget::TOTAL), ended: false, errors: Vec::new() };
+    run.walk(rules, schema, object, old, &FieldPath::root());
+    run.errors
+}
+
+impl Run {
+    fn walk(
+        &mut self,
+        rules: &Rules,
+        schema: &Schema,
+        found: &Value,
+        old: Option<&Value>,
+        path: &FieldPath,
+    ) {
+        if self.ended || found.is_null() {
+            return;
+        }
+        for rule in &rules.own {
+            if self.ended {
+                return;
+            }
+            self.rule(rule, schema, found, old, path);
+        }
+        match found {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let before = old.and_then(|old| old.get(key));
+                    let (Some(schema), Some(rules)) = (
+                        schema.child(key),
+                        rules.properties.get(key).or_else(|| {
+                            let named = schema.properties.contains_key(key);
+                            rules.additional.as_deref().filter(|_| !named)
+                        }),
+                    ) else {
+                        continue;
+                    };
+                    self.walk(rules, schema, value, before, &path.child(key));
+                }
+            }
+            Value::Array(items) => {
+                let (Some(of), Some(rules)) = (&schema.items, &rules.items) else { return };
+                let others = old.and_then(Value::as_array);
+                for (place, item) in items.iter().enumerate() {
+                    let before = lists::same(item, others, schema);
+                    self.walk(rules, of, item, before, &path.index(place));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn rule(
+        &mut self,
+        rule: &Rule,
+        schema: &Schema,
+        found: &Value,
+        old: Option<&Value>,
+        path: &FieldPath,
+    ) {
+        if rule.transition && !rule.optional_old && old.is_none() {
+            return;
+        }
+        let mut variables = Variables::default();
+        let shape = Shape::Custom(schema);
+        variables.set("self", Cel::shaped(found, shape));
+        let before = old.map(|old| Cel::shaped(old, shape));
+        if rule.optional_old {
+            variables.set("oldSelf", Cel::Optional(before.map(Arc::new)));
+        } else if let Some(before) = before {
+            variables.set("oldSelf", before);
+        }
+        // The type of the value, as Kubernetes shows it.
+        let kind = schema.kind.as_str();
+        let invalid = |detail: String| FieldError::invalid(path, kind, detail);
+        let mut call = Budget::per_call();
+        let outcome = rule.program.evaluate(&variables, &mut call);
+        if !self.budget.charge(call.spent()) {
+            self.ended = true;
+            self.errors.push(invalid(
+                "validation failed due to running out of cost budget, no further validation rules \
+                 will be run"
+                    .into(),
+            ));
+            return;
+        }
+        // What an update leaves as it was is let be, where it is not the change that is judged.
+        let unchanged = !rule.transition && old == Some(found);
+        let text = rule.program.text();
+        match outcome {
+            Ok(value) if value.as_bool() == Some(true) => {}
+            Err(error) if error.over_budget => {
+                self.ended = true;
+                self.errors.push(invalid(format!(
+                    "call cost exceeds limit for rule: {text}, no further validation rules will \
+                     be run"
+                )));
+            }
+            _ if unchanged => {}
+            Err(error) => self.errors.push(invalid(format!("{error} evaluating rule: {text}"))),
+            Ok(_) => {
+                let detail = self.message(rule, &variables);
+                let place = match rule.field_path.as_str() {
+                    "" => path.clone(),
+                    below => path.child(below),
+                };
+                self.errors.push(match rule.reason {
+                    Reason::Invalid => FieldError::invalid(&place, kind, detail),
+                    Reason::Forbidden => FieldError::forbidden(&place, detail),
+                    Reason::Required => FieldError::required(&place, detail),
+                    Reason::Duplicate => FieldError::duplicate(&place, kind),
+                });
+            }
+        }
+    }
+
+    fn message(&mut self, rule: &Rule, variables: &Variables<'_>) -> String {
+        if let Some(expression) = &rule.message_expression {
+            let mut call = Budget::per_call();
+            let made = expression.evaluate(variables, &mut call);
+            self.ended |= !self.budget.charge(call.spent());
+            let text = made.ok().and_then(|made| made.as_text().map(|text| text.trim().to_owned()));
+            let usable = |text: &String| {
+                !text.is_empty() && !text.contains(['\n', '\r']) && text.len() <= MAX_MESSAGE
+            };
+            if let Some(text) = text.filter(usable) {
+                return text;
+            }
+        }
+        match rule.message.as_str() {
+            "" => format!("failed rule: {}", rule.program.text().trim()),
+            message => message.to_owned(),
+        }
+    }
+}
+
+/// Whether an object is too wrong for rules to be asked about it.
+pub fn is_blocked(errors: &[FieldError]) -> bool {
+    use onggi_api::FieldErrorKind as Kind;
+    errors.iter().any(|error| {
+        matches!(
+            error.kind,
+            Kind::NotSupported | Kind::Required | Kind::TooLong | Kind::TooMany | Kind::TypeInvalid
+        )
+    })
+}
+
+/// The error that stands for the rules that were not asked.
+pub fn blocked() -> FieldError {
+    FieldError::invalid(
+        &FieldPath::root(),
+        "null",
+        "some validation rules were not checked because the object was invalid; correct the \
+         existing errors to complete validation",
+    )
+}

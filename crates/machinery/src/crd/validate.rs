@@ -1,0 +1,398 @@
+//! What is wrong with a CustomResourceDefinition (`apiextensions/validation/validation.go`).
+
+use onggi_api::{FieldError, FieldPath};
+use serde_json::Value;
+
+use super::schema::{Kind, Schema, rules, structure};
+use crate::jsonpath::Template;
+use crate::validation::{At, Errors, IMMUTABLE, names};
+use crate::value::{at, bool_at, find, is_set, list_at, str_at};
+
+/// The annotation that groups of Kubernetes itself need.
+const APPROVED: &str = "api-approved.kubernetes.io";
+const MAX_SELECTABLE: usize = 8;
+
+/// What is wrong with a new definition.
+pub fn validate(object: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let root = At::root(object);
+    let spec = root.child("spec");
+    name(&root, &spec, &mut errors);
+    group(&root, &spec, &mut errors);
+    let scope = spec.child("scope");
+    if scope.must_be_set(&mut errors) {
+        scope.one_of(&["Cluster", "Namespaced"], &mut errors);
+    }
+    versions(&spec, &mut errors);
+    for field in ["plural", "singular", "kind", "listKind"] {
+        spec.child("names").child(field).must_be_set(&mut errors);
+    }
+    all_names(&spec.child("names"), &mut errors);
+    conversion(&spec.child("conversion"), &mut errors);
+    all_names(&root.child("status.acceptedNames"), &mut errors);
+    errors
+}
+
+/// What is wrong with a change.
+pub fn validate_update(object: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::new();
+    let root = At::root(object);
+    let spec = root.child("spec");
+    let mut fixed = |path: &str| {
+        let found = spec.child(path);
+        let before = at(old, "spec").clone();
+        let before = at(&before, path);
+        if found.value != before {
+            errors.push(FieldError::invalid(&found.path, found.value.clone(), IMMUTABLE));
+        }
+    };
+    let conditions = list_at(old, "status.conditions");
+    let established = find(conditions, "type", super::names::ESTABLISHED)
+        .is_some_and(|condition| str_at(condition, "status") == "True");
+    if established {
+        fixed("scope");
+        fixed("names.kind");
+    }
+    fixed("group");
+    fixed("names.plural");
+    let versions: Vec<&str> =
+        list_at(object, "spec.versions").iter().map(|v| str_at(v, "name")).collect();
+    for stored in root.child("status.storedVersions").items() {
+        if !versions.contains(&stored.text()) {
+            // Kubernetes names the place by the index.
+            errors.push(FieldError::invalid(
+                &stored.path,
+                stored.text(),
+                "missing from spec.versions; v1 was previously a storage version, and must remain \
+                 in spec.versions until a storage migration ensures no data remains persisted in \
+                 v1 and removes v1 from status.storedVersions"
+                    .replace("v1", stored.text()),
+            ));
+        }
+    }
+    let preserve = spec.child("preserveUnknownFields");
+    if preserve.flag() && !bool_at(old, "spec.preserveUnknownFields") {
+        errors.push(preserve.invalid(PRESERVE));
+    }
+    errors
+}
+
+const PRESERVE: &str = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in \
+                        spec.versions[*].schema instead";
+
+fn name(root: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+    let wanted = format!("{}.{}", spec.child("names.plural").text(), spec.child("group").text());
+    let name = root.child("metadata.name");
+    if name.text() != wanted {
+        errors.push(name.invalid("must be spec.names.plural+\".\"+spec.group"));
+    }
+}
+
+fn group(root: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+    let group = spec.child("group");
+    if !group.must_be_set(errors) {
+        return;
+    }
+    let problems = names::dns1123_subdomain(group.text());
+    if !problems.is_empty() {
+        errors.push(group.invalid(problems.join(",")));
+    } else if !group.text().contains('.') {
+        errors.push(group.invalid("should be a domain with at least one dot"));
+    }
+    let of = |domain: &str| {
+        group.text() == domain
+            || group.text().strip_suffix(domain).is_some_and(|r| r.ends_with('.'))
+    };
+    if !of("k8s.io") && !of("kubernetes.io") {
+        return;
+    }
+    let annotations = root.child("metadata.annotations");
+    let path = annotations.path.key(APPROVED);
+    let value = annotations.value.get(APPROVED).and_then(Value::as_str).unwrap_or_default();
+    if value.is_empty() {
+        errors.push(FieldError::required(
+            &path,
+            "protected groups must have approval annotation \"api-approved.kubernetes.io\", see \
+             https://github.com/kubernetes/enhancements/pull/1111",
+        ));
+    } else if !value.starts_with("unapproved") && !value.contains("://") {
+        errors.push(FieldError::invalid(
+            &path,
+            value,
+            "protected groups must have approval annotation \"api-approved.kubernetes.io\" with \
+             either a URL or a reason starting with \"unapproved\", see \
+             https://github.com/kubernetes/enhancements/pull/1111",
+        ));
+    }
+}
+
+fn all_names(found: &At<'_>, errors: &mut Errors) {
+    let label = |text: &str| match names::dns1035_label(text) {
+        problems if problems.is_empty() => Vec::new(),
+        problems => vec![problems.join(",")],
+    };
+    let mixed = |text: &str| match names::dns1035_label(&text.to_lowercase()) {
+        problems if problems.is_empty() => Vec::new(),
+        problems => {
+            vec![format!("may have mixed case, but should otherwise match: {}", problems.join(","))]
+        }
+    };
+    found.child("plural").may(label, errors);
+    found.child("singular").may(label, errors);
+    found.child("kind").may(mixed, errors);
+    found.child("listKind").may(mixed, errors);
+    for field in ["shortNames", "categories"] {
+        found.each(field).for_each(|one| one.must(label, errors));
+    }
+    let (kind, list) = (found.child("kind"), found.child("listKind"));
+    if !kind.text().is_empty() && kind.text() == list.text() {
+        errors.push(list.invalid("kind and listKind may not be the same"));
+    }
+}
+
+// === Versions ===
+
+/// Where a part of the versions is shown: what is the same in all of them stands at the top.
+fn place(spec: &At<'_>, version: &At<'_>, field: &str, top: &str) -> FieldPath {
+    let all: Vec<&Value> = spec.each("versions").map(|v| at(v.value, field)).collect();
+    match all.split_first() {
+        Some((first, rest)) if rest.iter().all(|other| other == first) => spec.path.child(top),
+        _ => version.path.child(field),
+    }
+}
+
+fn versions(spec: &At<'_>, errors: &mut Errors) {
+    let versions = spec.child("versions");
+    let mut seen = std::collections::HashSet::new();
+    let mut unique = true;
+    for version in versions.items() {
+        let name = version.child("name");
+        unique &= seen.insert(name.text());
+        let problems = names::dns1035_label(name.text());
+        if !problems.is_empty() {
+            errors.push(name.invalid(problems.join(",")));
+        }
+        let warning = version.child("deprecationWarning");
+        if warning.is_set() {
+            if !version.child("deprecated").flag() {
+                errors.push(warning.invalid("can only be set for deprecated versions"));
+            }
+            if warning.text().is_empty() {
+                errors.push(warning.invalid("must not be empty if present"));
+            } else if warning.text().len() > 256 {
+                errors.push(FieldError::too_long(&warning.path, 256));
+            } else if warning.text().chars().any(char::is_control) {
+                errors.push(warning.invalid("must only contain printable UTF-8 characters"));
+            }
+        }
+    }
+    if !unique {
+        errors.push(versions.invalid("must contain unique version names"));
+    }
+    let storage = versions.items().filter(|version| version.child("storage").flag()).count();
+    if storage != 1 {
+        errors.push(versions.invalid("must have exactly one version marked as storage version"));
+    }
+    let mut told = std::collections::HashSet::new();
+    let preserves = bool_at(spec.value, "preserveUnknownFields");
+    for version in versions.items() {
+        for (field, top, check) in [
+            ("schema", "validation", schema as fn(&At<'_>, &At<'_>, &mut Errors)),
+            ("subresources", "subresources", subresources),
+            ("additionalPrinterColumns", "additionalPrinterColumns", columns),
+            ("selectableFields", "selectableFields", selectable),
+        ] {
+            let path = place(spec, &version, field, top);
+            // What stands at the top is checked once.
+            if !told.insert(path.to_string()) {
+                continue;
+            }
+            let part = At { value: at(version.value, field), path };
+            if field == "schema" && preserves && !is_set(part.value, "openAPIV3Schema") {
+                continue;
+            }
+            check(&part, &version, errors);
+        }
+    }
+}
+
+fn schema(part: &At<'_>, version: &At<'_>, errors: &mut Errors) {
+    let schema = part.child("openAPIV3Schema");
+    if !schema.is_set() {
+        let path = version.path.child("schema").child("openAPIV3Schema");
+        errors.push(FieldError::required(&path, "schemas are required"));
+        return;
+    }
+    let before = errors.len();
+    structure::check(&schema, errors);
+    if errors.len() == before {
+        rules::check(&schema, errors);
+    }
+}
+
+fn subresources(part: &At<'_>, _: &At<'_>, errors: &mut Errors) {
+    let scale = part.child("scale");
+    if !scale.is_set() {
+        return;
+    }
+    let plain = |text: &str| {
+        text.starts_with('.')
+            && !text.contains(['[', ']', '\'', '"', '*', '@'])
+            && !text.contains("..")
+    };
+    for (field, roots, required) in [
+        ("specReplicasPath", &[".spec."][..], true),
+        ("statusReplicasPath", &[".status."][..], true),
+        ("labelSelectorPath", &[".spec.", ".status."][..], false),
+    ] {
+        let path = scale.child(field);
+        if path.text().is_empty() {
+            if required {
+                errors.push(path.required(""));
+            }
+        } else if !plain(path.text()) {
+            errors.push(path.invalid("should be a simple json path"));
+        } else if !roots.iter().any(|root| path.text().starts_with(root)) {
+            let roots: Vec<&str> = roots.iter().map(|root| root.trim_end_matches('.')).collect();
+            let wanted = format!("should be a json path under {}", roots.join(" or "));
+            errors.push(path.invalid(
+                wanted.replace("under .spec or .status", "under either .spec or .status"),
+            ));
+        }
+    }
+}
+
+fn columns(part: &At<'_>, _: &At<'_>, errors: &mut Errors) {
+    const TYPES: [&str; 5] = ["integer", "number", "string", "boolean", "date"];
+    const FORMATS: [&str; 8] =
+        ["int32", "int64", "float", "double", "byte", "date", "date-time", "password"];
+    for column in part.items() {
+        column.child("name").must_be_set(errors);
+        let kind = column.child("type");
+        if kind.text().is_empty() {
+            errors.push(kind.required(format!("must be one of {}", TYPES.join(","))));
+        } else if !TYPES.contains(&kind.text()) {
+            errors.push(kind.invalid(format!("must be one of {}", TYPES.join(","))));
+        }
+        let format = column.child("format");
+        if !format.text().is_empty() && !FORMATS.contains(&format.text()) {
+            errors.push(format.invalid(format!("must be one of {}", FORMATS.join(","))));
+        }
+        let path = column.child("jsonPath");
+        if path.text().is_empty() {
+            errors.push(path.required(""));
+        } else if !path.text().starts_with('.') {
+            errors.push(path.invalid("must be a simple json path starting with ."));
+        } else if let Err(error) = Template::parse(&format!("{{{}}}", path.text())) {
+            errors.push(path.invalid(error.to_string()));
+        }
+    }
+}
+
+fn selectable(part: &At<'_>, version: &At<'_>, errors: &mut Errors) {
+    let schema = Schema::read(at(version.value, "schema.openAPIV3Schema"));
+    let count = part.items().count();
+    if count > MAX_SELECTABLE {
+        errors.push(FieldError::too_many(&part.path, count, MAX_SELECTABLE));
+    }
+    let mut seen = std::collections::HashSet::new();
+    for field in part.items() {
+        let path = field.child("jsonPath");
+        let text = path.text();
+        if text.is_empty() {
+            errors.push(path.required(""));
+            continue;
+        }
+        let Some(plain) = text.strip_prefix('.').filter(|p| !p.contains(['[', ']', '*', '\'']))
+        else {
+            errors.push(path.invalid("is an invalid path: must be a simple json path"));
+            continue;
+        };
+        if plain == "metadata" || plain.starts_with("metadata.") {
+            errors.push(path.invalid("must not point to fields in metadata"));
+            continue;
+        }
+        match schema.path(plain) {
+            None => {
+                errors.push(path.invalid("is an invalid path: does not refer to a valid field"));
+            }
+            Some(found) if !matches!(found.kind, Kind::String | Kind::Boolean | Kind::Integer) => {
+                errors.push(path.invalid(
+                    "must point to a field of type string, boolean or integer. Enum string fields \
+                     and strings with formats are allowed.",
+                ));
+            }
+            Some(_) => {}
+        }
+        if !seen.insert(text) {
+            errors.push(path.duplicate());
+        }
+    }
+}
+
+// === Conversion ===
+
+fn conversion(conversion: &At<'_>, errors: &mut Errors) {
+    if !conversion.is_set() {
+        return;
+    }
+    let strategy = conversion.child("strategy");
+    if strategy.must_be_set(errors) {
+        strategy.one_of(&["None", "Webhook"], errors);
+    }
+    let webhook = conversion.child("webhook");
+    let (client, reviews) =
+        (webhook.child("clientConfig"), webhook.child("conversionReviewVersions"));
+    if strategy.text() != "Webhook" {
+        if client.is_set() {
+            errors.push(FieldError::forbidden(
+                &conversion.path.child("webhookClientConfig"),
+                "should not be set when strategy is not set to Webhook",
+            ));
+        }
+        return;
+    }
+    if !client.is_set() {
+        errors.push(FieldError::required(
+            &conversion.path.child("webhookClientConfig"),
+            "required when strategy is set to Webhook",
+        ));
+    } else {
+        client_config(&client, errors);
+    }
+    let versions: Vec<&str> =
+        reviews.items().map(|version| version.value.as_str().unwrap_or("")).collect();
+    if versions.is_empty() {
+        errors.push(reviews.required(""));
+    } else if !versions.iter().any(|version| matches!(*version, "v1" | "v1beta1")) {
+        errors.push(reviews.invalid("must include at least one of v1, v1beta1"));
+    }
+}
+
+fn client_config(client: &At<'_>, errors: &mut Errors) {
+    let (url, service) = (client.child("url"), client.child("service"));
+    if url.is_set() == service.is_set() {
+        errors.push(client.required("exactly one of url or service is required"));
+        return;
+    }
+    if url.is_set() {
+        let text = url.text();
+        let valid = text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
+        if !valid {
+            let wanted =
+                "'https' is the only allowed URL scheme; desired format: https://host[/path]";
+            errors.push(url.invalid(wanted));
+        }
+        return;
+    }
+    service.child("name").must_be_set(errors);
+    service.child("namespace").must_be_set(errors);
+    let port = service.child("port");
+    if let Some(problem) = names::port_number(port.int().or(Some(443))) {
+        errors.push(port.invalid(format!("port is not valid: {problem}")));
+    }
+    let path = service.child("path");
+    if !path.text().is_empty() && !path.text().starts_with('/') {
+        errors.push(path.invalid("must start with a '/'"));
+    }
+}
