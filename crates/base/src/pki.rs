@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -145,6 +145,69 @@ impl Authority {
         self.sign(user, &params)
     }
 
+    /// From a certificate and its key as files of others hold them (PEM).
+    pub fn from_pair(pair: Pair) -> Result<Self, Error> {
+        issuer(&pair, "the authority's certificate and key")?;
+        Ok(Self { pair })
+    }
+
+    /// Signs a request (PKCS #10, PEM) for these usages, in Kubernetes' words (`client auth`); valid
+    /// from `now` (seconds since 1970) for some seconds.
+    pub fn sign_request(
+        &self,
+        request: &str,
+        usages: &[&str],
+        seconds: i64,
+        now: i64,
+    ) -> Result<String, Error> {
+        const WHAT: &str = "certificate request";
+        if read_request(request)?.groups.len() > 1 {
+            let message = "a subject of more than one organization cannot be signed".into();
+            return Err(Error::Invalid { what: WHAT.into(), message });
+        }
+        let mut request =
+            CertificateSigningRequestParams::from_pem(request).map_err(invalid(WHAT))?;
+        let time = |at: i64| {
+            time::OffsetDateTime::from_unix_timestamp(at)
+                .map_err(|e| Error::Invalid { what: WHAT.into(), message: e.to_string() })
+        };
+        let params = &mut request.params;
+        // Clocks differ.
+        params.not_before = time(now - 300)?;
+        params.not_after = time(now + seconds)?;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages.clear();
+        params.extended_key_usages.clear();
+        for usage in usages {
+            match *usage {
+                "digital signature" | "signing" => {
+                    params.key_usages.push(KeyUsagePurpose::DigitalSignature);
+                }
+                "content commitment" => {
+                    params.key_usages.push(KeyUsagePurpose::ContentCommitment);
+                }
+                "key encipherment" => params.key_usages.push(KeyUsagePurpose::KeyEncipherment),
+                "data encipherment" => params.key_usages.push(KeyUsagePurpose::DataEncipherment),
+                "key agreement" => params.key_usages.push(KeyUsagePurpose::KeyAgreement),
+                "client auth" => {
+                    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+                }
+                "server auth" => {
+                    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+                }
+                "code signing" => {
+                    params.extended_key_usages.push(ExtendedKeyUsagePurpose::CodeSigning);
+                }
+                other => {
+                    let message = format!("the usage {other:?} cannot be given");
+                    return Err(Error::Invalid { what: WHAT.into(), message });
+                }
+            }
+        }
+        let issuer = issuer(&self.pair, WHAT)?;
+        Ok(request.signed_by(&issuer).map_err(invalid(WHAT))?.pem())
+    }
+
     fn sign(&self, what: &str, params: &CertificateParams) -> Result<Pair, Error> {
         let issuer = issuer(&self.pair, what)?;
         let key = KeyPair::generate().map_err(invalid(what))?;
@@ -156,6 +219,50 @@ impl Authority {
 /// A new private key (P-256, PKCS #8, PEM).
 pub fn generate_key() -> Result<String, Error> {
     Ok(KeyPair::generate().map_err(invalid("private key"))?.serialize_pem())
+}
+
+/// What a request for a certificate asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requested {
+    /// Common name: the user.
+    pub user: String,
+    /// Organizations: the groups.
+    pub groups: Vec<String>,
+    /// How many names and addresses of a server.
+    pub names: usize,
+}
+
+/// Reads a request for a certificate (PKCS #10, PEM).
+pub fn read_request(request: &str) -> Result<Requested, Error> {
+    use x509_parser::extensions::ParsedExtension;
+    use x509_parser::prelude::FromDer;
+    let bad = |message: String| Error::Invalid { what: "certificate request".into(), message };
+    let der = rustls::pki_types::CertificateSigningRequestDer::from_pem_slice(request.as_bytes())
+        .map_err(|e| bad(e.to_string()))?;
+    let (_, parsed) = x509_parser::certification_request::X509CertificationRequest::from_der(&der)
+        .map_err(|e| bad(e.to_string()))?;
+    let subject = &parsed.certification_request_info.subject;
+    let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| {
+        attribute.as_str().unwrap_or_default().to_owned()
+    };
+    let extensions = parsed.requested_extensions().into_iter().flatten();
+    let names = extensions
+        .map(|extension| match extension {
+            ParsedExtension::SubjectAlternativeName(names) => names.general_names.len(),
+            _ => 0,
+        })
+        .sum();
+    Ok(Requested {
+        user: subject.iter_common_name().next().map(text).unwrap_or_default(),
+        groups: subject.iter_organization().map(text).collect(),
+        names,
+    })
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority")
+    }
 }
 
 fn issuer(pair: &Pair, what: &str) -> Result<Issuer<'static, KeyPair>, Error> {
@@ -309,5 +416,35 @@ mod tests {
             .unwrap();
         server_config(&server, authority.certificate()).unwrap();
         client_config(authority.certificate(), Some(&pair)).unwrap();
+    }
+
+    #[test]
+    fn a_request_is_signed_for_its_usages() {
+        let authority = Authority::generate("test", now()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let request = |names: Vec<String>| {
+            let mut params = CertificateParams::new(names).unwrap();
+            params.distinguished_name = distinguished_name("jo", Some("dev"));
+            params.serialize_request(&key).unwrap().pem().unwrap()
+        };
+        let plain = request(Vec::new());
+        let wanted = read_request(&plain).unwrap();
+        assert_eq!((wanted.user.as_str(), wanted.names), ("jo", 0));
+        assert_eq!(read_request(&request(vec!["a.example".into()])).unwrap().names, 1);
+        let seconds = now().unix_timestamp();
+        let usages = ["digital signature", "client auth"];
+        let certificate = authority.sign_request(&plain, &usages, 3600, seconds).unwrap();
+        let pair = Pair { certificate, key: key.serialize_pem() };
+        let (chain, _) = pair.to_rustls().unwrap();
+        assert_eq!(identity(&chain[0]).unwrap().groups, ["dev"]);
+        let verifier = client_verifier(authority.certificate()).unwrap();
+        let verify = |certificate: &CertificateDer<'_>| {
+            verifier.verify_client_cert(certificate, &[], rustls::pki_types::UnixTime::now())
+        };
+        verify(&chain[0]).unwrap();
+        let other = authority.sign_request(&plain, &["server auth"], 3600, seconds).unwrap();
+        assert!(verify(&certificates(&other).unwrap()[0]).is_err(), "not for clients");
+        assert!(authority.sign_request(&plain, &["any"], 3600, seconds).is_err());
+        assert!(read_request("nonsense").is_err());
     }
 }

@@ -13,6 +13,11 @@ use crate::{Error, Options};
 
 /// Every controller. To add one: a folder beside this file, and a line here.
 const CONTROLLERS: &[Row] = &[
+    Row { name: "certificate-controller", launch: crate::certificates::launch },
+    Row {
+        name: "clusterrole-aggregation-controller",
+        launch: crate::clusterrole_aggregation::launch,
+    },
     Row { name: "deployment-controller", launch: crate::deployment::launch },
     Row { name: "endpoint-slice-controller", launch: crate::endpointslice::launch },
     Row { name: "generic-garbage-collector", launch: crate::garbagecollector::launch },

@@ -4,7 +4,9 @@
 //! watches, maps changes to keys, and brings one key at a time to where it should be. A folder a
 //! controller: `plan.rs` decides from a snapshot, `mod.rs` reads the caches and carries it out.
 
+mod certificates;
 mod claim;
+mod clusterrole_aggregation;
 mod context;
 mod deployment;
 mod endpointslice;
@@ -24,6 +26,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use onggi_base::pki::Authority;
 use onggi_base::{Clock, Shutdown};
 use onggi_client::SharedInformers;
 
@@ -35,11 +38,13 @@ pub struct Options {
     pub ca_pem: String,
     /// How long a node may be silent before it counts as lost (`--node-monitor-grace-period`).
     pub node_grace: Duration,
+    /// Signs requests for certificates; `None`: somebody else does.
+    pub signer: Option<Arc<Authority>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ca_pem: String::new(), node_grace: Duration::from_secs(40) }
+        Self { ca_pem: String::new(), node_grace: Duration::from_secs(40), signer: None }
     }
 }
 

@@ -28,7 +28,10 @@ pub(crate) enum Command {
     /// Show how the cluster on this machine is
     Status(crate::status::Status),
     /// Run a server with its node in the foreground, for service managers
-    Server(Node),
+    Server(Box<Server>),
+    /// What is done with Secrets at rest
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// Print the administrator's kubeconfig
     Kubeconfig(Place),
     #[command(flatten)]
@@ -42,6 +45,13 @@ pub(crate) enum Command {
         #[arg(long)]
         options: String,
     },
+}
+
+/// Of Secrets at rest.
+#[derive(Subcommand)]
+pub(crate) enum Secrets {
+    /// Make new keys and seal all Secrets anew with them
+    RotateKey(Place),
 }
 
 /// Which cluster on this machine.
@@ -71,6 +81,101 @@ pub(crate) struct Node {
     node_name: Option<String>,
 }
 
+/// How a server runs: the options of kube-apiserver and kube-controller-manager under their names.
+#[derive(ClapArgs, Clone)]
+pub(crate) struct Server {
+    #[command(flatten)]
+    node: Node,
+    /// Run API server, controllers and scheduler alone; needs no root
+    #[arg(long)]
+    no_node: bool,
+    /// Static tokens: token,user,uid,"group1,group2" a line
+    #[arg(long, value_name = "FILE")]
+    token_auth_file: Option<PathBuf>,
+    /// Further authorities of users' certificates
+    #[arg(long, value_name = "FILE")]
+    client_ca_file: Option<PathBuf>,
+    /// Who decides, in this order: Node, RBAC, AlwaysAllow, AlwaysDeny
+    #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "Node,RBAC")]
+    authorization_mode: Vec<onggi_supervisor::Mode>,
+    /// Admission plugins beside the usual ones
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    enable_admission_plugins: Vec<String>,
+    /// Admission plugins to do without
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    disable_admission_plugins: Vec<String>,
+    /// The server's certificate
+    #[arg(long, value_name = "FILE")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Whether requests without credentials are let in; health checks alone where it is not given
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    anonymous_auth: Option<bool>,
+    /// Issuer of service account tokens
+    #[arg(long, value_name = "URL")]
+    service_account_issuer: Option<String>,
+    /// Further keys that service account tokens may be signed with (P-256)
+    #[arg(long, value_name = "FILE")]
+    service_account_key_file: Vec<PathBuf>,
+    /// Whom this server takes service account tokens for; the issuer where it is not given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    api_audiences: Vec<String>,
+    /// An EncryptionConfiguration that names what to seal beside Secrets
+    #[arg(long, value_name = "FILE")]
+    encryption_provider_config: Option<PathBuf>,
+    /// Who signs requests for certificates; the cluster's authority where it is not given
+    #[arg(long, value_name = "FILE")]
+    cluster_signing_cert_file: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    cluster_signing_key_file: Option<PathBuf>,
+    /// Authorities of proxies that vouch for their users
+    #[arg(long, value_name = "FILE")]
+    requestheader_client_ca_file: Option<PathBuf>,
+    /// Common names of proxies; any where none is given
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_allowed_names: Vec<String>,
+    /// Headers with the user's name
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_username_headers: Vec<String>,
+    /// Headers with groups
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_group_headers: Vec<String>,
+    /// Beginnings of headers with more about the user
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    requestheader_extra_headers_prefix: Vec<String>,
+}
+
+impl Server {
+    pub(crate) fn options(self) -> anyhow::Result<Options> {
+        let control = onggi_supervisor::Control {
+            no_node: self.no_node,
+            token_auth_file: self.token_auth_file,
+            client_ca_file: self.client_ca_file,
+            authorization_modes: self.authorization_mode,
+            enable_admission_plugins: self.enable_admission_plugins,
+            disable_admission_plugins: self.disable_admission_plugins,
+            tls_cert_file: self.tls_cert_file,
+            tls_private_key_file: self.tls_private_key_file,
+            anonymous_auth: self.anonymous_auth,
+            service_account_issuer: self.service_account_issuer,
+            service_account_key_files: self.service_account_key_file,
+            api_audiences: self.api_audiences,
+            encryption_provider_config: self.encryption_provider_config,
+            cluster_signing_cert_file: self.cluster_signing_cert_file,
+            cluster_signing_key_file: self.cluster_signing_key_file,
+            requestheader_client_ca_file: self.requestheader_client_ca_file,
+            requestheader_allowed_names: self.requestheader_allowed_names,
+            requestheader_username_headers: self.requestheader_username_headers,
+            requestheader_group_headers: self.requestheader_group_headers,
+            requestheader_extra_headers_prefix: self.requestheader_extra_headers_prefix,
+        };
+        Ok(Options { control, ..self.node.options()? })
+    }
+}
+
 #[derive(ClapArgs)]
 pub(crate) struct Down {
     #[command(flatten)]
@@ -92,6 +197,7 @@ impl Node {
             pod_cidr: self.pod_cidr.parse().context("--pod-cidr")?,
             service_cidr: self.service_cidr.parse().context("--service-cidr")?,
             node_name,
+            control: onggi_supervisor::Control::default(),
         })
     }
 }

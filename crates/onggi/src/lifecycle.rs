@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use onggi_client::kubeconfig;
 use onggi_supervisor::daemon::{self, Reporter};
-use onggi_supervisor::{Options, Paths, down as sweep, lock, node};
+use onggi_supervisor::{Control, Options, Paths, down as sweep, keys, lock, node};
 
 use crate::args::{Down, Place};
 
@@ -106,7 +106,9 @@ pub(crate) fn down(options: &Down) -> anyhow::Result<ExitCode> {
 
 /// Runs in the foreground.
 pub(crate) fn server(options: Options) -> anyhow::Result<ExitCode> {
-    root()?;
+    if !options.control.no_node {
+        root()?;
+    }
     onggi_base::logging::init(None);
     serve(options, Reporter { parent: false })
 }
@@ -139,6 +141,21 @@ pub(crate) fn wait(
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(verb)
+}
+
+/// New keys for Secrets at rest.
+pub(crate) fn rotate_key(place: &Place) -> anyhow::Result<ExitCode> {
+    let directory = place.data_dir.clone();
+    anyhow::ensure!(directory.join("store").exists(), "{}: no store is there", directory.display());
+    wait(async move {
+        match keys::rotate(&directory, &Control::default()).await? {
+            keys::Rotation::Done => println!("all Secrets are sealed with new keys"),
+            keys::Rotation::Daemon(pid) => println!(
+                "onggi (process {pid}) seals all Secrets with new keys; its log tells when it is done"
+            ),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Prints the administrator's kubeconfig.

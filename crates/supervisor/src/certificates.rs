@@ -24,6 +24,8 @@ pub struct Certificates {
     pub token_key: String,
     /// The administrator's.
     pub admin: Pair,
+    /// Signs requests for certificates.
+    pub signer: Arc<Authority>,
 }
 
 /// Why there are no certificates.
@@ -32,6 +34,9 @@ pub enum Error {
     /// A certificate or key.
     #[error(transparent)]
     Pki(#[from] pki::Error),
+    /// An option of the control plane.
+    #[error(transparent)]
+    Control(#[from] crate::control::Error),
     /// A key file.
     #[error("{path}: {source}")]
     File {
@@ -65,11 +70,17 @@ pub fn open(
     ips.sort();
     ips.dedup();
     ips.retain(|ip| !ip.is_unspecified());
-    let server = authority.issue_server("onggi-apiserver", &names, &ips, now)?;
-    let server = Arc::new(pki::server_config(&server, authority.certificate())?);
+    let server = match options.control.serving()? {
+        Some(given) => given,
+        None => authority.issue_server("onggi-apiserver", &names, &ips, now)?,
+    };
+    let client_ca = options.control.tls_client_ca(authority.certificate())?;
+    let server = Arc::new(pki::server_config(&server, &client_ca)?);
     let admin = authority.issue_client("onggi-admin", Some("system:masters"), now)?;
     let token_key = token_key(paths)?;
-    Ok(Certificates { ca: authority.certificate().to_owned(), server, token_key, admin })
+    let ca = authority.certificate().to_owned();
+    let signer = options.control.signer()?.unwrap_or_else(|| Arc::new(authority));
+    Ok(Certificates { ca, server, token_key, admin, signer })
 }
 
 fn token_key(paths: &Paths) -> Result<String, Error> {

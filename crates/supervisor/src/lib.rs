@@ -4,9 +4,11 @@
 pub mod binary;
 pub mod certificates;
 pub mod check;
+pub mod control;
 pub mod daemon;
 pub mod down;
 mod drain;
+pub mod keys;
 pub mod lock;
 pub mod node;
 pub mod options;
@@ -14,5 +16,7 @@ pub mod paths;
 pub mod socket;
 pub mod workloads;
 
+pub use control::Control;
+pub use onggi_apiserver::Mode;
 pub use options::Options;
 pub use paths::Paths;

@@ -53,6 +53,13 @@ const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 /// Runs until SIGTERM or SIGINT, which leave the pods running, or [`crate::down::END_PODS`], which
 /// ends them first.
 pub async fn run(options: Options, reporter: Reporter) -> Result<(), Error> {
+    if options.control.no_node {
+        let ran = run_control_plane(options, &reporter).await;
+        if let Err(error) = &ran {
+            reporter.report(&Report::Failed(error.to_string()));
+        }
+        return ran;
+    }
     let started = start(options, &reporter).await;
     let node = match started {
         Ok(node) => node,
@@ -94,30 +101,7 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     let mut addresses = service_addresses.clone();
     addresses.push(node_address);
     let certificates = certificates::open(&paths, &options, &addresses)?;
-    let sealing = onggi_store::Sealing {
-        key_file: paths.store_key(),
-        prefixes: onggi_apiserver::sealed_prefixes(&[]),
-    };
-    let store_options = onggi_store::sqlite::Options {
-        sealing: Some(sealing),
-        ..onggi_store::sqlite::Options::new(paths.store())
-    };
-    let store: Arc<dyn onggi_store::Store> =
-        Arc::new(blocking(move || onggi_store::sqlite::open(&store_options)).await??);
-    let server = ApiServer::open(onggi_apiserver::Options {
-        store: Arc::clone(&store),
-        clock: Arc::clone(&clock),
-        service_cidr: options.service_cidr,
-        node_ports: NODE_PORTS,
-        token_key: certificates.token_key.clone(),
-        issuer: format!("https://kubernetes.default.svc.{DOMAIN}"),
-        access: onggi_apiserver::Access {
-            client_ca: certificates.ca.clone(),
-            root_ca: certificates.ca.clone(),
-            ..onggi_apiserver::Access::default()
-        },
-    })
-    .await?;
+    let (server, store) = open_server(&paths, &options, &certificates, &clock).await?;
     let mut tasks = Tasks::new(Shutdown::new());
     let advertise = SocketAddr::new(node_address.into(), options.listen.port());
     listen(&mut tasks, &server, &certificates, &options, advertise).await?;
@@ -136,6 +120,94 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     start_kubelet(&mut tasks, &server, &workloads, &options, applied, &clock)?;
     node_ready(&server, &options.node_name, since).await?;
     Ok(Node { server, store, network, workloads, tasks, _lock: lock })
+}
+
+/// The API server on the store of this instance.
+async fn open_server(
+    paths: &Paths,
+    options: &Options,
+    certificates: &Certificates,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<ApiServer>, Arc<dyn onggi_store::Store>), Error> {
+    let control = &options.control;
+    let store_options = onggi_store::sqlite::Options {
+        sealing: Some(onggi_store::Sealing {
+            key_file: paths.store_key(),
+            prefixes: control.sealed()?,
+        }),
+        ..onggi_store::sqlite::Options::new(paths.store())
+    };
+    let store = Arc::new(blocking(move || onggi_store::sqlite::open(&store_options)).await??);
+    crate::keys::rotate_when_told(&store).map_err(Error::Signals)?;
+    let issuer = control.service_account_issuer.clone();
+    let server_options = onggi_apiserver::Options {
+        store: Arc::clone(&store) as Arc<dyn onggi_store::Store>,
+        clock: Arc::clone(clock),
+        service_cidr: options.service_cidr,
+        node_ports: NODE_PORTS,
+        token_key: certificates.token_key.clone(),
+        issuer: issuer.unwrap_or_else(|| format!("https://kubernetes.default.svc.{DOMAIN}")),
+        access: control.access(&certificates.ca)?,
+    };
+    let server = ApiServer::open_with(server_options, control.plugins()?).await?;
+    Ok((server, store))
+}
+
+/// API server, controllers and scheduler without a node: needs nothing of the kernel, nor root.
+async fn run_control_plane(options: Options, reporter: &Reporter) -> Result<(), Error> {
+    let mut paths = Paths::new(&options.data_dir)?;
+    paths.run = paths.data.join("run");
+    paths.create()?;
+    let _lock = lock::acquire(&paths.lock())?;
+    reporter.step("start the API server");
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let certificates = certificates::open(&paths, &options, &[])?;
+    let (server, store) = open_server(&paths, &options, &certificates, &clock).await?;
+    let mut tasks = Tasks::new(Shutdown::new());
+    let address = options.listen;
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    let (serving, tls) = (Arc::clone(&server), Arc::clone(&certificates.server));
+    tasks.spawn("apiserver", |_| serving.serve(listener, tls));
+    let advertise = SocketAddr::new(reachable(&options), address.port());
+    server.bootstrap(advertise).await?;
+    write_kubeconfig(&paths, &options, &certificates)?;
+    start_control(&mut tasks, &server, &certificates, &clock);
+    reporter.report(&Report::Ready);
+    let shutdown = tasks.shutdown();
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let closing = Arc::clone(&server);
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = shutdown.cancelled() => {}
+        }
+        shutdown.cancel();
+        closing.close();
+    };
+    let (ended, ()) = tokio::join!(tasks.run(GRACE), told);
+    store.close().await;
+    Ok(ended?)
+}
+
+/// An address at which others may reach this server: the endpoint of the Service `kubernetes`, which
+/// must not be a loopback address.
+fn reachable(options: &Options) -> IpAddr {
+    let given = options.listen.ip();
+    if !given.is_loopback() && !given.is_unspecified() {
+        return given;
+    }
+    // The address that a packet out of here would carry; none is sent.
+    let own = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    match own.map(|address| address.ip()) {
+        Ok(ip) if !ip.is_loopback() && !ip.is_unspecified() => ip,
+        _ => options.service_cidr.nth(1).unwrap_or(options.service_cidr.network()).into(),
+    }
 }
 
 /// The API server answers at `--listen`, at its Service's address, and at the node's address in the
@@ -171,6 +243,7 @@ fn start_control(
     let user = User::new("system:kube-controller-manager", &[]);
     let options = onggi_controllers::Options {
         ca_pem: certificates.ca.clone(),
+        signer: Some(Arc::clone(&certificates.signer)),
         ..onggi_controllers::Options::default()
     };
     let controllers = Controllers::new(options, informers(server, tasks, user), Arc::clone(clock));
@@ -375,6 +448,9 @@ pub enum Error {
     /// Certificates.
     #[error(transparent)]
     Certificates(#[from] certificates::Error),
+    /// An option of the control plane.
+    #[error(transparent)]
+    Control(#[from] crate::control::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] onggi_store::Error),

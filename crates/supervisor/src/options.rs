@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use onggi_api::Cidr;
+
+use crate::control::Control;
 use serde::{Deserialize, Serialize};
 
 /// Options of `up`, `demo` and `server`.
@@ -19,6 +21,9 @@ pub struct Options {
     pub service_cidr: Cidr,
     /// The node's name; the host's where it is not set.
     pub node_name: String,
+    /// How the control plane differs from the usual one.
+    #[serde(default)]
+    pub control: Control,
 }
 
 impl Options {

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use onggi_api::Status;
+use onggi_machinery::resource::Resource;
+use onggi_machinery::value::map_mut;
 use serde_json::{Map, Value, json};
 
 use crate::access::{Access, Anonymous};
@@ -83,6 +85,20 @@ impl User {
             info.insert("extra".into(), json!(self.extra));
         }
         Value::Object(info)
+    }
+}
+
+/// Who asks for a certificate is for the server to say.
+pub(crate) fn stamp_requester(row: &Resource, user: &User, object: &mut Value) {
+    if (row.group, row.plural) != ("certificates.k8s.io", "certificatesigningrequests") {
+        return;
+    }
+    let spec = map_mut(object, "spec");
+    for field in ["username", "uid", "groups", "extra"] {
+        spec.remove(field);
+    }
+    if let Value::Object(info) = user.to_value() {
+        spec.extend(info);
     }
 }
 

@@ -7,6 +7,7 @@ use onggi_store::{Error as StoreError, Expect, Txn};
 
 use super::{Context, Registry, decode, meta, store_status};
 use crate::admission::{self, Attributes, Operation, Options};
+use crate::authn;
 use crate::authz::check_escalation;
 use crate::{cache, rest};
 
@@ -28,6 +29,7 @@ impl Registry {
         meta::begin_create(row, &request.namespace, &mut object)?;
         (row.prepare_create)(&mut object);
         kind.default(&mut object);
+        authn::stamp_requester(row, &context.user, &mut object);
         let given = super::text(&object, "/metadata/name").to_owned();
         let attributes = Attributes {
             context,

@@ -1,0 +1,190 @@
+//! Options of the control plane, by the names that kube-apiserver and kube-controller-manager give
+//! them: for test rigs, and for people who embed us.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use onggi_apiserver::{
+    Access, Anonymous, Mode, Plugins, RequestHeader, StaticTokens, sealed_prefixes,
+    sealed_resources,
+};
+use onggi_base::pki::{Authority, Pair};
+use serde::{Deserialize, Serialize};
+
+/// What is left out is as `onggi up` has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Control {
+    /// No node on this machine: API server, controllers and scheduler alone.
+    pub no_node: bool,
+    /// `--token-auth-file`.
+    pub token_auth_file: Option<PathBuf>,
+    /// `--client-ca-file`: further authorities of users' certificates.
+    pub client_ca_file: Option<PathBuf>,
+    /// `--authorization-mode`.
+    pub authorization_modes: Vec<Mode>,
+    /// `--enable-admission-plugins`.
+    pub enable_admission_plugins: Vec<String>,
+    /// `--disable-admission-plugins`.
+    pub disable_admission_plugins: Vec<String>,
+    /// `--tls-cert-file`.
+    pub tls_cert_file: Option<PathBuf>,
+    /// `--tls-private-key-file`.
+    pub tls_private_key_file: Option<PathBuf>,
+    /// `--anonymous-auth`.
+    pub anonymous_auth: Option<bool>,
+    /// `--service-account-issuer`.
+    pub service_account_issuer: Option<String>,
+    /// `--service-account-key-file`: further keys that tokens may be signed with.
+    pub service_account_key_files: Vec<PathBuf>,
+    /// `--api-audiences`.
+    pub api_audiences: Vec<String>,
+    /// `--encryption-provider-config`.
+    pub encryption_provider_config: Option<PathBuf>,
+    /// `--cluster-signing-cert-file`.
+    pub cluster_signing_cert_file: Option<PathBuf>,
+    /// `--cluster-signing-key-file`.
+    pub cluster_signing_key_file: Option<PathBuf>,
+    /// `--requestheader-client-ca-file`.
+    pub requestheader_client_ca_file: Option<PathBuf>,
+    /// `--requestheader-allowed-names`.
+    pub requestheader_allowed_names: Vec<String>,
+    /// `--requestheader-username-headers`.
+    pub requestheader_username_headers: Vec<String>,
+    /// `--requestheader-group-headers`.
+    pub requestheader_group_headers: Vec<String>,
+    /// `--requestheader-extra-headers-prefix`.
+    pub requestheader_extra_headers_prefix: Vec<String>,
+}
+
+/// An option cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[error("--{option}: {problem}")]
+pub struct Error {
+    option: &'static str,
+    problem: String,
+}
+
+fn wrong(option: &'static str) -> impl Fn(String) -> Error {
+    move |problem| Error { option, problem }
+}
+
+fn read(option: &'static str, path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|e| wrong(option)(format!("{}: {e}", path.display())))
+}
+
+impl Control {
+    /// Who is let in, and what they may; `own_ca` is the cluster's authority.
+    pub(crate) fn access(&self, own_ca: &str) -> Result<Access, Error> {
+        let mut access = Access {
+            client_ca: self.client_ca(own_ca)?,
+            root_ca: own_ca.to_owned(),
+            api_audiences: self.api_audiences.clone(),
+            ..Access::default()
+        };
+        if !self.authorization_modes.is_empty() {
+            access.modes.clone_from(&self.authorization_modes);
+        }
+        match self.anonymous_auth {
+            Some(true) => access.anonymous = Anonymous::Everywhere,
+            Some(false) => access.anonymous = Anonymous::Nowhere,
+            None => {}
+        }
+        if let Some(path) = &self.token_auth_file {
+            const OPTION: &str = "token-auth-file";
+            let text = read(OPTION, path)?;
+            let problem = |e| wrong(OPTION)(format!("{}: {e}", path.display()));
+            access.static_tokens = StaticTokens::parse(&text).map_err(problem)?;
+        }
+        for path in &self.service_account_key_files {
+            access.verify_keys.push(read("service-account-key-file", path)?);
+        }
+        if let Some(path) = &self.requestheader_client_ca_file {
+            let or = |given: &[String], usual: &str| {
+                if given.is_empty() { vec![usual.to_owned()] } else { given.to_vec() }
+            };
+            access.request_header = Some(RequestHeader {
+                ca: read("requestheader-client-ca-file", path)?,
+                allowed_names: self.requestheader_allowed_names.clone(),
+                username_headers: or(&self.requestheader_username_headers, "x-remote-user"),
+                group_headers: or(&self.requestheader_group_headers, "x-remote-group"),
+                extra_headers_prefix: or(
+                    &self.requestheader_extra_headers_prefix,
+                    "x-remote-extra-",
+                ),
+            });
+        }
+        Ok(access)
+    }
+
+    /// The authorities of users' certificates: the cluster's own, and others.
+    fn client_ca(&self, own_ca: &str) -> Result<String, Error> {
+        let others = match &self.client_ca_file {
+            Some(path) => read("client-ca-file", path)?,
+            None => String::new(),
+        };
+        Ok(format!("{own_ca}\n{others}"))
+    }
+
+    /// All authorities that TLS lets through: those of users and of proxies.
+    pub(crate) fn tls_client_ca(&self, own_ca: &str) -> Result<String, Error> {
+        let proxies = match &self.requestheader_client_ca_file {
+            Some(path) => read("requestheader-client-ca-file", path)?,
+            None => String::new(),
+        };
+        Ok(format!("{}\n{proxies}", self.client_ca(own_ca)?))
+    }
+
+    /// The server's certificate and key, where they are given.
+    pub(crate) fn serving(&self) -> Result<Option<Pair>, Error> {
+        pair(
+            ("tls-cert-file", &self.tls_cert_file),
+            ("tls-private-key-file", &self.tls_private_key_file),
+        )
+    }
+
+    /// Who signs requests for certificates, where it is not the cluster's own authority.
+    pub(crate) fn signer(&self) -> Result<Option<Arc<Authority>>, Error> {
+        const OPTION: &str = "cluster-signing-cert-file";
+        let pair = pair(
+            (OPTION, &self.cluster_signing_cert_file),
+            ("cluster-signing-key-file", &self.cluster_signing_key_file),
+        )?;
+        let authority = pair.map(Authority::from_pair).transpose();
+        Ok(authority.map_err(|e| wrong(OPTION)(e.to_string()))?.map(Arc::new))
+    }
+
+    /// The admission plugins.
+    pub(crate) fn plugins(&self) -> Result<Plugins, Error> {
+        Plugins::new(&self.enable_admission_plugins, &self.disable_admission_plugins)
+            .map_err(|e| wrong("enable-admission-plugins")(e.to_string()))
+    }
+
+    /// The beginnings of the store's keys whose values are sealed.
+    pub(crate) fn sealed(&self) -> Result<Vec<String>, Error> {
+        const OPTION: &str = "encryption-provider-config";
+        let Some(path) = &self.encryption_provider_config else {
+            return Ok(sealed_prefixes(&[]));
+        };
+        let problem = |e| wrong(OPTION)(format!("{}: {e}", path.display()));
+        let resources = sealed_resources(&read(OPTION, path)?).map_err(problem)?;
+        Ok(sealed_prefixes(&resources))
+    }
+}
+
+/// A certificate and its key: both or neither.
+fn pair(
+    (certificate_option, certificate): (&'static str, &Option<PathBuf>),
+    (key_option, key): (&'static str, &Option<PathBuf>),
+) -> Result<Option<Pair>, Error> {
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Pair {
+            certificate: read(certificate_option, certificate)?,
+            key: read(key_option, key)?,
+        })),
+        (Some(_), None) => Err(wrong(key_option)("is missing".into())),
+        (None, Some(_)) => Err(wrong(certificate_option)("is missing".into())),
+    }
+}
