@@ -1,13 +1,17 @@
 //! The objects that are there before anyone has made one: the namespaces of the system with their
-//! service accounts, the default roles and bindings, and the `kubernetes` Service.
+//! service accounts, the default roles and bindings, the flows and levels of requests, the
+//! `kubernetes` Service and the range it is from, the priority classes of the system, and an
+//! `APIService` for each group.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::future::try_join_all;
 use onggi_api::{GroupVersionResource, Status};
-use onggi_client::{Body, Request};
+use onggi_client::{Body, Request, Response};
+use onggi_machinery::kinds::{apiservice, priorityclass};
 use onggi_machinery::resource::{self, Verb};
 use serde_json::{Value, json};
 
@@ -74,7 +78,59 @@ impl ApiServer {
             }],
             "ports": [{"name": "https", "port": advertise.port(), "protocol": "TCP"}],
         });
-        self.ensure("discovery.k8s.io", "v1", "endpointslices", "default", endpoints).await
+        self.ensure("discovery.k8s.io", "v1", "endpointslices", "default", endpoints).await?;
+        self.cluster_objects().await
+    }
+
+    /// What stands in no namespace; all at once, so that one sync of the disk does for many.
+    async fn cluster_objects(self: &Arc<Self>) -> Result<(), Error> {
+        const REGISTRATION: &str = "apiregistration.k8s.io";
+        let range = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "ServiceCIDR",
+            "metadata": {"name": "kubernetes"},
+            "spec": {"cidrs": [self.registry.services.range().to_string()]},
+        });
+        let groups: BTreeSet<_> = resource::all().iter().map(|r| (r.group, r.version)).collect();
+        // Who answers for these two answers for himself.
+        let served = groups.into_iter().filter(|(group, _)| *group != REGISTRATION);
+        let services = served.map(|(group, version)| apiservice::local(group, version));
+        let of = |group, plural| move |object| (group, plural, object);
+        let objects = [("networking.k8s.io", "servicecidrs", range)]
+            .into_iter()
+            .chain(priorityclass::system().map(of("scheduling.k8s.io", "priorityclasses")))
+            .chain(services.map(of(REGISTRATION, "apiservices")));
+        let made =
+            objects.map(|(group, plural, object)| self.ensure(group, "v1", plural, "", object));
+        try_join_all(made).await?;
+        self.range_is_ready().await
+    }
+
+    /// The range of the server itself is in use from the start.
+    async fn range_is_ready(self: &Arc<Self>) -> Result<(), Error> {
+        let failed = |status: Status| Error::Bootstrap {
+            what: "status of servicecidrs kubernetes".to_owned(),
+            status: Box::new(status),
+        };
+        let context = Context::new(User::new("system:apiserver", &["system:masters"]));
+        let resource = GroupVersionResource::new("networking.k8s.io", "v1", "servicecidrs");
+        let request = |verb| Request::new(verb, resource.clone(), "", "kubernetes");
+        let found = self.handle(&context, request(Verb::Get)).await.map_err(failed)?;
+        let Response::Object { object, .. } = found else { return Ok(()) };
+        let mut range = object.value().map_err(|error| failed(Status::internal(error)))?;
+        if range["status"]["conditions"].is_array() {
+            return Ok(());
+        }
+        range["status"] = json!({"conditions": [{
+            "type": "Ready",
+            "status": "True",
+            "reason": "Default",
+            "message": "Kubernetes Service CIDR is ready",
+            "lastTransitionTime": self.registry.clock.rfc3339(),
+        }]});
+        let update = request(Verb::Update).subresource("status").body(Body::Object(range));
+        self.handle(&context, update).await.map_err(failed)?;
+        Ok(())
     }
 
     /// Makes the default roles and bindings, and gives back to them what they lack; all at once, so

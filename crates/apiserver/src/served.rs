@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
+use onggi_machinery::kinds::apiservice;
 use onggi_machinery::resource::{self, Resource};
 use serde_json::Value;
 
@@ -81,33 +82,12 @@ fn builtin() -> Vec<Served> {
         .collect()
 }
 
-/// Where a group stands among the others, the highest first (`pkg/controlplane/apiserver`); custom
-/// groups come last, by name.
-fn group_priority(group: &str) -> u32 {
+/// Where a group stands among the others, the highest first; custom groups come last, by name.
+fn group_priority(group: &str) -> i64 {
     match group {
-        "apiregistration.k8s.io" => 20000,
-        "" => 18000,
-        "apps" => 17800,
-        "events.k8s.io" => 17750,
-        "authentication.k8s.io" => 17700,
-        "authorization.k8s.io" => 17600,
-        "autoscaling" => 17500,
-        "batch" => 17400,
-        "certificates.k8s.io" => 17300,
-        "networking.k8s.io" => 17200,
-        "policy" => 17100,
-        "rbac.authorization.k8s.io" => 17000,
-        "storage.k8s.io" => 16800,
-        "apiextensions.k8s.io" => 16710,
-        "admissionregistration.k8s.io" => 16700,
-        "scheduling.k8s.io" => 16600,
-        "coordination.k8s.io" => 16500,
-        "node.k8s.io" => 16300,
-        "discovery.k8s.io" => 16200,
-        "resource.k8s.io" => 16150,
-        "flowcontrol.apiserver.k8s.io" => 16100,
+        "apiregistration.k8s.io" => 20_000,
         "extensions" => 500,
-        _ => 1000,
+        _ => apiservice::group_priority(group),
     }
 }
 

@@ -185,6 +185,8 @@ pub enum NameRule {
     Dns1035Label,
     /// Anything that fits a path segment: roles.
     PathSegment,
+    /// An address in its one form: those of Services.
+    IpAddress,
 }
 
 impl Resource {

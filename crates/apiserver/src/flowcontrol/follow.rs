@@ -5,11 +5,11 @@ use std::sync::{Arc, Weak};
 
 use onggi_api::{GroupVersionResource, Status};
 use onggi_client::{Body, PatchKind, Request};
+use onggi_machinery::kinds::flowcontrol as first;
 use onggi_machinery::resource::{self, Resource, Verb};
 use onggi_machinery::value::{find, list_at, str_at};
 use serde_json::{Value, json};
 
-use super::bootstrap;
 use crate::ApiServer;
 use crate::authn::User;
 use crate::cache::Selection;
@@ -35,8 +35,8 @@ fn request(verb: Verb, row: &Resource, name: &str, body: Body) -> Request {
 /// has changed stays as it is.
 pub(crate) async fn ensure(server: &Arc<ApiServer>) -> Result<(), Status> {
     let Some((schemas, levels)) = rows() else { return Ok(()) };
-    let all = bootstrap::levels().into_iter().map(|level| (levels, level));
-    for (row, object) in all.chain(bootstrap::schemas().into_iter().map(|s| (schemas, s))) {
+    let all = first::priority_levels().map(|level| (levels, level));
+    for (row, object) in all.chain(first::flow_schemas().map(|s| (schemas, s))) {
         let create = request(Verb::Create, row, "", Body::Object(object));
         match server.handle(&context(), create).await {
             Ok(_) => {}

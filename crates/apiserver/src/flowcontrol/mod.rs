@@ -6,7 +6,6 @@
 //! The decisions stand in `queues`, without a clock; here are the tasks that wait. Requests of
 //! components inside this process do not come by here.
 
-mod bootstrap;
 mod follow;
 mod queues;
 mod rules;
@@ -21,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use onggi_api::Status;
+use onggi_machinery::kinds::flowcontrol as first;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -184,8 +184,7 @@ impl FlowControl {
     /// Takes these objects for what is to be; what must be there and is not is added.
     fn configure(&self, schemas: &[Value], levels: &[Value]) {
         let mut levels: Vec<Level> = levels.iter().map(Level::read).collect();
-        let missing = bootstrap::levels();
-        let missing = missing.iter().map(Level::read);
+        let missing = first::priority_levels().map(|level| Level::read(&level));
         // The suggested ones only as long as there are no objects at all.
         let bare = levels.is_empty();
         for level in missing.filter(|level| bare || is_mandatory(&level.name)) {
@@ -195,8 +194,7 @@ impl FlowControl {
         }
         let mut schemas: Vec<Schema> = schemas.iter().map(Schema::read).collect();
         let bare = schemas.is_empty();
-        let missing = bootstrap::schemas();
-        for schema in missing.iter().map(Schema::read) {
+        for schema in first::flow_schemas().map(|schema| Schema::read(&schema)) {
             let wanted = bare || is_mandatory(&schema.name);
             if wanted && schemas.iter().all(|known| known.name != schema.name) {
                 schemas.push(schema);

@@ -139,6 +139,7 @@ impl Registry {
         let resource = row.group_resource();
         let key = cache::key(row, namespace, name);
         let hooks = rest::hooks(row);
+        hooks.may_delete(name)?;
         for _ in 0..ATTEMPTS {
             let current = self.current(row, namespace, name).await?;
             let old = current.value().map_err(Status::internal)?;

@@ -1,11 +1,13 @@
 //! What a kind does beyond being stored: one file a kind, one line in [`hooks`].
 
+mod apiservice;
 mod certificates;
 mod componentstatus;
 mod customresourcedefinition;
 mod eviction;
 mod namespace;
 mod pod;
+mod priorityclass;
 mod scale;
 mod secret;
 mod service;
@@ -52,6 +54,11 @@ pub(crate) trait Hooks: Send + Sync {
         Vec::new()
     }
 
+    /// Whether an object of this name may be deleted at all.
+    fn may_delete(&self, _name: &str) -> Result<(), Status> {
+        Ok(())
+    }
+
     /// Seconds that a deletion waits for others; 0: it is done at once.
     fn grace(&self, _object: &Value, _asked: Option<i64>) -> i64 {
         0
@@ -91,6 +98,8 @@ pub(crate) fn hooks(row: &Resource) -> &'static dyn Hooks {
         ("", "pods") => &pod::Pods,
         ("", "secrets") => &secret::Secrets,
         ("", "services") => &service::Services,
+        ("apiregistration.k8s.io", "apiservices") => &apiservice::ApiServices,
+        ("scheduling.k8s.io", "priorityclasses") => &priorityclass::PriorityClasses,
         ("certificates.k8s.io", "certificatesigningrequests") => &certificates::Certificates,
         ("", "serviceaccounts") => &serviceaccount::ServiceAccounts,
         _ if row.subresource("scale").is_some() => &scale::Scalable,

@@ -46,6 +46,11 @@ impl Allocator {
         Self { cidr, ports, known: Arc::default() }
     }
 
+    /// The range that addresses are given out from.
+    pub(crate) fn range(&self) -> Cidr {
+        self.cidr
+    }
+
     /// The address of the `kubernetes` Service: the first of the range.
     pub(crate) fn kubernetes_address(&self) -> Ipv4Addr {
         self.cidr.nth(1).unwrap_or(self.cidr.network())

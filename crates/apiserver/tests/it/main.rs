@@ -6,6 +6,7 @@ mod access;
 mod contract;
 mod custom;
 mod custom_schema;
+mod groups;
 mod http;
 mod kinds;
 mod kubectl;

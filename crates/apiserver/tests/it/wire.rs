@@ -378,5 +378,6 @@ async fn discovery_has_what_clients_compare() {
     let groups = get(&s, "/apis", &[("accept", v2)]).await;
     assert_eq!(groups.headers[header::CACHE_CONTROL], "public");
     assert_eq!(groups.headers[header::CONTENT_TYPE], v2);
-    assert_eq!(groups.body["items"][0]["metadata"]["name"], "apps");
+    assert_eq!(groups.body["items"][0]["metadata"]["name"], "apiregistration.k8s.io");
+    assert_eq!(groups.body["items"][1]["metadata"]["name"], "apps");
 }

@@ -9,6 +9,8 @@ mod autoscaling;
 mod definitions;
 mod event;
 mod ingress;
+mod others;
+mod webhooks;
 mod workloads;
 
 use onggi_api::{GroupVersion, GroupVersionKind};
@@ -224,13 +226,30 @@ const APPS2: (&str, &str) = ("apps", "v1beta2");
 const APPS: (&str, &str) = ("apps", "v1");
 const AUTOSCALING: (&str, &str) = ("autoscaling", "v2");
 const NETWORKING: (&str, &str) = ("networking.k8s.io", "v1");
-const STORAGE: (&str, &str) = ("storage.k8s.io", "v1");
 const RBAC: (&str, &str) = ("rbac.authorization.k8s.io", "v1");
 const RBAC1: (&str, &str) = ("rbac.authorization.k8s.io", "v1beta1");
+const RBAC0: (&str, &str) = ("rbac.authorization.k8s.io", "v1alpha1");
+const STORAGE: (&str, &str) = ("storage.k8s.io", "v1");
+const STORAGE1: (&str, &str) = ("storage.k8s.io", "v1beta1");
+const FLOW: (&str, &str) = ("flowcontrol.apiserver.k8s.io", "v1");
+const FLOW1: (&str, &str) = ("flowcontrol.apiserver.k8s.io", "v1beta1");
+const FLOW2: (&str, &str) = ("flowcontrol.apiserver.k8s.io", "v1beta2");
+const FLOW3: (&str, &str) = ("flowcontrol.apiserver.k8s.io", "v1beta3");
+const ADMISSION: (&str, &str) = ("admissionregistration.k8s.io", "v1");
+const ADMISSION1: (&str, &str) = ("admissionregistration.k8s.io", "v1beta1");
+const NODE: (&str, &str) = ("node.k8s.io", "v1");
+const DEVICES: (&str, &str) = ("resource.k8s.io", "v1");
+const DEVICES1: (&str, &str) = ("resource.k8s.io", "v1beta1");
+const DEVICES2: (&str, &str) = ("resource.k8s.io", "v1beta2");
+const V1_38: (&str, &str) = ("1.35", "1.38");
+const V1_39: (&str, &str) = ("1.36", "1.39");
+const NETWORKING1: (&str, &str) = ("networking.k8s.io", "v1beta1");
 /// Of the workloads.
 const V1_16: (&str, &str) = ("1.9", "1.16");
 const V1_22: (&str, &str) = ("1.19", "1.22");
 const V1_25: (&str, &str) = ("1.21", "1.25");
+/// Of kinds that were beta until lately.
+const V1_37: (&str, &str) = ("1.34", "1.37");
 
 /// Every version beside the stored one, one a line: the current ones, then the removed ones.
 const TABLE: &[Version] = &[
@@ -376,24 +395,6 @@ const TABLE: &[Version] = &[
         ("1.22", "1.25"),
         same,
     ),
-    row(("storage.k8s.io", "v1beta1"), "csidrivers", "CSIDriver", STORAGE, V1_22, same),
-    row(("storage.k8s.io", "v1beta1"), "csinodes", "CSINode", STORAGE, ("1.17", "1.22"), same),
-    row(
-        ("storage.k8s.io", "v1beta1"),
-        "volumeattachments",
-        "VolumeAttachment",
-        STORAGE,
-        V1_22,
-        same,
-    ),
-    row(
-        ("storage.k8s.io", "v1beta1"),
-        "csistoragecapacities",
-        "CSIStorageCapacity",
-        STORAGE,
-        ("1.24", "1.27"),
-        same,
-    ),
     row(
         ("coordination.k8s.io", "v1beta1"),
         "leases",
@@ -410,7 +411,154 @@ const TABLE: &[Version] = &[
         ("1.14", "1.22"),
         same,
     ),
-    row(("storage.k8s.io", "v1beta1"), "storageclasses", "StorageClass", STORAGE, V1_22, same),
+    row(STORAGE1, "storageclasses", "StorageClass", STORAGE, V1_22, same),
+    row(STORAGE1, "volumeattachments", "VolumeAttachment", STORAGE, V1_22, same),
+    row(STORAGE1, "csidrivers", "CSIDriver", STORAGE, V1_22, same),
+    row(STORAGE1, "csinodes", "CSINode", STORAGE, ("1.17", "1.22"), same),
+    row(STORAGE1, "csistoragecapacities", "CSIStorageCapacity", STORAGE, ("1.24", "1.27"), same),
+    row(STORAGE1, "volumeattributesclasses", "VolumeAttributesClass", STORAGE, V1_37, same),
+    row(NETWORKING1, "ipaddresses", "IPAddress", NETWORKING, V1_37, same),
+    row(NETWORKING1, "servicecidrs", "ServiceCIDR", NETWORKING, V1_37, same),
+    row(RBAC0, "roles", "Role", RBAC, ("1.17", "1.22"), same),
+    row(RBAC0, "rolebindings", "RoleBinding", RBAC, ("1.17", "1.22"), others::subjects),
+    row(RBAC0, "clusterroles", "ClusterRole", RBAC, ("1.17", "1.22"), same),
+    row(
+        RBAC0,
+        "clusterrolebindings",
+        "ClusterRoleBinding",
+        RBAC,
+        ("1.17", "1.22"),
+        others::subjects,
+    ),
+    row(
+        ("certificates.k8s.io", "v1beta1"),
+        "certificatesigningrequests",
+        "CertificateSigningRequest",
+        ("certificates.k8s.io", "v1"),
+        V1_22,
+        others::signing_request,
+    ),
+    row(
+        ("node.k8s.io", "v1alpha1"),
+        "runtimeclasses",
+        "RuntimeClass",
+        NODE,
+        ("1.20", "1.23"),
+        others::runtime_class,
+    ),
+    row(FLOW1, "flowschemas", "FlowSchema", FLOW, ("1.23", "1.26"), same),
+    row(FLOW2, "flowschemas", "FlowSchema", FLOW, ("1.26", "1.29"), same),
+    row(FLOW3, "flowschemas", "FlowSchema", FLOW, ("1.29", "1.32"), same),
+    with_way_back(
+        row(
+            FLOW1,
+            "prioritylevelconfigurations",
+            "PriorityLevelConfiguration",
+            FLOW,
+            ("1.23", "1.26"),
+            others::priority_level,
+        ),
+        others::priority_level_back,
+    ),
+    with_way_back(
+        row(
+            FLOW2,
+            "prioritylevelconfigurations",
+            "PriorityLevelConfiguration",
+            FLOW,
+            ("1.26", "1.29"),
+            others::priority_level,
+        ),
+        others::priority_level_back,
+    ),
+    row(
+        FLOW3,
+        "prioritylevelconfigurations",
+        "PriorityLevelConfiguration",
+        FLOW,
+        ("1.29", "1.32"),
+        others::zero_is_default,
+    ),
+    row(
+        ADMISSION1,
+        "mutatingwebhookconfigurations",
+        "MutatingWebhookConfiguration",
+        ADMISSION,
+        ("1.16", "1.22"),
+        webhooks::configuration,
+    ),
+    row(
+        ADMISSION1,
+        "validatingwebhookconfigurations",
+        "ValidatingWebhookConfiguration",
+        ADMISSION,
+        ("1.16", "1.22"),
+        webhooks::configuration,
+    ),
+    row(
+        ADMISSION1,
+        "validatingadmissionpolicies",
+        "ValidatingAdmissionPolicy",
+        ADMISSION,
+        ("1.31", "1.34"),
+        same,
+    ),
+    row(
+        ADMISSION1,
+        "validatingadmissionpolicybindings",
+        "ValidatingAdmissionPolicyBinding",
+        ADMISSION,
+        ("1.31", "1.34"),
+        same,
+    ),
+    row(
+        ADMISSION1,
+        "mutatingadmissionpolicies",
+        "MutatingAdmissionPolicy",
+        ADMISSION,
+        ("1.37", "1.40"),
+        same,
+    ),
+    row(
+        ADMISSION1,
+        "mutatingadmissionpolicybindings",
+        "MutatingAdmissionPolicyBinding",
+        ADMISSION,
+        ("1.37", "1.40"),
+        same,
+    ),
+    row(DEVICES1, "deviceclasses", "DeviceClass", DEVICES, V1_38, same),
+    with_way_back(
+        row(DEVICES1, "resourceclaims", "ResourceClaim", DEVICES, V1_38, others::claim),
+        others::claim_back,
+    ),
+    with_way_back(
+        row(
+            DEVICES1,
+            "resourceclaimtemplates",
+            "ResourceClaimTemplate",
+            DEVICES,
+            V1_38,
+            others::claim_template,
+        ),
+        others::claim_template_back,
+    ),
+    with_way_back(
+        row(DEVICES1, "resourceslices", "ResourceSlice", DEVICES, V1_38, others::resource_slice),
+        others::resource_slice_back,
+    ),
+    row(DEVICES2, "deviceclasses", "DeviceClass", DEVICES, V1_39, same),
+    row(DEVICES2, "resourceclaims", "ResourceClaim", DEVICES, V1_39, same),
+    row(DEVICES2, "resourceclaimtemplates", "ResourceClaimTemplate", DEVICES, V1_39, same),
+    row(DEVICES2, "resourceslices", "ResourceSlice", DEVICES, V1_39, same),
+    row(
+        ("apiregistration.k8s.io", "v1beta1"),
+        "apiservices",
+        "APIService",
+        ("apiregistration.k8s.io", "v1"),
+        V1_22,
+        same,
+    ),
 ];
 
 #[cfg(test)]

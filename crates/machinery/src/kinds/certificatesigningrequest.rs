@@ -216,6 +216,19 @@ fn check_request(base64: &str) -> Result<(), String> {
     parsed.verify_signature().map_err(|error| format!("x509: {error}"))
 }
 
+/// Whether it is a node that a request is to name.
+pub fn is_node(base64: &str) -> bool {
+    let pem = STANDARD.decode(base64).unwrap_or_default();
+    let Ok((block, _)) = Pem::read(std::io::Cursor::new(&pem)) else { return false };
+    let Ok((_, parsed)) = X509CertificationRequest::from_der(&block.contents) else { return false };
+    let subject = &parsed.certification_request_info.subject;
+    let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+    let mut groups = subject.iter_organization().filter_map(|group| group.as_str().ok());
+    name.is_some_and(|name| name.starts_with("system:node:"))
+        && groups.next() == Some("system:nodes")
+        && groups.next().is_none()
+}
+
 /// `example.com/signer-name`.
 pub fn signer_name(signer: &At<'_>, errors: &mut Errors) {
     const DOMAIN_MAX: usize = 253;

@@ -4,6 +4,7 @@
 use crate::resource::{Resource, Subresource, Verb};
 
 pub mod admissionregistration;
+pub mod apiservice;
 pub mod binding;
 pub mod certificatesigningrequest;
 pub mod componentstatus;
@@ -16,27 +17,34 @@ pub mod deployment;
 pub mod endpoints;
 pub mod endpointslice;
 pub mod event;
+pub mod flowcontrol;
 pub mod horizontalpodautoscaler;
 pub mod job;
 pub mod lease;
 pub mod limitrange;
 pub mod namespace;
+pub mod networking;
 pub mod node;
 pub mod persistentvolume;
 pub mod persistentvolumeclaim;
 pub mod pod;
+pub mod poddisruptionbudget;
 pub mod podspec;
 pub mod podtemplate;
+pub mod priorityclass;
 pub mod rbac;
 pub mod replicaset;
 pub mod replicationcontroller;
+pub mod resource;
 pub mod resourcequota;
 pub mod reviews;
+pub mod runtimeclass;
 pub mod scale;
 pub mod secret;
 pub mod service;
 pub mod serviceaccount;
 pub mod statefulset;
+pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -73,10 +81,22 @@ pub const RESOURCES: &[&Resource] = &[
     &lease::RESOURCE,
     &endpointslice::RESOURCE,
     &certificatesigningrequest::RESOURCE,
+    &networking::INGRESS,
+    &networking::INGRESS_CLASS,
+    &networking::IP_ADDRESS,
+    &networking::NETWORK_POLICY,
+    &networking::SERVICE_CIDR,
+    &poddisruptionbudget::RESOURCE,
     &rbac::CLUSTER_ROLE_BINDING,
     &rbac::CLUSTER_ROLE,
     &rbac::ROLE_BINDING,
     &rbac::ROLE,
+    &storage::CSI_DRIVER,
+    &storage::CSI_NODE,
+    &storage::CSI_STORAGE_CAPACITY,
+    &storage::STORAGE_CLASS,
+    &storage::VOLUME_ATTACHMENT,
+    &storage::VOLUME_ATTRIBUTES_CLASS,
     &admissionregistration::MUTATING_POLICY,
     &admissionregistration::MUTATING_BINDING,
     &admissionregistration::MUTATING_WEBHOOK,
@@ -90,6 +110,15 @@ pub const RESOURCES: &[&Resource] = &[
     &reviews::SELF_SUBJECT_ACCESS,
     &reviews::SELF_SUBJECT_RULES,
     &customresourcedefinition::RESOURCE,
+    &priorityclass::RESOURCE,
+    &runtimeclass::RESOURCE,
+    &flowcontrol::FLOW_SCHEMA,
+    &flowcontrol::PRIORITY_LEVEL,
+    &apiservice::RESOURCE,
+    &resource::DEVICE_CLASS,
+    &resource::RESOURCE_CLAIM,
+    &resource::RESOURCE_CLAIM_TEMPLATE,
+    &resource::RESOURCE_SLICE,
 ];
 
 /// What can be done with a part of an object.

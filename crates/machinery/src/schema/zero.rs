@@ -22,6 +22,7 @@ const NUMBERS: &[&str] = &[
     "matchingPrecedence",
     "minReadySeconds",
     "nodePort",
+    "number",
     "numberAvailable",
     "numberUnavailable",
     "observedGeneration",
@@ -47,6 +48,8 @@ const NUMBERS_OF: &[(&str, &str)] = &[
     ("partition", "core.v1.AWSElasticBlockStoreVolumeSource"),
     ("partition", "core.v1.GCEPersistentDiskVolumeSource"),
     ("deprecatedCount", "events.v1.Event"),
+    ("count", "resource.v1.DeviceSubRequest"),
+    ("count", "resource.v1.ExactDeviceRequest"),
 ];
 
 /// Booleans for which `false` is nothing.
@@ -57,6 +60,7 @@ const BOOLEANS: &[&str] = &[
     "hostIPC",
     "hostNetwork",
     "hostPID",
+    "insecureSkipTLSVerify",
     "paused",
     "publishNotReadyAddresses",
     "readOnly",

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::resource::Resource;
 use crate::value;
 
+pub mod addresses;
 mod conditions;
 pub mod labels;
 mod metadata;
@@ -179,6 +180,14 @@ impl<'a> At<'a> {
     pub fn not_negative(&self, errors: &mut Errors) {
         if self.int().is_some_and(|number| number < 0) {
             errors.push(self.invalid(NEGATIVE));
+        }
+    }
+
+    /// An amount that is not below zero.
+    pub fn not_negative_quantity(&self, errors: &mut Errors) {
+        match self.text().parse::<onggi_api::Quantity>() {
+            Ok(amount) if amount.is_negative() => errors.push(self.invalid(NEGATIVE)),
+            _ => {}
         }
     }
 

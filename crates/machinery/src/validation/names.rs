@@ -22,6 +22,7 @@ pub fn by_rule(rule: NameRule, name: &str, is_prefix: bool) -> Vec<String> {
         NameRule::Dns1123Label => dns1123_label(name),
         NameRule::Dns1035Label => dns1035_label(name),
         NameRule::PathSegment => path_segment(name),
+        NameRule::IpAddress => super::addresses::ip_name(name),
     }
 }
 
@@ -48,6 +49,21 @@ pub fn dns1123_subdomain(text: &str) -> Vec<String> {
              '-' or '.', and must start and end with an alphanumeric character (e.g. \
              'example.com', regex used for validation is \
              '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+                .to_owned(),
+        );
+    }
+    wrong
+}
+
+/// `*.example.com`.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX);
+    if !text.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_dns1123_label)) {
+        wrong.push(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS \
+             subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and \
+             end with an alphanumeric character (e.g. '*.example.com', regex used for validation \
+             is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
                 .to_owned(),
         );
     }

@@ -26,6 +26,7 @@ fn a_new_one() {
     assert_eq!(object["spec"].get("username"), None);
     assert_eq!(object["status"], json!({}));
     expect(&validate(&object), &[], "right");
+    assert!(is_node(REQUEST) && !is_node(CERTIFICATE) && !is_node(""));
     let cells =
         json!(["c", "<unknown>", "kubernetes.io/kube-apiserver-client", "", "60m", "Pending"]);
     assert_eq!(Value::from(row(&object, 0)), cells);

@@ -16,7 +16,7 @@ mod volume;
 mod warnings;
 
 pub use default::{default, host_ports, image_tag};
-pub(super) use scheduling::TAINT_EFFECTS;
+pub(super) use scheduling::{TAINT_EFFECTS, toleration};
 pub(super) use validate::validate_with_volumes;
 pub use validate::{PULL_POLICIES, validate};
 pub use warnings::warnings;

@@ -24,7 +24,7 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
     }
 }
 
-fn toleration(toleration: &At<'_>, errors: &mut Errors) {
+pub(in crate::kinds) fn toleration(toleration: &At<'_>, errors: &mut Errors) {
     let (key, value) = (toleration.child("key"), toleration.child("value"));
     let (operator, effect) = (toleration.child("operator"), toleration.child("effect"));
     key.may(names::qualified_name, errors);
