@@ -193,7 +193,6 @@ const fn with_way_back(mut version: Version, from: fn(&mut Value)) -> Version {
 }
 
 /// A removed version, of which every field is a field of the stored one.
-
 const fn row(
     from: (&'static str, &'static str),
     plural: &'static str,

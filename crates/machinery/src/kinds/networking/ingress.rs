@@ -73,7 +73,7 @@ fn hosts_text(hosts: Vec<Cow<'_, str>>) -> String {
     let shown = named.iter().take(SHOWN).map(|host| &***host).collect::<Vec<_>>().join(",");
     match named.len() {
         0 => "*".to_owned(),
-        ..=SHOWN => shown,
+        1..=SHOWN => shown,
         _ => format!("{shown} + {} more...", hosts.len() - SHOWN),
     }
 }
