@@ -39,7 +39,7 @@ pub(super) fn enter_root(spec: &ContainerSpec, shared: &Shared<'_>) -> Result<()
     // Copies of the node's mounts are taken first: below they stop being what they were.
     let mut binds = Vec::new();
     for mount in &spec.mounts {
-        binds.push(bind_source(mount, shared)?);
+        binds.push(bind_source(mount, shared, spec.all_devices)?);
     }
     let devices = device_sources(spec)?;
     let null = clone_tree(Path::new("/dev/null"), false).map_err(node("/dev/null"))?;
@@ -102,8 +102,13 @@ fn target_error(target: &Path) -> impl Fn(std::io::Error) -> Failure {
     move |error| Failure::config(format!("mount on {}: {error}", target.display()))
 }
 
-/// A detached copy of what a bind mount shows.
-fn bind_source(mount: &MountSpec, shared: &Shared<'_>) -> Result<Option<OwnedFd>, Failure> {
+/// A detached copy of what a bind mount shows. Who may not use every device may not make one in a
+/// volume either.
+fn bind_source(
+    mount: &MountSpec,
+    shared: &Shared<'_>,
+    all_devices: bool,
+) -> Result<Option<OwnedFd>, Failure> {
     let (path, propagation) = match &mount.source {
         MountSource::Filesystem { .. } => return Ok(None),
         MountSource::SharedMemory => (shared.shared_memory, BindPropagation::Private),
@@ -128,7 +133,10 @@ fn bind_source(mount: &MountSpec, shared: &Shared<'_>) -> Result<Option<OwnedFd>
         tree
     }
     .map_err(missing)?;
-    let attributes = if mount.readonly { Attributes::RDONLY } else { Attributes::default() };
+    let mut attributes = if all_devices { Attributes::default() } else { Attributes::NODEV };
+    if mount.readonly {
+        attributes = attributes.with(Attributes::RDONLY);
+    }
     let propagation = match propagation {
         BindPropagation::Private => Some(Propagation::Private),
         BindPropagation::HostToContainer => Some(Propagation::Slave),

@@ -195,6 +195,10 @@ async fn volumes() {
     config.mounts = vec![mount(&volume, "/data", false)];
     f.run(&pod, config).await;
     assert_eq!(std::fs::read_to_string(volume.join("new")).unwrap(), "x");
+    // A device made there is as dead as in the root.
+    let mut config = f.container(&["mknod", "/data/zero"]);
+    config.mounts = vec![mount(&volume, "/data", false)];
+    assert_eq!(f.run(&pod, config).await.1, "Ok(()) Err(PermissionDenied)\n");
     // A directory on a file.
     let mut config = f.container(&["sleep"]);
     config.mounts = vec![mount(&volume, "/etc/passwd", false)];
