@@ -244,6 +244,17 @@ impl Connector {
     }
 }
 
+/// A client that takes whoever answers for the server, and shows no certificate of its own: for
+/// probes and proxies, where the address says who it is.
+pub fn unverified() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        .with_no_client_auth())
+}
+
 /// `insecure-skip-tls-verify`: whoever answers is taken for the server.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);

@@ -10,6 +10,9 @@ use percent_encoding::percent_decode_str;
 
 use super::query::Query;
 
+/// The subresource that hands requests on.
+const PROXY: &str = "proxy";
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Info {
@@ -88,6 +91,7 @@ impl Info {
             Method::PATCH if !whole => Verb::Patch,
             Method::DELETE if whole => Verb::DeleteCollection,
             Method::DELETE => Verb::Delete,
+            Method::OPTIONS if place.subresource == PROXY => Verb::Get,
             _ => return Err(Status::method_not_allowed()),
         };
         if verb == Verb::Create && !whole && place.subresource.is_empty() {
@@ -119,7 +123,12 @@ fn place(segments: &[String]) -> Option<ResourcePlace> {
         resource: GroupVersionResource::new(group, version.clone(), resource.clone()),
         namespace,
         name: text(rest.first()),
-        subresource: rest.get(1..).map(|parts| parts.join("/")).unwrap_or_default(),
+        subresource: match rest.get(1..) {
+            // What follows is a path of the program behind.
+            Some([proxy, ..]) if proxy == PROXY => PROXY.to_owned(),
+            Some(parts) => parts.join("/"),
+            None => String::new(),
+        },
     })
 }
 
@@ -158,6 +167,10 @@ mod tests {
         check("GET", "/api/v1/watch/namespaces/d/pods/p", "watch pods ns=d name=p sub=");
         check("GET", "/apis/apps/v1/watch/deployments", "watch deployments.apps ns= name= sub=");
         check("GET", "/api/v1/namespaces/d/pods/p?watch=1", "get pods ns=d name=p sub=");
+        let proxy = "/api/v1/namespaces/d/services/https:web:443/proxy";
+        check("GET", &format!("{proxy}/a/b"), "get services ns=d name=https:web:443 sub=proxy");
+        check("POST", proxy, "create services ns=d name=https:web:443 sub=proxy");
+        check("OPTIONS", proxy, "get services ns=d name=https:web:443 sub=proxy");
         check("GET", "/apis/apps/v1", "path");
         check("GET", "/livez", "path");
     }

@@ -1,9 +1,10 @@
-//! Streams between a client and a container: logs, exec, attach, port-forward. The node does the
-//! work; this is the way to it.
+//! Streams between a client and a container: logs, exec, attach, port-forward, proxies. The node does
+//! the work; this is the way to it.
 
 mod exec;
 mod logs;
 mod port_forward;
+mod proxy;
 mod spdy;
 mod target;
 pub(crate) mod websocket;
@@ -18,8 +19,16 @@ use crate::http::{Body, Incomings, Query, ResourcePlace};
 
 /// Whether the request is for a stream.
 pub(crate) fn is_stream(place: &ResourcePlace) -> bool {
-    (place.resource.group.as_str(), place.resource.resource.as_str()) == ("", "pods")
-        && matches!(place.subresource.as_str(), "log" | "exec" | "attach" | "portforward")
+    match (place.resource.group.as_str(), place.resource.resource.as_str()) {
+        ("", "pods") => {
+            matches!(
+                place.subresource.as_str(),
+                "log" | "exec" | "attach" | "portforward" | "proxy"
+            )
+        }
+        ("", "services") => place.subresource == "proxy",
+        _ => false,
+    }
 }
 
 pub(crate) async fn answer(
@@ -29,8 +38,9 @@ pub(crate) async fn answer(
     request: Incomings,
 ) -> Result<Response<Body>, Status> {
     match place.subresource.as_str() {
-        "log" => logs::answer(server, place, query).await,
+        "log" => logs::answer(server, place, query, request).await,
         "exec" | "attach" => exec::answer(server, place, query, request).await,
-        _ => port_forward::answer(server, place, request).await,
+        "proxy" => proxy::answer(server, place, request).await,
+        _ => port_forward::answer(server, place, query, request).await,
     }
 }

@@ -27,9 +27,9 @@ pub(super) async fn find(
     place: &ResourcePlace,
     container: &str,
 ) -> Result<Target, Status> {
-    let (object, pod) = read(server, place).await?;
+    let (object, pod) = read(server, &place.namespace, &place.name).await?;
     let container = container_of(&pod, &place.name, container)?;
-    let node = node_of(server, place, &pod).await?;
+    let node = node_of(server, &pod).await?;
     Ok(Target { pod: reference(&object), container, node })
 }
 
@@ -38,32 +38,37 @@ pub(super) async fn find_pod(
     server: &ApiServer,
     place: &ResourcePlace,
 ) -> Result<(PodRef, Arc<dyn NodeServer>), Status> {
-    let (object, pod) = read(server, place).await?;
-    Ok((reference(&object), node_of(server, place, &pod).await?))
+    let (object, pod) = read(server, &place.namespace, &place.name).await?;
+    Ok((reference(&object), node_of(server, &pod).await?))
 }
 
-async fn read(server: &ApiServer, place: &ResourcePlace) -> Result<(Arc<Object>, Value), Status> {
+/// A pod, as it is stored and parsed.
+pub(super) async fn read(
+    server: &ApiServer,
+    namespace: &str,
+    name: &str,
+) -> Result<(Arc<Object>, Value), Status> {
     let row = resource::by_gvr("", "v1", "pods").ok_or_else(Status::no_such_path)?;
-    let object = server.registry.current(row, &place.namespace, &place.name).await?;
+    let object = server.registry.current(row, namespace, name).await?;
     let pod = object.value().map_err(Status::internal)?;
     Ok((object, pod))
 }
 
-fn reference(object: &Object) -> PodRef {
+pub(super) fn reference(object: &Object) -> PodRef {
     let head = object.head();
     PodRef { namespace: head.namespace.clone(), name: head.name.clone(), uid: head.uid.clone() }
 }
 
-async fn node_of(
+/// The way to the node of a pod.
+pub(super) async fn node_of(
     server: &ApiServer,
-    place: &ResourcePlace,
     pod: &Value,
 ) -> Result<Arc<dyn NodeServer>, Status> {
     let node = text(pod, "/spec/nodeName");
     if node.is_empty() {
         return Err(Status::bad_request(format!(
             "pod {} does not have a host assigned",
-            place.name
+            text(pod, "/metadata/name")
         )));
     }
     let connector =

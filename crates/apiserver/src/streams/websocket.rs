@@ -16,7 +16,7 @@ use crate::http::{Body, Incomings, full};
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Switches protocols; `session` gets the connection and the subprotocol of `known` that the client
-/// likes best. Where none is known, none is spoken.
+/// likes best. Where none is known, none is spoken; the empty one is for who names none.
 pub(crate) fn upgrade<F, Fut>(
     mut request: Incomings,
     known: &[&'static str],
@@ -42,7 +42,10 @@ where
         .iter()
         .find_map(|asked| known.iter().find(|known| *known == asked))
         .copied()
-        .or(known.is_empty().then_some(""))
+        .or_else(|| {
+            let none = known.is_empty() || asked.is_empty() && known.contains(&"");
+            none.then_some("")
+        })
         .ok_or_else(|| {
             Status::bad_request(format!(
                 "unable to upgrade: unsupported subprotocols {asked:?}, supported are {known:?}"

@@ -12,6 +12,8 @@ use crate::server::Server;
 pub(crate) struct Kubectl {
     pub(crate) server: Server,
     home: tempfile::TempDir,
+    /// Streams over WebSocket; else over bare SPDY, as older ones have them.
+    websockets: bool,
 }
 
 pub(crate) struct Output {
@@ -28,18 +30,29 @@ impl Kubectl {
             println!("skipped: kubectl is not on the PATH");
             return None;
         }
-        Some(Self { server: Server::start().await, home: tempfile::tempdir().unwrap() })
+        let home = tempfile::tempdir().unwrap();
+        Some(Self { server: Server::start().await, home, websockets: true })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let websockets = self.websockets.to_string();
+        command
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .env("HOME", self.home.path())
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", &websockets)
+            .env("KUBECTL_PORT_FORWARD_WEBSOCKETS", &websockets)
+            .kill_on_drop(true);
+        command
     }
 
     pub(crate) async fn try_run(&self, line: &str, stdin: &str) -> Output {
-        let mut child = Command::new("kubectl")
+        let mut child = self
+            .command("kubectl")
             .args(line.split_whitespace())
-            .env("KUBECONFIG", self.server.kubeconfig())
-            .env("HOME", self.home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .unwrap();
         let mut input = child.stdin.take().unwrap();
@@ -67,13 +80,11 @@ impl Kubectl {
     /// `exec -it` on a pseudo-terminal of 100 columns, made by script(1) where that is installed.
     async fn runs_on_a_terminal(&self) {
         let line = "stty cols 100 rows 30; exec kubectl exec -it p -- size";
-        let output = Command::new("script")
+        let output = self
+            .command("script")
             .args(["-qec", line, "/dev/null"])
-            .env("KUBECONFIG", self.server.kubeconfig())
-            .env("HOME", self.home.path())
             .env("TERM", "xterm")
             .stdin(Stdio::null())
-            .kill_on_drop(true)
             .output()
             .await;
         match output {
@@ -248,7 +259,7 @@ async fn manifests_of_old_versions_apply() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_reach_the_node() {
-    let Some(k) = Kubectl::start().await else { return };
+    let Some(mut k) = Kubectl::start().await else { return };
     let bound = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n\
                  spec: {nodeName: n1, containers: [{name: c, image: i}]}\n";
     k.run_with("apply -f -", bound).await;
@@ -259,56 +270,112 @@ async fn streams_reach_the_node() {
     k.server.server.set_node_connector(std::sync::Arc::new(FakeNode));
     assert_eq!(k.run("logs p").await, "c one\ntwo\n");
     assert_eq!(k.run("logs -f p -c c").await, "c one\ntwo\n");
-    assert_eq!(k.run("exec p -- echo hello world").await, "hello world");
-    assert_eq!(k.run_with("exec -i p -- cat", "from here").await, "from here");
-    k.runs_on_a_terminal().await;
-    let failed = k.try_run("exec p -- exit 7", "").await;
-    assert!(failed.stderr.starts_with("as asked\n"), "{}", failed.stderr);
-    assert_eq!(failed.code, Some(7), "{}", failed.stderr);
-    let text = k.fails("exec p -- nothing", "").await;
-    assert!(text.contains("nothing: not found"), "{text}");
-    let text = k.fails("exec p -c x -- echo", "").await;
-    assert!(text.contains("container x is not valid for pod p"), "{text}");
+    for websockets in [true, false] {
+        k.websockets = websockets;
+        assert_eq!(k.run("exec p -- echo hello world").await, "hello world");
+        assert_eq!(k.run_with("exec -i p -- cat", "from here").await, "from here");
+        k.runs_on_a_terminal().await;
+        let failed = k.try_run("exec p -- exit 7", "").await;
+        assert!(failed.stderr.starts_with("as asked\n"), "{}", failed.stderr);
+        assert_eq!(failed.code, Some(7), "{}", failed.stderr);
+        let text = k.fails("exec p -- nothing", "").await;
+        assert!(text.contains("nothing: not found"), "{text}");
+        let text = k.fails("exec p -c x -- echo", "").await;
+        assert!(text.contains("container x is not valid for pod p"), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ports_are_forwarded() {
-    let Some(k) = Kubectl::start().await else { return };
+    let Some(mut k) = Kubectl::start().await else { return };
     let bound = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n\
                  spec: {nodeName: n1, containers: [{name: c, image: i}]}\n";
     k.run_with("apply -f -", bound).await;
     let patch = r#"{"status":{"phase":"Running"}}"#;
     k.run(&format!("patch pod p --subresource=status --type=merge -p {patch}")).await;
     k.server.server.set_node_connector(std::sync::Arc::new(FakeNode));
-    let mut child = Command::new("kubectl")
-        .args(["port-forward", "pod/p", ":80", ":81"])
-        .env("KUBECONFIG", k.server.kubeconfig())
-        .env("HOME", k.home.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut ports = Vec::new();
-    while ports.len() < 2 {
-        let line = lines.next_line().await.unwrap().unwrap();
-        if let Some(rest) = line.strip_prefix("Forwarding from 127.0.0.1:") {
-            ports.push(rest.split(' ').next().unwrap().parse::<u16>().unwrap());
+    for websockets in [true, false] {
+        k.websockets = websockets;
+        let mut child = k
+            .command("kubectl")
+            .args(["port-forward", "pod/p", ":80", ":81"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut ports = Vec::new();
+        while ports.len() < 2 {
+            let line = lines.next_line().await.unwrap().unwrap();
+            if let Some(rest) = line.strip_prefix("Forwarding from 127.0.0.1:") {
+                ports.push(rest.split(' ').next().unwrap().parse::<u16>().unwrap());
+            }
         }
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(("127.0.0.1", ports[0])).await.unwrap();
+            stream.write_all(b"hello").await.unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            assert_eq!(text, "HELLO");
+        }
+        let mut stream = TcpStream::connect(("127.0.0.1", ports[1])).await.unwrap();
+        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        let text = errors.next_line().await.unwrap().unwrap();
+        assert!(text.contains("nobody listens on 81"), "{text}");
+        let _ = stream.shutdown().await;
     }
-    for _ in 0..3 {
-        let mut stream = TcpStream::connect(("127.0.0.1", ports[0])).await.unwrap();
-        stream.write_all(b"hello").await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        assert_eq!(text, "HELLO");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_handed_on_to_pods_and_services() {
+    let Some(k) = Kubectl::start().await else { return };
+    let objects = "
+apiVersion: v1
+kind: Pod
+metadata: {name: p, labels: {app: p}}
+spec: {nodeName: n1, containers: [{name: c, image: i, ports: [{name: web, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: s}
+spec: {selector: {app: p}, ports: [{name: http, port: 80, targetPort: web}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: s-1, labels: {kubernetes.io/service-name: s}}
+addressType: IPv4
+ports: [{name: http, port: 8080}]
+endpoints:
+  - {addresses: [10.244.0.9], targetRef: {kind: Pod, namespace: default, name: p}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {app: q}, ports: [{port: 80}]}
+";
+    k.run_with("apply -f -", objects).await;
+    let patch =
+        r#"{"status":{"phase":"Running","podIP":"10.244.0.9","podIPs":[{"ip":"10.244.0.9"}]}}"#;
+    k.run(&format!("patch pod p --subresource=status --type=merge -p {patch}")).await;
+    k.server.server.set_node_connector(std::sync::Arc::new(FakeNode));
+    let raw = |path: &str| format!("get --raw /api/v1/namespaces/default/{path}");
+    for path in ["pods/p/proxy", "pods/p:web/proxy", "pods/http:p:8080/proxy"] {
+        let said = k.run(&raw(&format!("{path}/a%20b?c=d"))).await;
+        let expected = "GET /a%20b?c=d 10.244.0.9:8080 no authorization";
+        assert_eq!(said, expected, "{path}");
     }
-    let mut stream = TcpStream::connect(("127.0.0.1", ports[1])).await.unwrap();
-    let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
-    let text = errors.next_line().await.unwrap().unwrap();
-    assert!(text.contains("nobody listens on 81"), "{text}");
-    let _ = stream.shutdown().await;
+    for path in ["services/s/proxy", "services/s:http/proxy", "services/http:s:80/proxy"] {
+        let said = k.run(&raw(&format!("{path}/x"))).await;
+        assert_eq!(said, "GET /x 10.244.0.9:8080 no authorization", "{path}");
+    }
+    // An empty path leads to one that links can be relative to.
+    assert!(k.run(&raw("services/s/proxy")).await.starts_with("GET / "));
+    let text = k.fails(&raw("services/nobody/proxy/"), "").await;
+    assert!(text.contains("no endpoints available for service"), "{text}");
+    let text = k.fails(&raw("services/absent/proxy/"), "").await;
+    assert!(text.contains("services \"absent\" not found"), "{text}");
+    let text = k.fails(&raw("pods/p:81/proxy/"), "").await;
+    assert!(text.contains("error trying to reach service"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,6 +67,9 @@ impl NodeServer for FakeNode {
         port: u16,
         mut stream: Box<dyn Duplex>,
     ) -> Result<(), NodeError> {
+        if port == 8080 {
+            return answer(stream).await.map_err(|e| NodeError::Failed(e.to_string()));
+        }
         if port != 80 {
             return Err(NodeError::Failed(format!("nobody listens on {port}")));
         }
@@ -76,4 +79,24 @@ impl NodeServer for FakeNode {
         stream.write_all(&text).await.unwrap();
         Ok(())
     }
+}
+
+/// A web server that says what it was asked.
+async fn answer(mut stream: Box<dyn Duplex>) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let field = |name: &str| {
+        head.lines()
+            .filter_map(|line| line.split_once(": "))
+            .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.to_owned()))
+    };
+    let line = head.lines().next().unwrap_or_default().replace(" HTTP/1.1", "");
+    let authorization = field("authorization").unwrap_or("no authorization".into());
+    let text = format!("{line} {} {authorization}", field("host").unwrap_or_default());
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
 }

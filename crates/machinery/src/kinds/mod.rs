@@ -126,6 +126,14 @@ const PART_VERBS: &[Verb] = &[Verb::Get, Verb::Patch, Verb::Update];
 /// What can be done with a stream to a container: WebSocket asks by GET, SPDY by POST.
 const STREAM_VERBS: &[Verb] = &[Verb::Create, Verb::Get];
 
+/// What a proxy hands on: every method.
+const PROXY_VERBS: &[Verb] = &[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update];
+
+/// `proxy` of a kind of core.
+const fn proxy_of(options: &'static str) -> Subresource {
+    Subresource { name: "proxy", kind: ("", "v1", options), verbs: PROXY_VERBS }
+}
+
 /// `status` of a kind.
 const fn status_of(group: &'static str, version: &'static str, kind: &'static str) -> Subresource {
     Subresource { name: "status", kind: (group, version, kind), verbs: PART_VERBS }

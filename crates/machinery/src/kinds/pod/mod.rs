@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::podspec::{self, resources};
-use super::{PART_VERBS, STREAM_VERBS, status_of};
+use super::{PART_VERBS, STREAM_VERBS, proxy_of, status_of};
 use crate::resource::{Column, Resource, Subresource, Verb};
 use crate::validation::{At, Errors};
 use crate::value::{at_mut, bool_at, find, items_mut, list_at, map_mut, set, set_default, str_at};
@@ -37,6 +37,7 @@ pub const RESOURCE: Resource = Resource {
         stream("exec", "PodExecOptions"),
         Subresource { name: "log", kind: ("", "v1", "Pod"), verbs: &[Verb::Get] },
         stream("portforward", "PodPortForwardOptions"),
+        proxy_of("PodProxyOptions"),
         Subresource { name: "resize", kind: ("", "v1", "Pod"), verbs: PART_VERBS },
         status_of("", "v1", "Pod"),
     ],

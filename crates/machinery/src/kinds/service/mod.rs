@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::status_of;
+use super::{proxy_of, status_of};
 use crate::resource::{Column, NameRule, Resource};
 use crate::table::{self, text_or};
 use crate::value::{
@@ -27,7 +27,7 @@ pub const RESOURCE: Resource = Resource {
     singular: "service",
     short_names: &["svc"],
     categories: &["all"],
-    subresources: &[status_of("", "v1", "Service")],
+    subresources: &[proxy_of("ServiceProxyOptions"), status_of("", "v1", "Service")],
     fields: &["spec.clusterIP", "spec.type"],
     has_status: true,
     name: NameRule::Dns1035Label,

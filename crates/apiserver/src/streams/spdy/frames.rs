@@ -1,5 +1,5 @@
-//! SPDY/3.1 frames, as far as port-forward needs them: kubectl sends them inside WebSocket messages
-//! (subprotocol `SPDY/3.1+portforward.k8s.io`), with which they do not line up. No I/O.
+//! SPDY/3.1 frames, as far as clients of Kubernetes use them. They do not line up with the pieces
+//! that they come in. No I/O.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ const MAX_HEADERS: usize = 16 << 10;
 
 /// What the other side sent.
 #[derive(Debug, PartialEq)]
-pub(super) enum Frame {
+pub(in crate::streams) enum Frame {
     /// A new stream; names of headers are in lower case.
     Open { id: u32, headers: HashMap<String, String> },
     /// Data, perhaps the last.
@@ -39,16 +39,16 @@ pub(super) enum Frame {
 /// The bytes are no SPDY.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed SPDY: {0}")]
-pub(super) struct SpdyError(String);
+pub(in crate::streams) struct SpdyError(String);
 
 /// Bytes to frames. Header blocks share one zlib state for the life of the connection.
-pub(super) struct Decoder {
+pub(in crate::streams) struct Decoder {
     buffer: BytesMut,
     inflate: Decompress,
 }
 
 /// Frames to bytes.
-pub(super) struct Encoder {
+pub(in crate::streams) struct Encoder {
     deflate: Compress,
 }
 
@@ -57,16 +57,16 @@ fn malformed(what: impl ToString) -> SpdyError {
 }
 
 impl Decoder {
-    pub(super) fn new() -> Self {
+    pub(in crate::streams) fn new() -> Self {
         Self { buffer: BytesMut::new(), inflate: Decompress::new(true) }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(in crate::streams) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The next whole frame.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, SpdyError> {
+    pub(in crate::streams) fn next(&mut self) -> Result<Option<Frame>, SpdyError> {
         let Some(mut header) = self.buffer.get(..8) else { return Ok(None) };
         let (first, second) = (header.get_u32(), header.get_u32());
         let length = (second & LENGTH) as usize;
@@ -151,14 +151,14 @@ fn text(bytes: &mut Bytes) -> Result<String, SpdyError> {
 }
 
 impl Encoder {
-    pub(super) fn new() -> Result<Self, SpdyError> {
+    pub(in crate::streams) fn new() -> Result<Self, SpdyError> {
         let mut deflate = Compress::new(Compression::default(), true);
         deflate.set_dictionary(&dictionary()).map_err(malformed)?;
         Ok(Self { deflate })
     }
 
     /// Accepts a stream.
-    pub(super) fn reply(&mut self, id: u32) -> Result<Bytes, SpdyError> {
+    pub(in crate::streams) fn reply(&mut self, id: u32) -> Result<Bytes, SpdyError> {
         let mut block = Vec::with_capacity(256);
         let none = 0_u32.to_be_bytes();
         self.deflate.compress_vec(&none, &mut block, FlushCompress::Sync).map_err(malformed)?;
@@ -173,7 +173,7 @@ impl Encoder {
 }
 
 /// A data frame; `data` has less than 16 MiB.
-pub(super) fn data(id: u32, data: &[u8], last: bool) -> Bytes {
+pub(in crate::streams) fn data(id: u32, data: &[u8], last: bool) -> Bytes {
     let mut frame = BytesMut::with_capacity(data.len() + 8);
     frame.put_u32(id);
     frame.put_u32((data.len() as u32 & LENGTH) | if last { FLAG_FIN } else { 0 });

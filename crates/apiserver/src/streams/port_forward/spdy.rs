@@ -1,47 +1,21 @@
-//! `pods/NAME/portforward`: for every connection the client opens two streams with one `requestid`,
-//! `error` and `data`.
+//! Over SPDY: for every connection the client opens two streams with one `requestid`, `error` and
+//! `data`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use http::Response;
-use onggi_api::Status;
 use onggi_client::node::{NodeServer, PodRef};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_util::task::TaskTracker;
 
-use super::spdy::{self, Decoder, Encoder, Frame, SpdyError};
-use super::target::find_pod;
-use super::websocket::{Socket, upgrade};
-use crate::ApiServer;
-use crate::http::{Body, Incomings, ResourcePlace};
+use super::PIPE;
+use crate::streams::spdy::{self, Decoder, Encoder, Frame, Link, SpdyError};
 
-const PROTOCOLS: &[&str] = &["SPDY/3.1+portforward.k8s.io"];
-/// Bytes on the way between the node and the socket, for each connection.
-const PIPE: usize = 64 << 10;
 /// Messages on the way to a connection; when they are full, the socket waits.
 const QUEUE: usize = 64;
-
-pub(super) async fn answer(
-    server: &Arc<ApiServer>,
-    place: &ResourcePlace,
-    request: Incomings,
-) -> Result<Response<Body>, Status> {
-    let (pod, node) = find_pod(server, place).await?;
-    let shutdown = server.shutdown().clone();
-    upgrade(request, PROTOCOLS, move |socket, _| async move {
-        tokio::select! {
-            ended = run(socket, pod, node) => if let Err(error) = ended {
-                tracing::debug!(%error, "a port-forward ended");
-            },
-            () = shutdown.cancelled() => {}
-        }
-    })
-}
 
 /// What of a connection is there yet.
 #[derive(Default)]
@@ -51,12 +25,16 @@ struct Pair {
     data: Option<(u32, mpsc::Receiver<Bytes>)>,
 }
 
-async fn run(socket: Socket, pod: PodRef, node: Arc<dyn NodeServer>) -> Result<(), SpdyError> {
-    let (mut sink, mut incoming) = socket.split();
+pub(super) async fn run(
+    link: Link,
+    pod: PodRef,
+    node: Arc<dyn NodeServer>,
+) -> Result<(), SpdyError> {
+    let Link { mut sink, mut source } = link;
     let (out, mut outgoing) = mpsc::channel::<Bytes>(QUEUE);
     let write = async move {
         while let Some(frame) = outgoing.recv().await {
-            if sink.send(Message::Binary(frame)).await.is_err() {
+            if sink.send(frame).await.is_err() {
                 return;
             }
         }
@@ -66,12 +44,8 @@ async fn run(socket: Socket, pod: PodRef, node: Arc<dyn NodeServer>) -> Result<(
         let (mut decoder, mut encoder) = (Decoder::new(), Encoder::new()?);
         let mut pairs: HashMap<String, Pair> = HashMap::new();
         let mut inputs: HashMap<u32, mpsc::Sender<Bytes>> = HashMap::new();
-        while let Some(Ok(message)) = incoming.next().await {
-            match message {
-                Message::Binary(bytes) => decoder.push(&bytes),
-                Message::Close(_) => break,
-                _ => continue,
-            }
+        while let Some(bytes) = source.next().await {
+            decoder.push(&bytes);
             while let Some(frame) = decoder.next()? {
                 match frame {
                     Frame::Open { id, headers } => {
