@@ -149,8 +149,12 @@ pub(super) fn begin_update(new: &mut Value, old: &Value) {
     drop_empty(new);
 }
 
-/// Whether anything but metadata and status differs.
-pub(super) fn desired_changed(new: &Value, old: &Value) -> bool {
+/// Whether anything but metadata and status differs; the status of a custom kind that has no such
+/// subresource is a field like others.
+pub(super) fn desired_changed(row: &Resource, new: &Value, old: &Value) -> bool {
+    if row.custom.is_some() && !row.has_status && new["status"] != old["status"] {
+        return true;
+    }
     let desired = |value: &Value| -> Vec<(String, Value)> {
         let fields = value.as_object().into_iter().flatten();
         fields

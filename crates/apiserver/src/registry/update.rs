@@ -145,7 +145,8 @@ impl Registry {
                 kind.default(&mut new);
             }
             check_escalation(&self.authorizers, &context.user, row, &new, Some(&old))?;
-            if row.has_generation && part != Part::Status && meta::desired_changed(&new, &old) {
+            if row.has_generation && part != Part::Status && meta::desired_changed(row, &new, &old)
+            {
                 meta::next_generation(&mut new);
             }
             let _claim = match part {

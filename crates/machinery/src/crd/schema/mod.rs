@@ -14,6 +14,7 @@ pub mod structure;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use regex::Regex;
 use serde_json::Value;
@@ -103,8 +104,8 @@ pub enum Additional {
 #[allow(missing_docs, reason = "the names are those of the schema")]
 pub struct Checks {
     pub format: String,
-    /// The text, and what it was compiled to.
-    pub pattern: Option<(String, Option<Regex>)>,
+    /// The text, and what it is compiled to when it is first needed.
+    pub pattern: Option<(String, OnceLock<Option<Regex>>)>,
     pub one_of_values: Vec<Value>,
     pub maximum: Option<f64>,
     pub exclusive_maximum: bool,
@@ -259,8 +260,8 @@ impl Checks {
             format: format::known(str_at(value, "format")).unwrap_or_default().to_owned(),
             pattern: at(value, "pattern")
                 .as_str()
-                .filter(|p| !p.is_empty())
-                .map(|pattern| (pattern.to_owned(), Regex::new(pattern).ok())),
+                .filter(|pattern| !pattern.is_empty())
+                .map(|pattern| (pattern.to_owned(), OnceLock::new())),
             one_of_values: list_at(value, "enum").to_vec(),
             maximum: float("maximum"),
             exclusive_maximum: bool_at(value, "exclusiveMaximum"),

@@ -134,17 +134,22 @@ pub fn check(schema: &At<'_>, errors: &mut Errors) {
 
 /// `unrelated`: the place above in which an old value cannot be found for a new one.
 fn part(schema: &At<'_>, unrelated: Option<&FieldPath>, errors: &mut Errors) {
-    let read = Schema::read(schema.value);
     let rules = schema.value["x-kubernetes-validations"].as_array();
-    for (place, value) in rules.into_iter().flatten().enumerate() {
-        let path = schema.path.child("x-kubernetes-validations").index(place);
-        one(&At { value, path }, &read, unrelated, errors);
+    if let Some(rules) = rules.filter(|rules| !rules.is_empty()) {
+        let read = Schema::read(schema.value);
+        for (place, value) in rules.iter().enumerate() {
+            let path = schema.path.child("x-kubernetes-validations").index(place);
+            one(&At { value, path }, &read, unrelated, errors);
+        }
     }
-    let atomic_list = str_at(schema.value, "type") == "array" && !matches!(read.list, List::Map(_));
+    let says =
+        |name: &str, wanted: &str| schema.value.get(name).and_then(Value::as_str) == Some(wanted);
+    let atomic_list = says("type", "array") && !says("x-kubernetes-list-type", "map");
+    let atomic_map = says("x-kubernetes-map-type", "atomic");
     let below = |name: &str, value| At { value, path: schema.path.child(name) };
     for (name, value) in schema.value["properties"].as_object().into_iter().flatten() {
         let place = below(&format!("properties[{name}]"), value);
-        let unrelated = unrelated.or(read.atomic_map.then_some(&schema.path));
+        let unrelated = unrelated.or(atomic_map.then_some(&schema.path));
         part(&place, unrelated, errors);
     }
     if schema.value["items"].is_object() {
@@ -153,7 +158,7 @@ fn part(schema: &At<'_>, unrelated: Option<&FieldPath>, errors: &mut Errors) {
     }
     if schema.value["additionalProperties"].is_object() {
         let place = below("additionalProperties", &schema.value["additionalProperties"]);
-        let unrelated = unrelated.or(read.atomic_map.then_some(&schema.path));
+        let unrelated = unrelated.or(atomic_map.then_some(&schema.path));
         part(&place, unrelated, errors);
     }
 }

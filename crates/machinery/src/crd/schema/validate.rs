@@ -4,6 +4,7 @@
 //! stricter than what is stored (ratcheting).
 
 use onggi_api::{FieldError, FieldPath};
+use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{Additional, Checks, Kind, List, Schema, format, lists};
@@ -139,7 +140,10 @@ fn texts(text: &str, checks: &Checks, path: &FieldPath, errors: &mut Vec<FieldEr
         errors.push(complain(path, text, &format!("should be at least {min} chars long")));
     }
     if let Some((pattern, compiled)) = &checks.pattern
-        && !compiled.as_ref().is_some_and(|compiled| compiled.is_match(text))
+        && !compiled
+            .get_or_init(|| Regex::new(pattern).ok())
+            .as_ref()
+            .is_some_and(|compiled| compiled.is_match(text))
     {
         errors.push(complain(path, text, &format!("should match '{pattern}'")));
     }
