@@ -21,10 +21,13 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
 mod pod_security;
+mod pod_topology_labels;
 mod priority;
 mod quota;
+mod restrictions;
 mod runtime_class;
 mod service_account;
+mod storage_in_use;
 mod tolerations;
 mod volume_resize;
 

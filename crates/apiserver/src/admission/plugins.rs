@@ -4,8 +4,8 @@
 use super::Plugin;
 use super::{
     always, default_class, default_toleration_seconds, limit_ranger, namespace_lifecycle,
-    node_restriction, node_taint, pod_security, priority, runtime_class, service_account,
-    tolerations, volume_resize,
+    node_restriction, node_taint, pod_security, pod_topology_labels, priority, restrictions,
+    runtime_class, service_account, storage_in_use, tolerations, volume_resize,
 };
 
 /// What stands behind a name.
@@ -62,8 +62,8 @@ const ROWS: &[Row] = &[
     off("AlwaysAdmit", &always::AlwaysAdmit),
     missing("NamespaceAutoProvision"),
     on("NamespaceLifecycle", &namespace_lifecycle::NamespaceLifecycle),
-    missing("NamespaceExists"),
-    missing("LimitPodHardAntiAffinityTopology"),
+    off("NamespaceExists", &restrictions::NamespaceExists),
+    off("LimitPodHardAntiAffinityTopology", &restrictions::LimitPodHardAntiAffinityTopology),
     on("LimitRanger", &limit_ranger::LimitRanger),
     on("ServiceAccount", &service_account::ServiceAccount),
     Row {
@@ -83,11 +83,14 @@ const ROWS: &[Row] = &[
     missing("EventRateLimit"),
     off("ExtendedResourceToleration", &tolerations::ExtendedResourceToleration),
     on("DefaultStorageClass", &default_class::DefaultStorageClass),
+    on("StorageObjectInUseProtection", &storage_in_use::StorageObjectInUseProtection),
     idle("PodGroupProtection"),
     on("PersistentVolumeClaimResize", &volume_resize::PersistentVolumeClaimResize),
     on("RuntimeClass", &runtime_class::RuntimeClass),
     idle("ClusterTrustBundleAttest"),
     on("DefaultIngressClass", &default_class::DefaultIngressClass),
+    off("DenyServiceExternalIPs", &restrictions::DenyServiceExternalIPs),
+    on("PodTopologyLabels", &pod_topology_labels::PodTopologyLabels),
     idle("PodGroupWorkloadExists"),
     idle("NodeDeclaredFeatureValidator"),
     idle("JobValidation"),

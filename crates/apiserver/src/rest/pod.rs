@@ -136,10 +136,10 @@ async fn bind(
             }
             let mut new = old.clone();
             new["spec"]["nodeName"] = node.into();
-            if let Some(annotations) = binding["metadata"]["annotations"].as_object() {
-                let all =
-                    &mut metadata_mut(&mut new).entry("annotations").or_insert_with(|| json!({}));
-                for (key, value) in annotations {
+            for field in ["annotations", "labels"] {
+                let Some(more) = binding["metadata"][field].as_object() else { continue };
+                let all = metadata_mut(&mut new).entry(field).or_insert_with(|| json!({}));
+                for (key, value) in more {
                     all[key] = value.clone();
                 }
             }

@@ -10,6 +10,7 @@ mod groups;
 mod http;
 mod kinds;
 mod kubectl;
+mod limits;
 mod local;
 mod node;
 mod server;
