@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use onggi_api::Status;
 use onggi_client::WriteOptions;
+use onggi_machinery::admission::rules::Target;
 use onggi_machinery::kinds::scale;
 use onggi_machinery::resource::Resource;
 use parking_lot::Mutex;
@@ -93,6 +94,29 @@ impl<'a> Attributes<'a> {
     /// The namespace as Kubernetes counts it: that of a namespace is itself.
     pub(crate) fn place(&self) -> &'a str {
         if self.part("", "namespaces") { self.name } else { self.namespace }
+    }
+
+    /// The request as rules of webhooks and policies see it.
+    pub(crate) fn target(&self) -> Target<'a> {
+        Target {
+            operation: self.operation.as_str(),
+            group: self.row.group,
+            version: self.row.version,
+            resource: self.row.plural,
+            subresource: self.subresource,
+            namespace: self.place(),
+            name: self.name,
+        }
+    }
+
+    /// Who asks, as webhooks and expressions see it (`authentication.k8s.io/v1 UserInfo`).
+    pub(crate) fn user_info(&self) -> Value {
+        let user = self.user();
+        let mut info = json!({"username": user.name, "groups": user.groups});
+        if !user.uid.is_empty() {
+            info["uid"] = user.uid.as_str().into();
+        }
+        info
     }
 
     /// Group, version and kind of what is sent.

@@ -8,18 +8,28 @@
 //! A plugin is a file here and a line in [`plugins`]; what it decides stands as pure functions in
 //! [`onggi_machinery::admission`] wherever it is more than a few lines.
 
+mod access;
 mod attributes;
+mod conditions;
 mod connect;
+mod expression;
 mod lookup;
+mod matching;
 mod plugins;
+mod policy;
+mod rounds;
+mod versions;
+mod webhook;
 
 mod always;
+mod certificates;
 mod default_class;
 mod default_toleration_seconds;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
+mod owner_references;
 mod pod_security;
 mod pod_topology_labels;
 mod priority;
@@ -35,7 +45,6 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use onggi_api::Status;
-use onggi_machinery::kinds::scale;
 use serde_json::Value;
 
 use crate::ApiServer;
@@ -44,6 +53,7 @@ use crate::registry::Registry;
 pub(crate) use attributes::{Attributes, Notes, Operation, Options};
 use plugins::Stage;
 pub use plugins::{Plugins, UnknownPlugin};
+use rounds::Rounds;
 
 /// A plugin. The two questions are asked of every write and must be cheap; only who says yes is
 /// called.
@@ -74,6 +84,8 @@ pub(crate) trait Plugin: Send + Sync {
 pub(crate) struct Admission {
     plugins: Plugins,
     quotas: quota::Quotas,
+    configurations: webhook::Configurations,
+    policies: policy::Policies,
     server: OnceLock<Weak<ApiServer>>,
 }
 
@@ -92,7 +104,13 @@ impl Admitted {
 
 impl Admission {
     pub(crate) fn new(plugins: Plugins) -> Self {
-        Self { plugins, quotas: quota::Quotas::default(), server: OnceLock::new() }
+        Self {
+            plugins,
+            quotas: quota::Quotas::default(),
+            configurations: webhook::Configurations::default(),
+            policies: policy::Policies::default(),
+            server: OnceLock::new(),
+        }
     }
 
     /// The server that this is part of, for who must ask it something; told once at its start.
@@ -118,7 +136,7 @@ pub(crate) async fn mutate(
     let Some(mut part) = attributes.part_of(object) else {
         return mutate_whole(registry, attributes, object).await;
     };
-    let old = attributes.old.map(scale::of);
+    let old = attributes.old.and_then(|old| attributes.part_of(old));
     let attributes = Attributes { old: old.as_ref(), ..*attributes };
     let changed = mutate_whole(registry, &attributes, &mut part).await?;
     attributes.put_part(object, &part)?;
@@ -130,13 +148,26 @@ async fn mutate_whole(
     attributes: &Attributes<'_>,
     object: &mut Value,
 ) -> Result<bool, Status> {
-    let admission = &registry.admission;
-    for plugin in admission.plugins.ours() {
-        if plugin.mutates(attributes) {
-            plugin.mutate(registry, attributes, object).await?;
+    let plugins = &registry.admission.plugins;
+    let mut rounds = Rounds::default();
+    for number in 0..2 {
+        rounds.number = number;
+        for plugin in plugins.ours() {
+            if plugin.mutates(attributes) {
+                plugin.mutate(registry, attributes, object).await?;
+            }
+        }
+        if plugins.has(Stage::MutatingPolicies) {
+            policy::mutate(registry, attributes, object, &mut rounds).await?;
+        }
+        if plugins.has(Stage::MutatingWebhooks) {
+            webhook::mutate(registry, attributes, object, &mut rounds).await?;
+        }
+        if !rounds.changed {
+            break;
         }
     }
-    Ok(false)
+    Ok(rounds.changed)
 }
 
 /// Whether the object as it is to be stored may be. Charges quotas, last of all.
@@ -151,7 +182,7 @@ pub(crate) async fn validate(
     let Some(part) = attributes.part_of(object) else {
         return validate_whole(registry, attributes, object).await;
     };
-    let old = attributes.old.map(scale::of);
+    let old = attributes.old.and_then(|old| attributes.part_of(old));
     validate_whole(registry, &Attributes { old: old.as_ref(), ..*attributes }, &part).await
 }
 
@@ -165,6 +196,12 @@ async fn validate_whole(
         if plugin.validates(attributes) {
             plugin.validate(registry, attributes, object).await?;
         }
+    }
+    if admission.plugins.has(Stage::ValidatingPolicies) {
+        policy::validate(registry, attributes, object).await?;
+    }
+    if admission.plugins.has(Stage::ValidatingWebhooks) {
+        webhook::validate(registry, attributes, object).await?;
     }
     let charged = match admission.plugins.has(Stage::Quota) {
         true => quota::charge(registry, attributes, object).await?,

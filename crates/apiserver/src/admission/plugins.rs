@@ -3,9 +3,10 @@
 
 use super::Plugin;
 use super::{
-    always, default_class, default_toleration_seconds, limit_ranger, namespace_lifecycle,
-    node_restriction, node_taint, pod_security, pod_topology_labels, priority, restrictions,
-    runtime_class, service_account, storage_in_use, tolerations, volume_resize,
+    always, certificates, default_class, default_toleration_seconds, limit_ranger,
+    namespace_lifecycle, node_restriction, node_taint, owner_references, pod_security,
+    pod_topology_labels, priority, restrictions, runtime_class, service_account, storage_in_use,
+    tolerations, volume_resize,
 };
 
 /// What stands behind a name.
@@ -85,9 +86,16 @@ const ROWS: &[Row] = &[
     on("DefaultStorageClass", &default_class::DefaultStorageClass),
     on("StorageObjectInUseProtection", &storage_in_use::StorageObjectInUseProtection),
     idle("PodGroupProtection"),
+    off(
+        "OwnerReferencesPermissionEnforcement",
+        &owner_references::OwnerReferencesPermissionEnforcement,
+    ),
     on("PersistentVolumeClaimResize", &volume_resize::PersistentVolumeClaimResize),
     on("RuntimeClass", &runtime_class::RuntimeClass),
+    on("CertificateApproval", &certificates::CertificateApproval),
+    on("CertificateSigning", &certificates::CertificateSigning),
     idle("ClusterTrustBundleAttest"),
+    on("CertificateSubjectRestriction", &certificates::CertificateSubjectRestriction),
     on("DefaultIngressClass", &default_class::DefaultIngressClass),
     off("DenyServiceExternalIPs", &restrictions::DenyServiceExternalIPs),
     on("PodTopologyLabels", &pod_topology_labels::PodTopologyLabels),

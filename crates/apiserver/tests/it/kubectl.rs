@@ -426,3 +426,67 @@ async fn two_versions_of_a_kind() {
     assert!(described.contains("Max replicas:"), "{described}");
     k.run("get events.v1.events.k8s.io").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn admission_warns_and_refuses() {
+    let Some(k) = Kubectl::start().await else { return };
+    let policy = "
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: named}
+spec:
+  matchConstraints:
+    resourceRules:
+    - {apiGroups: [''], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}
+  validations:
+  - {expression: \"object.metadata.name.startsWith('a')\", message: begin with an a}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: everywhere}
+spec: {policyName: named, validationActions: [ACTION]}
+";
+    k.run_with("apply -f -", &policy.replace("ACTION", "Warn")).await;
+    let made = k.try_run("create configmap b", "").await;
+    assert_eq!(
+        (made.stdout.as_str(), made.stderr.as_str()),
+        (
+            "configmap/b created\n",
+            "Warning: Validation failed for ValidatingAdmissionPolicy 'named' with binding \
+             'everywhere': begin with an a\n"
+        )
+    );
+    k.run_with("apply -f -", &policy.replace("ACTION", "Deny")).await;
+    let text = k.fails("create configmap c", "").await;
+    assert!(text.contains("denied request: begin with an a"), "{text}");
+
+    k.run("run root --image=i").await;
+    let labelled =
+        k.try_run("label ns default pod-security.kubernetes.io/enforce=restricted", "").await;
+    assert!(labelled.ok, "{}", labelled.stderr);
+    assert!(
+        labelled.stderr.starts_with(
+            "Warning: existing pods in namespace \"default\" violate the new PodSecurity enforce \
+             level \"restricted:latest\"\nWarning: root: allowPrivilegeEscalation != false"
+        ),
+        "{}",
+        labelled.stderr
+    );
+    let text = k.fails("run other --image=i", "").await;
+    assert!(
+        text.starts_with(
+            "Error from server (Forbidden): pods \"other\" is forbidden: violates PodSecurity \
+             \"restricted:latest\": allowPrivilegeEscalation != false (container \"other\" must set"
+        ),
+        "{text}"
+    );
+    let workload = k.try_run("create deployment d --image=i", "").await;
+    assert!(
+        workload.stderr.starts_with("Warning: would violate PodSecurity"),
+        "{}",
+        workload.stderr
+    );
+    let text =
+        k.fails("label ns default --overwrite pod-security.kubernetes.io/enforce=x", "").await;
+    assert!(text.contains("must be one of privileged, baseline, restricted"), "{text}");
+}

@@ -13,6 +13,8 @@ mod kubectl;
 mod limits;
 mod local;
 mod node;
+mod policies;
 mod server;
 mod versions;
+mod webhooks;
 mod wire;

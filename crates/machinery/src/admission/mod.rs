@@ -2,6 +2,7 @@
 //! where they count the same things.
 
 pub mod amounts;
+pub mod environment;
 pub mod limit_range;
 pub mod node_labels;
 pub mod pod_security;

@@ -5,6 +5,7 @@ use regex::Regex;
 use super::CompileError;
 use super::ast::{Binary, Expr, Macro, MacroKind};
 use super::lexer::{Kind, Token, is_reserved, tokens};
+use super::value::unescape;
 
 /// How deep an expression may be nested, and how long a chain of operators or calls may be.
 const MAX_DEPTH: usize = 200;
@@ -198,6 +199,8 @@ impl Parser<'_> {
                 let index = self.expression()?;
                 self.expect("]")?;
                 expr = Expr::Index { operand: Box::new(expr), index: Box::new(index), optional };
+            } else if is_message(&expr) && self.take("{") {
+                expr = self.message()?;
             } else {
                 return Ok(expr);
             }
@@ -329,6 +332,24 @@ impl Parser<'_> {
         Ok(Expr::Map(entries))
     }
 
+    /// The fields of a message, up to the closing brace: a map whose keys are names.
+    fn message(&mut self) -> Result<Expr, CompileError> {
+        let mut fields = Vec::new();
+        while !self.take("}") {
+            if !fields.is_empty() {
+                self.expect(",")?;
+                if self.take("}") {
+                    break;
+                }
+            }
+            let optional = self.take("?");
+            let name = Expr::Text(unescape(&self.word()?).into_owned().into());
+            self.expect(":")?;
+            fields.push((name, self.expression()?, optional));
+        }
+        Ok(Expr::Map(fields))
+    }
+
     /// A pattern that is known is compiled once.
     fn matches(&self, target: Expr, pattern: Expr) -> Result<Expr, CompileError> {
         match pattern {
@@ -391,6 +412,17 @@ impl Parser<'_> {
             Expr::Ident(name) => Ok(name),
             _ => Err(self.error("argument must be a simple name")),
         }
+    }
+}
+
+/// The types that mutations make: `JSONPatch`, and `Object` with the path of a field behind it.
+fn is_message(expr: &Expr) -> bool {
+    match expr {
+        Expr::Ident(name) => matches!(name.as_str(), "Object" | "JSONPatch"),
+        Expr::Select { operand, optional: false, .. } => {
+            is_message(operand) && !matches!(&**operand, Expr::Ident(name) if name == "JSONPatch")
+        }
+        _ => false,
     }
 }
 

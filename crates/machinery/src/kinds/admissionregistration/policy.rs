@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::rules::{self, REINVOCATION_POLICIES, expression};
 use super::{BASE, default_match_resources};
+use crate::admission::environment;
 use crate::kinds::status_of;
 use crate::resource::{Column, Resource};
 use crate::table;
@@ -90,10 +91,14 @@ fn validate_validating(policy: &Value) -> Errors {
 }
 
 fn one_validation(validation: &At<'_>, errors: &mut Errors) {
-    expression(&validation.child("expression"), "expression is not specified", errors);
+    let names_of = environment::of_policies();
+    let text = validation.child("expression");
+    expression(&text, &names_of, "expression is not specified", errors);
     let computed = validation.child("messageExpression");
     if !computed.text().is_empty() && computed.text().trim().is_empty() {
         errors.push(computed.invalid("must be non-empty if specified"));
+    } else if !computed.text().is_empty() {
+        expression(&computed, &names_of, "", errors);
     }
     let message = validation.child("message");
     if !message.text().is_empty() && message.text().trim().is_empty() {
@@ -115,7 +120,8 @@ fn one_annotation(annotation: &At<'_>, policy: &str, errors: &mut Errors) {
         errors.extend(wrong.into_iter().map(|e| FieldError::invalid(&key.path, full.clone(), e)));
     }
     let value = annotation.child("valueExpression");
-    expression(&value, "valueExpression is not specified", errors);
+    let names_of = environment::of_policies();
+    expression(&value, &names_of, "valueExpression is not specified", errors);
     if value.text().trim().len() > ANNOTATION_EXPRESSION_MAX {
         let detail = format!("must not exceed {ANNOTATION_EXPRESSION_MAX} bytes in length");
         errors.push(value.required(detail));
@@ -158,7 +164,9 @@ fn one_mutation(mutation: &At<'_>, errors: &mut Errors) {
         errors.push(other.forbidden(detail));
     }
     if wanted.is_set() {
-        expression(&wanted.child("expression"), "expression is not specified", errors);
+        let names_of = environment::of_policies();
+        let text = wanted.child("expression");
+        expression(&text, &names_of, "expression is not specified", errors);
     } else {
         errors
             .push(wanted.required(format!("must be specified when patchType is {}", kind.text())));

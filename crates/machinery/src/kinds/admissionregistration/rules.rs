@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use onggi_api::FieldError;
 use serde_json::Value;
 
+use crate::admission::environment;
+use crate::cel::{Declarations, compile};
 use crate::validation::{At, Errors, duplicates, labels, names};
 
 pub(super) const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
@@ -113,14 +115,14 @@ pub(super) fn match_resources(at: &At<'_>, errors: &mut Errors) {
     }
 }
 
-/// Conditions in CEL that must all hold; what the expressions say is not looked at here.
-pub(super) fn match_conditions(list: &At<'_>, errors: &mut Errors) {
+/// Conditions in CEL that must all hold.
+pub(super) fn match_conditions(list: &At<'_>, names_of: &Declarations, errors: &mut Errors) {
     let count = list.items().count();
     if count > MATCH_CONDITIONS_MAX {
         errors.push(FieldError::too_many(&list.path, count, MATCH_CONDITIONS_MAX));
     }
     for condition in list.items() {
-        expression(&condition.child("expression"), "", errors);
+        expression(&condition.child("expression"), names_of, "", errors);
         let name = condition.child("name");
         if name.must_be_set(errors) {
             name.must(names::qualified_name, errors);
@@ -129,10 +131,17 @@ pub(super) fn match_conditions(list: &At<'_>, errors: &mut Errors) {
     duplicates(list.items(), "name", errors);
 }
 
-/// An expression that must be there.
-pub(super) fn expression(expression: &At<'_>, detail: &str, errors: &mut Errors) {
+/// An expression that must be there, and be one.
+pub(super) fn expression(
+    expression: &At<'_>,
+    names: &Declarations,
+    detail: &str,
+    errors: &mut Errors,
+) {
     if expression.text().trim().is_empty() {
         errors.push(expression.required(detail));
+    } else if let Err(error) = compile(expression.text().trim(), names) {
+        errors.push(expression.invalid(format!("compilation failed: {error}")));
     }
 }
 
@@ -150,7 +159,8 @@ pub(super) fn policy(spec: &At<'_>, errors: &mut Errors) {
     } else {
         errors.push(constraints.required(""));
     }
-    match_conditions(&spec.child("matchConditions"), errors);
+    let names_of = environment::of_policies();
+    match_conditions(&spec.child("matchConditions"), &names_of, errors);
     for variable in spec.each("variables") {
         let name = variable.child("name");
         if name.text().trim().is_empty() {
@@ -158,7 +168,8 @@ pub(super) fn policy(spec: &At<'_>, errors: &mut Errors) {
         } else if !is_identifier(name.text()) {
             errors.push(name.invalid("name is not a valid CEL identifier"));
         }
-        expression(&variable.child("expression"), "expression is not specified", errors);
+        let text = variable.child("expression");
+        expression(&text, &names_of, "expression is not specified", errors);
     }
 }
 

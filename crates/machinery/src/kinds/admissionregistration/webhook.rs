@@ -9,6 +9,7 @@ use super::rules::{
     FAILURE_POLICIES, MATCH_POLICIES, REINVOCATION_POLICIES, match_conditions, rule,
 };
 use super::{BASE, default_match, default_scopes};
+use crate::admission::environment;
 use crate::resource::{Column, Resource};
 use crate::table;
 use crate::validation::webhook::client_config;
@@ -100,7 +101,8 @@ fn one(hook: &At<'_>, errors: &mut Errors) {
     labels::selector(&hook.child("objectSelector"), errors);
     hook.child("reinvocationPolicy").one_of(REINVOCATION_POLICIES, errors);
     client_config(&hook.child("clientConfig"), errors);
-    match_conditions(&hook.child("matchConditions"), errors);
+    let names_of = environment::of_webhooks();
+    match_conditions(&hook.child("matchConditions"), &names_of, errors);
     review_versions(&hook.child("admissionReviewVersions"), errors);
 }
 

@@ -1,0 +1,250 @@
+//! MutatingAdmissionPolicy: changes what is written, by an apply configuration or a JSON patch that
+//! an expression makes.
+
+use onggi_api::schema::Schema;
+use onggi_api::status::{Cause, reason};
+use onggi_api::{Status, schema as schemas};
+use onggi_machinery::cel::Budget;
+use onggi_machinery::patch::{self, PatchType, strategic_merge};
+use serde_json::Value;
+
+use super::definition::{Binding, Mutation, Policy, Rules};
+use super::{evaluation, namespace_object, params};
+use crate::admission::expression::Scope;
+use crate::admission::rounds::Rounds;
+use crate::admission::{Attributes, matching, versions, webhook};
+use crate::registry::Registry;
+
+/// Why a policy fails.
+struct Failure {
+    policy: String,
+    binding: Option<String>,
+    message: String,
+    reason: &'static str,
+}
+
+/// The mutating policies, in order.
+pub(in crate::admission) async fn mutate(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    object: &mut Value,
+    rounds: &mut Rounds,
+) -> Result<(), Status> {
+    let bound = registry.admission.policies.mutating(registry)?;
+    if bound.is_empty() || webhook::is_exempt(attributes) {
+        return Ok(());
+    }
+    let number = rounds.number;
+    rounds.policies.begin(number, object);
+    let mut failures = Vec::new();
+    for (policy, bindings) in bound.iter() {
+        let mut fail = |binding: Option<&Binding>, message: String, reason: &'static str| {
+            if !policy.ignores_failure {
+                failures.push(Failure {
+                    policy: policy.name.clone(),
+                    binding: binding.map(|binding| binding.name.clone()),
+                    message,
+                    reason,
+                });
+            }
+        };
+        let row = match policy.matching.row(registry, attributes, object).await {
+            Ok(Some(row)) => row,
+            Ok(None) => continue,
+            Err(status) => {
+                let why = format!("failed to configure policy: {}", status.message);
+                fail(None, why, reason::FORBIDDEN);
+                continue;
+            }
+        };
+        for binding in bindings {
+            let counts = match &binding.matching {
+                Some(matching) => matching.row(registry, attributes, object).await,
+                None => Ok(Some(row)),
+            };
+            let collected = match counts {
+                Ok(None) => continue,
+                Ok(Some(_)) => params::collect(registry, attributes, policy, binding).await,
+                Err(status) => Err(status.message),
+            };
+            let collected = match collected {
+                Ok(collected) => collected,
+                Err(why) => {
+                    let why = format!("failed to configure binding: {why}");
+                    fail(Some(binding), why, reason::FORBIDDEN);
+                    continue;
+                }
+            };
+            for (index, params) in collected.iter().enumerate() {
+                let id = format!("{}/{}/{index}", policy.name, binding.name);
+                if !rounds.policies.admits(number, &id) {
+                    continue;
+                }
+                let place = Place { registry, attributes, row, params };
+                match place.apply(policy, object).await {
+                    Ok(true) => {
+                        rounds.policies.ask_again();
+                        rounds.changed = true;
+                    }
+                    Ok(false) => {}
+                    Err(Problem::Status(status)) => return Err(*status),
+                    Err(Problem::Policy(why)) => fail(Some(binding), why, reason::INVALID),
+                }
+                if matches!(policy.rules, Rules::Mutate { reinvoke: true, .. }) {
+                    rounds.policies.asked(&id);
+                }
+            }
+        }
+    }
+    rounds.policies.end(object);
+    refuse(attributes, object, &failures)
+}
+
+/// 403 with the first failure as its text and all as causes.
+fn refuse(attributes: &Attributes<'_>, object: &Value, failures: &[Failure]) -> Result<(), Status> {
+    let text = |failure: &Failure| match &failure.binding {
+        Some(binding) => format!(
+            "policy '{}' with binding '{binding}' denied request: {}",
+            failure.policy, failure.message
+        ),
+        None => format!("policy {:?} denied request: {}", failure.policy, failure.message),
+    };
+    let Some(first) = failures.first() else { return Ok(()) };
+    let mut status = attributes.forbidden(object, "admission request denied by policy");
+    status.message = text(first);
+    status.reason = first.reason.to_owned();
+    let causes = failures.iter().map(|f| Cause { message: text(f), ..Cause::default() });
+    status.details.get_or_insert_default().causes.extend(causes);
+    Err(status)
+}
+
+enum Problem {
+    /// The end of the request, whatever the policy says about failures.
+    Status(Box<Status>),
+    Policy(String),
+}
+
+impl From<Status> for Problem {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+/// One policy with one parameter on one request.
+struct Place<'p> {
+    registry: &'p Registry,
+    attributes: &'p Attributes<'p>,
+    /// The version that the policy has matched.
+    row: &'static onggi_machinery::resource::Resource,
+    params: &'p Value,
+}
+
+impl Place<'_> {
+    /// Applies the mutations in order; whether the object has changed.
+    async fn apply(&self, policy: &Policy, object: &mut Value) -> Result<bool, Problem> {
+        let Rules::Mutate { mutations, .. } = &policy.rules else { return Ok(false) };
+        let (registry, attributes, none) = (self.registry, self.attributes, Value::Null);
+        let from = attributes.row;
+        let old = attributes.old.unwrap_or(&none).clone();
+        let old = versions::convert(registry, from, self.row, old).await?;
+        let request = matching::request(attributes, self.row);
+        let namespace = namespace_object(registry, attributes).await?;
+        let mut changed = false;
+        let mut budget = Budget::new(Budget::TOTAL);
+        for (number, mutation) in mutations.iter().enumerate() {
+            let shown = versions::convert(registry, from, self.row, object.clone()).await?;
+            let patched = {
+                let scope = Scope {
+                    object: &shown,
+                    old: &old,
+                    request: &request,
+                    params: self.params,
+                    namespace: &namespace,
+                    authorizer: Scope::authorizer(registry, attributes),
+                };
+                let variables = evaluation::variables(&scope, &policy.variables);
+                if number == 0 && !policy.conditions.hold(&variables).map_err(Problem::Policy)? {
+                    return Ok(false);
+                }
+                // There is nothing to change where something goes.
+                if object.is_null() {
+                    return Ok(false);
+                }
+                let Mutation { is_patch, text, program } = mutation;
+                let made = evaluation::run(text, program, &variables, &mut budget)
+                    .and_then(|value| value.to_json().map_err(|error| error.to_string()))
+                    .map_err(Problem::Policy)?;
+                let schema = schemas::of(self.row.group, self.row.version, self.row.kind);
+                let patched = if *is_patch {
+                    json_patch(&shown, made)
+                } else {
+                    configuration(schema, &shown, made)
+                };
+                patched.map_err(Problem::Policy)?
+            };
+            let back = versions::convert(registry, self.row, from, patched).await?;
+            let back = versions::readmit(registry, attributes, back)
+                .map_err(|status| Problem::Policy(status.message))?;
+            changed |= back != *object;
+            *object = back;
+        }
+        Ok(changed)
+    }
+}
+
+fn json_patch(object: &Value, operations: Value) -> Result<Value, String> {
+    let mut patched = object.clone();
+    let bytes = serde_json::to_vec(&operations).map_err(|error| error.to_string())?;
+    patch::apply(PatchType::Json, None, &mut patched, &bytes)
+        .map_err(|error| format!("JSON Patch: {error}"))?;
+    Ok(patched)
+}
+
+/// What names the object; a configuration may not.
+const IDENTITY: [&str; 4] = ["name", "namespace", "uid", "generateName"];
+
+fn configuration(
+    schema: Option<Schema<'_>>,
+    object: &Value,
+    configuration: Value,
+) -> Result<Value, String> {
+    for field in ["apiVersion", "kind"] {
+        let given = configuration[field].as_str();
+        if given.is_some_and(|given| object[field] != given) {
+            return Err(format!("applyConfiguration may not change {field}"));
+        }
+    }
+    for field in IDENTITY {
+        let given = configuration["metadata"][field].as_str();
+        if given.is_some_and(|given| object["metadata"][field] != given) {
+            return Err(format!("applyConfiguration may not change metadata.{field}"));
+        }
+    }
+    let mut merged = object.clone();
+    strategic_merge(schema, &mut merged, configuration).map_err(|error| error.to_string())?;
+    Ok(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn configurations_are_merged_by_key() {
+        let schema = schemas::of("", "v1", "Pod");
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "a", "image": "i"}]},
+        });
+        let given = json!({"spec": {"containers": [{"name": "a", "tty": true}, {"name": "b"}]}});
+        let merged = configuration(schema, &pod, given).unwrap();
+        let containers = merged["spec"]["containers"].as_array().unwrap();
+        assert_eq!(containers.len(), 2);
+        let a = containers.iter().find(|c| c["name"] == "a").unwrap();
+        assert_eq!((&a["image"], &a["tty"]), (&json!("i"), &json!(true)));
+        assert!(configuration(schema, &pod, json!({"metadata": {"name": "q"}})).is_err());
+        let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]);
+        assert_eq!(json_patch(&pod, patch).unwrap()["metadata"]["labels"]["a"], "b");
+    }
+}
