@@ -64,15 +64,21 @@ impl Decide for Asker {
                 subresource: &question.subresource,
                 namespace: &question.namespace,
                 name: &question.name,
+                selector: &question.field_selector,
             },
         };
         let Some(server) = self.server.upgrade() else {
             let error = "the API server is shutting down".to_owned();
             return Decision { error, ..Decision::default() };
         };
-        match server.authorize(&authz::Attributes { user, verb: &question.verb, target }) {
-            Ok(_) => Decision { allowed: true, ..Decision::default() },
-            Err(status) => Decision { reason: status.message, ..Decision::default() },
+        let attributes = authz::Attributes { user, verb: &question.verb, target };
+        match server.registry.authorizers.decide(&attributes) {
+            authz::Decision::Allow(why) => {
+                Decision { allowed: true, reason: why.to_string(), ..Decision::default() }
+            }
+            authz::Decision::NoOpinion(why) => {
+                Decision { reason: why.to_string(), ..Decision::default() }
+            }
         }
     }
 }

@@ -109,16 +109,6 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Who asks, as webhooks and expressions see it (`authentication.k8s.io/v1 UserInfo`).
-    pub(crate) fn user_info(&self) -> Value {
-        let user = self.user();
-        let mut info = json!({"username": user.name, "groups": user.groups});
-        if !user.uid.is_empty() {
-            info["uid"] = user.uid.as_str().into();
-        }
-        info
-    }
-
     /// Group, version and kind of what is sent.
     pub(crate) fn kind(&self) -> (&'static str, &'static str, &'static str) {
         let part = self.row.subresource(self.subresource);

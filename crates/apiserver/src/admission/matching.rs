@@ -133,7 +133,7 @@ async fn in_namespace(
 
 /// The request as expressions see it.
 pub(super) fn request(attributes: &Attributes<'_>, row: &'static Resource) -> Value {
-    let user = attributes.user_info();
+    let user = attributes.user().to_value();
     let options = attributes.options_value();
     let question = Question {
         uid: "",

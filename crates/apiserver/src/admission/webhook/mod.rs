@@ -190,7 +190,7 @@ async fn ask(
         return Err(Failure::Refusal(review::no_dry_run(&hook.name)));
     }
     let uid = uuid::Uuid::new_v4().to_string();
-    let user = attributes.user_info();
+    let user = attributes.user().to_value();
     let question = Question {
         uid: &uid,
         kind: matching::kind_in(attributes, invocation.row),
