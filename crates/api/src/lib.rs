@@ -8,6 +8,7 @@
 
 pub mod cidr;
 pub mod field;
+mod fields;
 pub mod names;
 pub mod object;
 pub mod quantity;

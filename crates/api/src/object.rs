@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::fields;
+
 /// A parsed head: what lists, selectors, indexes and garbage collection need.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Head {
@@ -188,10 +190,15 @@ fn json_error(what: &str, error: &serde_json::Error) -> DecodeError {
 /// nothing for what is absent. `path` is dotted: `spec.nodeName`.
 pub fn field_text(value: &Value, path: &str) -> String {
     let found = path.split('.').try_fold(value, |value, key| value.get(key));
-    match found {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
+    found.map_or_else(String::new, text_of)
+}
+
+/// The text of the field itself.
+pub(crate) fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
     }
 }
 
@@ -208,12 +215,9 @@ impl Object {
     pub fn from_bytes(bytes: Bytes, fields: &[&str]) -> Result<Self, DecodeError> {
         let envelope: Envelope =
             serde_json::from_slice(&bytes).map_err(|e| json_error("object", &e))?;
-        let fields = if fields.is_empty() {
-            Vec::new()
-        } else {
-            let value: Value =
-                serde_json::from_slice(&bytes).map_err(|e| json_error("object", &e))?;
-            fields.iter().map(|path| field_text(&value, path)).collect()
+        let fields = match fields {
+            [] => Vec::new(),
+            paths => fields::read(&bytes, paths).map_err(|e| json_error("object", &e))?,
         };
         Ok(Self { head: head(envelope, fields), bytes, typed: OnceLock::new() })
     }

@@ -39,6 +39,7 @@ mod sealing;
 mod served;
 mod server;
 mod streams;
+mod upsert;
 mod versions;
 mod webhook;
 

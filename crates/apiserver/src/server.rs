@@ -28,9 +28,10 @@ use crate::http::Forms;
 use crate::local::LocalTransport;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
-use crate::registry::{Context, Part, Registry, is_review};
+use crate::registry::{Context, Part, Registry, Structurals, is_review};
 use crate::rest::{self, ServiceAllocator};
 use crate::served::Catalog;
+use crate::upsert;
 use crate::versions;
 
 /// `gitVersion` of `/version`: the Kubernetes version that is served, and who serves it.
@@ -118,6 +119,7 @@ impl ApiServer {
                 kinds,
                 webhooks: Arc::default(),
                 clock: options.clock,
+                structurals: Structurals::default(),
                 services: ServiceAllocator::new(options.service_cidr, options.node_ports),
                 admission: Admission::new(plugins),
             },
@@ -287,6 +289,9 @@ impl ApiServer {
         {
             return answer;
         }
+        if upsert::may_create(row, &request) {
+            return self.upsert(context, row, request).await;
+        }
         match verb {
             Verb::Get => registry.get(row, &request).await,
             Verb::List => registry.list(row, &request).await,
@@ -320,6 +325,9 @@ impl ApiServer {
             return match request.verb {
                 Verb::Get => registry.get(row, &request).await,
                 Verb::Update => registry.update(context, row, part, request).await,
+                Verb::Patch if upsert::is_apply(&request) => {
+                    registry.apply(context, row, part, &request).await
+                }
                 Verb::Patch => registry.patch(context, row, part, &request).await,
                 _ => Err(Status::method_not_allowed()),
             };

@@ -9,6 +9,7 @@ use futures::StreamExt;
 use onggi_api::{GroupVersionResource, Object, Status};
 use onggi_client::{Body, EventStream, Request, Response, WatchEvent};
 use onggi_machinery::conversion::{self, Version};
+use onggi_machinery::resource::Verb;
 use serde_json::Value;
 
 use crate::registry::{Context, problem_status, validation};
@@ -35,8 +36,10 @@ pub(crate) fn enter(
     request.list.field_selector = field_selector(version, &request.list.field_selector)?;
     let mut context = Context { version: Some(version), ..context.clone() };
     let checks = validation(request)?;
+    // A delete carries options.
+    let writes = matches!(request.verb, Verb::Create | Verb::Update);
     let warnings = match &mut request.body {
-        Body::Object(value) if is_of(version, value) => {
+        Body::Object(value) if writes && is_of(version, value) => {
             let found = value["apiVersion"].as_str().unwrap_or_default();
             if !found.is_empty() && found != version.api_version() {
                 return Err(Status::bad_request(format!(

@@ -12,6 +12,7 @@ pub mod crd;
 pub mod cron;
 pub mod jsonpath;
 pub mod kinds;
+pub mod managedfields;
 pub mod patch;
 pub mod protobuf;
 pub mod rbac;

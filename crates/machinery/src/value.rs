@@ -57,6 +57,22 @@ pub fn find<'a>(list: &'a [Value], field: &str, wanted: &str) -> Option<&'a Valu
     list.iter().find(|item| str_at(item, field) == wanted)
 }
 
+/// A value as Go's `%v` prints what `encoding/json` made of it; messages of the API hold such texts.
+pub fn go_text(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(go_text).collect::<Vec<_>>().join(" "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{k}:{}", go_text(v))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
 /// The map at the path, made where it is missing; the empty path is the value itself.
 pub fn map_mut<'a>(value: &'a mut Value, path: &str) -> &'a mut Map<String, Value> {
     let mut map = as_map(value);

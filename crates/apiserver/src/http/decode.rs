@@ -5,7 +5,9 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::{Body, ListOptions, PatchKind, Request, WriteOptions};
-use onggi_machinery::resource::Verb;
+use onggi_machinery::managedfields;
+use onggi_machinery::patch::PatchType;
+use onggi_machinery::resource::{Resource, Verb};
 use onggi_machinery::schema;
 
 use super::Incomings;
@@ -16,9 +18,6 @@ use crate::registry::{invalid_list_options, problem_status};
 
 /// The largest body (`MaxRequestBodyBytes`).
 const MAX_BODY: usize = 3 << 20;
-
-const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, \
-    application/strategic-merge-patch+json";
 
 pub(super) struct Decoded {
     pub(super) request: Request,
@@ -38,7 +37,7 @@ pub(super) async fn request(
     let mut duplicates = Vec::new();
     let body = match info.verb {
         Verb::Patch => {
-            let kind = patch_kind(&parts.headers)?;
+            let kind = patch_kind(row, &parts.headers)?;
             Body::Patch(kind, read(body).await?)
         }
         Verb::Create | Verb::Update | Verb::Delete | Verb::DeleteCollection => {
@@ -68,7 +67,7 @@ pub(super) async fn request(
         name: place.name.clone(),
         subresource: place.subresource.clone(),
         list: list_options(query)?,
-        write: write_options(query)?,
+        write: write_options(info.verb, &body, query)?,
         body,
     };
     Ok(Decoded { request, duplicates })
@@ -78,12 +77,15 @@ fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn patch_kind(headers: &HeaderMap) -> Result<PatchKind, Status> {
-    match content_type(headers).split(';').next().unwrap_or_default().trim() {
-        "application/json-patch+json" => Ok(PatchKind::Json),
-        "application/merge-patch+json" => Ok(PatchKind::Merge),
-        "application/strategic-merge-patch+json" => Ok(PatchKind::Strategic),
-        _ => Err(Status::unsupported_media_type(PATCH_TYPES)),
+fn patch_kind(row: &Resource, headers: &HeaderMap) -> Result<PatchKind, Status> {
+    let custom = onggi_api::schema::of(row.group, row.version, row.kind).is_none();
+    match PatchType::parse(content_type(headers)) {
+        Some(PatchType::Json) => Ok(PatchKind::Json),
+        Some(PatchType::Merge) => Ok(PatchKind::Merge),
+        Some(PatchType::Apply) => Ok(PatchKind::Apply),
+        Some(PatchType::Strategic) if !custom => Ok(PatchKind::Strategic),
+        _ if custom => Err(Status::unsupported_media_type(PatchType::ACCEPTED_FOR_CUSTOM)),
+        _ => Err(Status::unsupported_media_type(PatchType::ACCEPTED)),
     }
 }
 
@@ -111,18 +113,51 @@ fn list_options(query: &Query) -> Result<ListOptions, Status> {
     })
 }
 
-fn write_options(query: &Query) -> Result<WriteOptions, Status> {
-    let dry_run = query.all("dryRun").try_fold(false, |_, value| match value {
-        "All" => Ok(true),
-        other => Err(Status::bad_request(format!(
-            "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-        ))),
-    })?;
+/// `CreateOptions`, `UpdateOptions`, `PatchOptions`, `DeleteOptions` of a query.
+fn write_options(verb: Verb, body: &Body, query: &Query) -> Result<WriteOptions, Status> {
+    let mut errors = Vec::new();
+    let path = FieldPath::new;
+    let dry_run: Vec<&str> = query.all("dryRun").collect();
+    if dry_run.iter().any(|value| *value != "All") {
+        let found: Vec<_> = dry_run.iter().map(|value| serde_json::Value::from(*value)).collect();
+        errors.push(FieldError::not_supported(&path("dryRun"), found, &["All"]));
+    }
+    let field_manager = query.get("fieldManager");
+    let force = query.get("force");
+    let kind = match verb {
+        Verb::Create => "CreateOptions",
+        Verb::Update => "UpdateOptions",
+        Verb::Patch => "PatchOptions",
+        _ => "DeleteOptions",
+    };
+    let field_validation = query.get("fieldValidation");
+    if matches!(verb, Verb::Create | Verb::Update | Verb::Patch) {
+        if verb == Verb::Patch {
+            let applies = matches!(body, Body::Patch(PatchKind::Apply, _));
+            if applies && field_manager.is_empty() {
+                let why = "is required for apply patch";
+                errors.push(FieldError::required(&path("fieldManager"), why));
+            }
+            if !applies && query.all("force").next().is_some() {
+                let why = "may not be specified for non-apply patch";
+                errors.push(FieldError::forbidden(&path("force"), why));
+            }
+        }
+        errors.extend(managedfields::validate_manager(field_manager, &path("fieldManager")));
+        let known = ["", "Ignore", "Strict", "Warn"];
+        if !known.contains(&field_validation) {
+            let place = path("fieldValidation");
+            errors.push(FieldError::not_supported(&place, field_validation, &known));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid(&format!("{kind}.meta.k8s.io"), "", &errors));
+    }
     Ok(WriteOptions {
-        dry_run,
-        field_manager: query.get("fieldManager").into(),
-        field_validation: query.get("fieldValidation").into(),
-        force: query.flag("force"),
+        dry_run: !dry_run.is_empty(),
+        field_manager: field_manager.into(),
+        field_validation: field_validation.into(),
+        force: !matches!(force, "" | "false" | "0"),
         grace_period_seconds: query.number("gracePeriodSeconds")?,
         propagation_policy: query.get("propagationPolicy").into(),
         precondition_uid: None,

@@ -236,6 +236,11 @@ fn has_protobuf(row: &Resource, place: &ResourcePlace) -> bool {
     onggi_api::schema::of(group, version, kind).is_some()
 }
 
+fn user_agent(request: &Incomings) -> String {
+    let value = request.headers().get(header::USER_AGENT);
+    value.map_or_else(String::new, |text| String::from_utf8_lossy(text.as_bytes()).into_owned())
+}
+
 async fn route(
     server: &Arc<ApiServer>,
     peer: Option<&Peer>,
@@ -286,7 +291,7 @@ async fn route(
     let wanted = seen.flow.as_ref().filter(|_| !seen.stream);
     let seats = enter(server, wanted, seats(server, &info, place)).await?;
     server.authorize(&asked)?;
-    let context = Context::new(user);
+    let context = Context { user_agent: user_agent(&request), ..Context::new(user) };
     if seen.stream {
         admission::connect(&server.registry, &context, place, &info.query).await?;
         return streams::answer(server, place, &info.query, request).await;

@@ -2,10 +2,13 @@
 
 use onggi_api::Status;
 use onggi_client::{Request, Response};
+use onggi_machinery::managedfields::{self, Sent};
 use onggi_machinery::resource::Resource;
 use onggi_store::{Error as StoreError, Expect, Txn};
+use serde_json::Value;
 
-use super::{Context, Registry, decode, meta, store_status};
+use super::owners::{Owner, Ownership};
+use super::{Context, Registry, decode, meta, owners, store_status};
 use crate::admission::{self, Attributes, Operation, Options};
 use crate::authn;
 use crate::authz::check_escalation;
@@ -25,10 +28,30 @@ impl Registry {
         let mut warnings = Vec::new();
         let kind = self.kind(row)?;
         kind.may_create()?;
-        let mut object = decode::object(context, row, &kind, &mut request, &mut warnings)?;
+        let (object, sent) = decode::object(context, row, &kind, &mut request, &mut warnings)?;
+        let ownership = Ownership::Changes(sent);
+        self.create_object(context, row, &request, object, ownership, warnings).await
+    }
+
+    /// Makes an object that fits its schema.
+    pub(super) async fn create_object(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        request: &Request,
+        mut object: Value,
+        ownership: Ownership,
+        mut warnings: Vec<String>,
+    ) -> Result<Response, Status> {
+        let kind = self.kind(row)?;
+        kind.may_create()?;
         meta::begin_create(row, &request.namespace, &mut object)?;
-        (row.prepare_create)(&mut object);
+        warnings.extend(meta::drop_same_owners(&mut object));
         kind.default(&mut object);
+        let owner = Owner::of(self, context, row, request, "");
+        let owners = owner.created(&object, ownership);
+        managedfields::put(&mut object, owners);
+        (row.prepare_create)(&mut object);
         authn::stamp_requester(row, &context.user, &mut object);
         let given = super::text(&object, "/metadata/name").to_owned();
         let attributes = Attributes {
@@ -44,6 +67,12 @@ impl Registry {
         if admission::mutate(self, &attributes, &mut object).await? {
             meta::begin_create(row, &request.namespace, &mut object)?;
             kind.prune(&mut object);
+            if let Err(problem) = owners::check(&object) {
+                warnings.push(owners::spoiled(&problem));
+                managedfields::take(&mut object);
+                let owners = owner.created(&object, Ownership::Changes(Sent::Nothing));
+                managedfields::put(&mut object, owners);
+            }
             (row.prepare_create)(&mut object);
         }
         check_escalation(&self.authorizers, &context.user, row, &object, None)?;
@@ -71,7 +100,7 @@ impl Registry {
             let key = cache::key(row, &request.namespace, &name);
             if request.write.dry_run {
                 if self.store.get(&key).await.map_err(store_status)?.is_some() {
-                    return Err(Status::already_exists(&row.group_resource(), &name));
+                    return Err(self.name_is_taken(row, &object).await);
                 }
                 warnings.extend(kind.warnings(&object));
                 return Ok(Response::Document { value: object, created: true, warnings });
@@ -86,11 +115,28 @@ impl Registry {
                 }
                 Err(StoreError::Conflict { .. }) if generated && attempt < NAMES => {}
                 Err(StoreError::Conflict { .. }) => {
-                    return Err(Status::already_exists(&row.group_resource(), &name));
+                    return Err(self.name_is_taken(row, &object).await);
                 }
                 Err(error) => return Err(store_status(error)),
             }
         }
         Err(Status::internal("no free name was found"))
+    }
+
+    /// 409 of a create.
+    async fn name_is_taken(&self, row: &'static Resource, object: &Value) -> Status {
+        let (resource, name) = (row.group_resource(), super::text(object, "/metadata/name"));
+        let mut status = Status::already_exists(&resource, name);
+        if !super::text(object, "/metadata/generateName").is_empty() {
+            let more = "the server was not able to generate a unique name for the object";
+            status.message = format!("{}, {more}", status.message);
+            status.details.get_or_insert_default().retry_after_seconds = 1;
+        }
+        let namespace = super::text(object, "/metadata/namespace");
+        let there = self.current(row, namespace, name).await;
+        if there.is_ok_and(|there| there.head().deleting) {
+            status.message = format!("object is being deleted: {}", status.message);
+        }
+        status
     }
 }

@@ -1,29 +1,33 @@
 //! Bodies to objects that fit their schema.
 
 use bytes::Bytes;
-use onggi_api::{Status, schema as schemas};
+use onggi_api::{FieldError, FieldPath, Status, schema as schemas};
 use onggi_client::{Body, PatchKind, Request};
+use onggi_machinery::managedfields::{self, Sent};
 use onggi_machinery::patch::{self, PatchError, PatchType};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::schema::{self, DecodeProblem, FieldValidation};
+use onggi_machinery::value;
 use serde_json::Value;
 
 use super::Context;
 use super::kind::Kind;
 
-/// Takes the object of a create or update out of its request.
+/// Takes the object of a create or update out of its request, and the list of owners out of it.
 pub(super) fn object(
     context: &Context,
     row: &Resource,
     kind: &Kind,
     request: &mut Request,
     warnings: &mut Vec<String>,
-) -> Result<Value, Status> {
+) -> Result<(Value, Sent), Status> {
     let Body::Object(mut value) = std::mem::take(&mut request.body) else {
         return Err(Status::bad_request("the request has no object in its body"));
     };
+    let reset = Sent::is_reset(&value);
     warnings.extend(admit(row, kind, &mut value, request, context.duplicates.clone())?);
-    Ok(value)
+    let sent = Sent::take(&mut value, reset);
+    Ok((value, sent))
 }
 
 /// Checks the value against the schema of its kind; gives the warnings.
@@ -47,7 +51,7 @@ pub(super) fn patched(
     request: &Request,
     old: &Value,
     warnings: &mut Vec<String>,
-) -> Result<Value, Status> {
+) -> Result<(Value, Sent), Status> {
     let Body::Patch(patch, body) = &request.body else {
         return Err(Status::bad_request("the request has no patch in its body"));
     };
@@ -60,18 +64,111 @@ pub(super) fn patched(
             schemas::of(version.group, version.version, version.kind).or(stored)
         }
     };
+    if *patch == PatchKind::Strategic && schema.is_none() {
+        return Err(Status::unsupported_media_type(PatchType::ACCEPTED_FOR_CUSTOM));
+    }
     let duplicates = patch::apply(patch_type(*patch), schema, &mut new, body)
         .map_err(|error| patch_status(&error))?;
+    let sent = if new.pointer("/metadata/managedFields") == old.pointer("/metadata/managedFields") {
+        managedfields::take(&mut new);
+        Sent::Nothing
+    } else if Sent::is_reset(&new) {
+        Sent::Reset
+    } else {
+        new.pointer("/metadata/managedFields").cloned().map_or(Sent::Nothing, Sent::List)
+    };
     let checks = validation(request)?;
     let found = match context.version {
         None => schema::admit_custom(&mut new, &row.gvk(), checks, duplicates, |value| {
             kind.custom().map_or(Vec::new(), |custom| custom.prune(value))
         }),
         Some(version) => version.admit(&mut new, checks, duplicates),
-    }
-    .map_err(|problem| problem_status(&problem))?;
+    };
+    let found = found.map_err(|problem| {
+        let mut made = old.clone();
+        if let Some(version) = context.version {
+            version.from_current(&mut made);
+        }
+        // It could be applied before.
+        let _ = patch::apply(patch_type(*patch), schema, &mut made, body);
+        unfit_patch(*patch, body, &made, &problem)
+    })?;
     warnings.extend(found);
-    Ok(new)
+    managedfields::take(&mut new);
+    Ok((new, sent))
+}
+
+/// What a patch has made does not fit the schema: 422, as the real server says it.
+fn unfit_patch(kind: PatchKind, patch: &[u8], made: &Value, problem: &DecodeProblem) -> Status {
+    let shown = match (kind, serde_json::from_slice::<Value>(patch)) {
+        (PatchKind::Strategic, Ok(patch)) => value::go_text(&patch),
+        _ => made.to_string(),
+    };
+    let problem = match problem {
+        DecodeProblem::Unfit { problem, .. } => problem.clone(),
+        other => other.to_string(),
+    };
+    let error = FieldError::invalid(&FieldPath::new("patch"), shown, problem);
+    Status::invalid("", "", &[error])
+}
+
+/// The configuration of a server-side apply. Keys that stand twice are told as YAML's parser does.
+pub(crate) fn configuration(
+    request: &Request,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let Body::Patch(PatchKind::Apply, body) = &request.body else {
+        return Err(Status::bad_request("the request has no configuration in its body"));
+    };
+    let bad = |problem: String| Status::bad_request(format!("error decoding patch: {problem}"));
+    let parsed = if body.trim_ascii_start().starts_with(b"{") {
+        schema::json::parse(body).map_err(|error| bad(error.to_string()))?
+    } else {
+        let text = str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
+        let value = onggi_machinery::yaml::parse(text).map_err(|error| bad(error.to_string()))?;
+        schema::json::Parsed { value, duplicates: Vec::new() }
+    };
+    if !parsed.value.is_object() {
+        return Err(bad("it is not an object".to_owned()));
+    }
+    if schema::is_too_deep(&parsed.value) {
+        return Err(bad("it is nested too deeply".to_owned()));
+    }
+    let twice: Vec<String> = parsed
+        .duplicates
+        .iter()
+        .map(|path| path.rsplit('.').next().unwrap_or(path))
+        .map(|key| format!("line 1: key {key:?} already set in map"))
+        .collect();
+    match validation(request)? {
+        FieldValidation::Strict if !twice.is_empty() => Err(Status::bad_request(format!(
+            "error strict decoding patch: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+            twice.join("\n  ")
+        ))),
+        FieldValidation::Warn => {
+            warnings.extend(twice);
+            Ok(parsed.value)
+        }
+        _ => Ok(parsed.value),
+    }
+}
+
+/// What a configuration has made, in canonical form and in the stored version. It fitted the schema
+/// before.
+pub(super) fn applied(
+    context: &Context,
+    row: &Resource,
+    kind: &Kind,
+    object: &mut Value,
+) -> Result<(), Status> {
+    let ignore = FieldValidation::Ignore;
+    let admitted = match context.version {
+        None => schema::admit_custom(object, &row.gvk(), ignore, Vec::new(), |value| {
+            kind.custom().map_or(Vec::new(), |custom| custom.prune(value))
+        }),
+        Some(version) => version.admit(object, ignore, Vec::new()),
+    };
+    admitted.map(drop).map_err(|problem| Status::failure(500, "", problem.to_string()))
 }
 
 /// A patch of a document that is not stored, such as a `Scale`.
@@ -119,11 +216,16 @@ pub(crate) fn problem_status(problem: &DecodeProblem) -> Status {
 }
 
 fn patch_status(error: &PatchError) -> Status {
-    use onggi_api::status::reason;
+    use onggi_api::status::{Details, reason};
     let reason = match error.code() {
+        400 => reason::BAD_REQUEST,
         413 => reason::REQUEST_ENTITY_TOO_LARGE,
         422 => reason::INVALID,
-        _ => reason::BAD_REQUEST,
+        _ => "",
     };
-    Status::failure(error.code(), reason, error.to_string())
+    let status = Status::failure(error.code(), reason, error.to_string());
+    match error.code() {
+        422 => Status { details: Some(Details::default()), ..status },
+        _ => status,
+    }
 }

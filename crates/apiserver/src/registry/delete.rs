@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use onggi_api::object::metadata_mut;
 use onggi_api::status::Details;
-use onggi_api::{Object, Status};
+use onggi_api::{FieldError, FieldPath, Object, Status};
 use onggi_base::clock::rfc3339;
 use onggi_client::{Body, Request, Response, WriteOptions};
 use onggi_machinery::resource::Resource;
@@ -16,7 +17,7 @@ use crate::admission::{self, Attributes, Operation, Options};
 use crate::cache;
 use crate::rest::{self, Hooks};
 
-/// `DeleteOptions`, from the query and the body (the body wins).
+/// `DeleteOptions`, from the body, or from the query where there is none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct DeleteOptions {
     pub(crate) dry_run: bool,
@@ -32,6 +33,8 @@ pub(crate) enum Deleted {
     Gone(Value),
     /// It is there until those who hold it let go.
     Waiting(Arc<Object>),
+    /// It would be, were this no dry run.
+    WouldWait(Value),
 }
 
 /// What to do.
@@ -43,39 +46,70 @@ enum Plan {
     Nothing,
 }
 
+/// How many objects of a collection are deleted at the same time.
+const AT_ONCE: usize = 32;
+
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
 impl DeleteOptions {
     pub(crate) fn read(options: &WriteOptions, body: &Body) -> Result<Self, Status> {
-        let mut read = Self {
-            dry_run: options.dry_run,
-            grace: options.grace_period_seconds,
-            propagation: options.propagation_policy.clone(),
-            uid: options.precondition_uid.clone(),
-            resource_version: options.precondition_resource_version.clone(),
+        let Body::Object(body) = body else {
+            let read = Self {
+                dry_run: options.dry_run,
+                grace: options.grace_period_seconds,
+                propagation: options.propagation_policy.clone(),
+                uid: options.precondition_uid.clone(),
+                resource_version: options.precondition_resource_version.clone(),
+            };
+            return read.checked(Vec::new());
         };
-        let Body::Object(body) = body else { return read.checked() };
         let owned = |pointer| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        read.dry_run |= body["dryRun"].as_array().is_some_and(|all| !all.is_empty());
-        read.grace = body["gracePeriodSeconds"].as_i64().or(read.grace);
-        read.propagation = owned("/propagationPolicy").unwrap_or(read.propagation);
-        if body["orphanDependents"] == true && read.propagation.is_empty() {
-            read.propagation = "Orphan".into();
+        let mut errors = Vec::new();
+        let kind = body["kind"].as_str().unwrap_or("DeleteOptions");
+        if kind != "DeleteOptions" {
+            return Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"));
         }
-        read.uid = owned("/preconditions/uid").or(read.uid);
-        read.resource_version = owned("/preconditions/resourceVersion").or(read.resource_version);
-        read.checked()
+        let dry_run = body["dryRun"].as_array().map_or(&[][..], Vec::as_slice);
+        if dry_run.iter().any(|value| value != "All") {
+            let path = FieldPath::new("dryRun");
+            errors.push(FieldError::not_supported(&path, dry_run.to_vec(), &["All"]));
+        }
+        let mut propagation = owned("/propagationPolicy").unwrap_or_default();
+        if let Some(orphan) = body["orphanDependents"].as_bool() {
+            if body["propagationPolicy"].is_string() {
+                let path = FieldPath::new("propagationPolicy");
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                errors.push(FieldError::invalid(&path, propagation.clone(), why));
+            }
+            propagation = if orphan { "Orphan".into() } else { "Background".into() };
+        }
+        let unsafe_option = "ignoreStoreReadErrorWithClusterBreakingPotential";
+        if body[unsafe_option] == true {
+            let why = "objects that cannot be read are not deleted by this server";
+            errors.push(FieldError::forbidden(&FieldPath::new(unsafe_option), why));
+        }
+        let read = Self {
+            dry_run: options.dry_run || !dry_run.is_empty(),
+            grace: body["gracePeriodSeconds"].as_i64(),
+            propagation,
+            uid: owned("/preconditions/uid"),
+            resource_version: owned("/preconditions/resourceVersion"),
+        };
+        read.checked(errors)
     }
 
-    fn checked(self) -> Result<Self, Status> {
-        match self.propagation.as_str() {
-            "" | "Background" | "Foreground" | "Orphan" => Ok(self),
-            other => Err(Status::bad_request(format!(
-                "propagationPolicy: Unsupported value: {other:?}: supported values: \
-                 \"Foreground\", \"Background\", \"Orphan\""
-            ))),
+    fn checked(self, mut errors: Vec<FieldError>) -> Result<Self, Status> {
+        let policies = ["Foreground", "Background", "Orphan", "nil"];
+        if !matches!(self.propagation.as_str(), "" | "Background" | "Foreground" | "Orphan") {
+            let path = FieldPath::new("propagationPolicy");
+            let found = self.propagation.clone();
+            errors.push(FieldError::not_supported(&path, found, &policies));
         }
+        if errors.is_empty() {
+            return Ok(self);
+        }
+        Err(Status::invalid("DeleteOptions.meta.k8s.io", "", &errors))
     }
 }
 
@@ -99,6 +133,9 @@ impl Registry {
             Deleted::Waiting(object) => {
                 Ok(Response::Object { object, created: false, warnings: Vec::new() })
             }
+            Deleted::WouldWait(value) => {
+                Ok(Response::Document { value, created: false, warnings: Vec::new() })
+            }
         }
     }
 
@@ -113,17 +150,25 @@ impl Registry {
         let Response::List { meta, items } = self.list(row, request).await? else {
             return Err(Status::internal("a list was expected"));
         };
-        for object in &items {
-            let head = object.head();
-            // A name that was taken anew meanwhile is not what was selected.
-            let only = DeleteOptions { uid: Some(head.uid.clone()), ..options.clone() };
-            match self.remove(context, row, &head.namespace, &head.name, &only).await {
+        // Several at once: what waits for the disk is written together.
+        let options = &options;
+        let mut removals = stream::iter(items.iter().map(Arc::clone))
+            .map(|object| async move {
+                let head = object.head();
+                // A name that was taken anew meanwhile is not what was selected.
+                let only = DeleteOptions { uid: Some(head.uid.clone()), ..options.clone() };
+                self.remove(context, row, &head.namespace, &head.name, &only).await
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some(removed) = removals.next().await {
+            match removed {
                 Err(status) if !status.is_not_found() && !status.is_conflict() => {
                     return Err(status);
                 }
                 _ => {}
             }
         }
+        drop(removals);
         Ok(Response::List { meta, items })
     }
 
@@ -143,7 +188,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let current = self.current(row, namespace, name).await?;
             let old = current.value().map_err(Status::internal)?;
-            check_preconditions(&resource, name, &old, options)?;
+            check_preconditions(row, name, &old, options)?;
             let attributes = Attributes {
                 context,
                 row,
@@ -159,7 +204,8 @@ impl Registry {
             let expect = Expect::Revision(current.head().resource_version);
             let (txn, bytes) = match plan(&old, options, hooks, self.clock.now()) {
                 Plan::Nothing => return Ok(Deleted::Waiting(current)),
-                _ if options.dry_run => return Ok(Deleted::Waiting(current)),
+                Plan::Remove if options.dry_run => return Ok(Deleted::Gone(old)),
+                Plan::Mark(new) if options.dry_run => return Ok(Deleted::WouldWait(new)),
                 Plan::Remove => (Txn::delete(key.clone(), expect), None),
                 Plan::Mark(new) => {
                     let bytes = self.encoded(row, &new).await?;
@@ -181,56 +227,62 @@ impl Registry {
 }
 
 fn check_preconditions(
-    resource: &str,
+    row: &Resource,
     name: &str,
     old: &Value,
     options: &DeleteOptions,
 ) -> Result<(), Status> {
-    for (what, asked, pointer) in [
-        ("UID", &options.uid, "/metadata/uid"),
-        ("ResourceVersion", &options.resource_version, "/metadata/resourceVersion"),
+    for (what, asked, pointer, happened) in [
+        ("UID", &options.uid, "/metadata/uid", "deleted and then recreated"),
+        ("ResourceVersion", &options.resource_version, "/metadata/resourceVersion", "modified"),
     ] {
         let actual = text(old, pointer);
         if let Some(asked) = asked
             && asked != actual
         {
             let why = format!(
-                "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {actual}"
+                "the {what} in the precondition ({asked}) does not match the {what} in record \
+                 ({actual}). The object might have been {happened}"
             );
-            return Err(Status::conflict(resource, name, &why));
+            return Err(Status::conflict(&row.group_kind(), name, &why));
         }
     }
     Ok(())
 }
 
 fn plan(old: &Value, options: &DeleteOptions, hooks: &dyn Hooks, now: jiff::Timestamp) -> Plan {
-    let mut new = old.clone();
-    let finalizers = finalizers(old, &options.propagation);
     let grace = hooks.grace(old, options.grace);
     let marked = old["metadata"]["deletionTimestamp"].is_string();
+    let earlier = old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    // Who must stop it knows already, and has not less time than before.
+    if marked && earlier > 0 && grace >= earlier {
+        return Plan::Nothing;
+    }
+    let finalizers = finalizers(old, &options.propagation);
     if finalizers.is_empty() && grace == 0 && !hooks.holds(old) {
         return Plan::Remove;
     }
+    let mut new = old.clone();
     let metadata = metadata_mut(&mut new);
     if finalizers.is_empty() {
         metadata.remove("finalizers");
     } else {
         metadata.insert("finalizers".into(), json!(finalizers));
     }
-    let earlier = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
-    // A second delete may only shorten the time.
-    if !marked || earlier.is_some_and(|earlier| grace < earlier) {
+    if !marked || earlier > 0 {
         let seconds = jiff::SignedDuration::from_secs;
         let begun = text(old, "/metadata/deletionTimestamp")
             .parse::<jiff::Timestamp>()
             .ok()
-            .and_then(|end| end.checked_sub(seconds(earlier.unwrap_or(0))).ok())
+            .and_then(|end| end.checked_sub(seconds(earlier)).ok())
             .unwrap_or(now);
         // Whoever asks for more than there is time gets the end of time.
         let until = begun.checked_add(seconds(grace)).unwrap_or(jiff::Timestamp::MAX);
+        // A shorter time that is over already ends now, and is still for its kubelet to end.
+        let (until, grace) = if until < now { (now, grace.min(1)) } else { (until, grace) };
         metadata.insert("deletionTimestamp".into(), rfc3339(until).into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
-        if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
+        if !marked && let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
             metadata.insert("generation".into(), (generation + 1).into());
         }
         hooks.marked(&mut new);

@@ -1,13 +1,14 @@
 //! `metadata`: what the server sets, what a client may not change, what must hold
 //! (`k8s.io/apiserver/pkg/registry/rest`).
 
-use onggi_api::Status;
 use onggi_api::object::metadata_mut;
+use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::Request;
 use onggi_machinery::resource::Resource;
 use rand::seq::IndexedRandom;
 use serde_json::Value;
 
+use super::strategy::updates_blindly;
 use super::{MODIFIED, text};
 
 /// Letters of generated names: none that could make a word.
@@ -26,12 +27,11 @@ pub(super) fn begin_create(
     object: &mut Value,
 ) -> Result<(), Status> {
     if !matches!(text(object, "/metadata/resourceVersion"), "" | "0") {
-        return Err(Status::bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
+        let text = "resourceVersion should not be set on objects to be created";
+        return Err(Status::failure(500, "", text));
     }
     let metadata = metadata_mut(object);
-    for field in SYSTEM.iter().chain(&["selfLink", "resourceVersion", "managedFields"]) {
+    for field in SYSTEM.iter().chain(&["selfLink", "resourceVersion"]) {
         metadata.remove(*field);
     }
     set_namespace(row, namespace, object)?;
@@ -99,54 +99,113 @@ pub(crate) fn suffix() -> String {
 
 /// Whether what is sent belongs to the path it is sent to.
 pub(super) fn check_place(row: &Resource, request: &Request, object: &Value) -> Result<(), Status> {
+    let namespace = text(object, "/metadata/namespace");
+    if row.namespaced() && !namespace.is_empty() && namespace != request.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
     let name = text(object, "/metadata/name");
+    if name.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            request.name
+        )));
+    }
     if name != request.name {
         return Err(Status::bad_request(format!(
             "the name of the object ({name}) does not match the name on the URL ({})",
             request.name
         )));
     }
-    let namespace = text(object, "/metadata/namespace");
-    if row.namespaced() && !namespace.is_empty() && namespace != request.namespace {
-        return Err(Status::bad_request(format!(
-            "the namespace of the object ({namespace}) does not match the namespace on the request \
-             ({})",
-            request.namespace
-        )));
-    }
     Ok(())
 }
 
-/// A `resourceVersion` or `uid` that a writer sends must be the present one.
-pub(super) fn check_preconditions(resource: &str, old: &Value, new: &Value) -> Result<(), Status> {
-    let name = text(old, "/metadata/name");
+/// A `uid` that a PUT sends is a condition: it must be that of the object.
+pub(super) fn check_uid(row: &Resource, old: &Value, new: &Value) -> Result<(), Status> {
     let (asked, actual) = (text(new, "/metadata/uid"), text(old, "/metadata/uid"));
-    if !asked.is_empty() && asked != actual {
-        let why = format!(
-            "Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}"
-        );
-        return Err(Status::conflict(resource, name, &why));
+    if asked.is_empty() || asked == actual {
+        return Ok(());
     }
+    let name = text(new, "/metadata/name");
+    let mut key = format!("/registry/{}", row.plural);
+    if row.namespaced() {
+        key = format!("{key}/{}", text(new, "/metadata/namespace"));
+    }
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {key}/{name}, ResourceVersion: 0, \
+         AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: \
+         {actual}"
+    );
+    Err(Status::conflict(&row.group_resource(), name, &why))
+}
+
+/// A `resourceVersion` that a writer sends must be the present one; some kinds want one.
+pub(super) fn check_version(row: &Resource, old: &Value, new: &Value) -> Result<(), Status> {
+    let name = text(old, "/metadata/name");
     let asked = text(new, "/metadata/resourceVersion");
-    if !matches!(asked, "" | "0") && asked != text(old, "/metadata/resourceVersion") {
-        return Err(Status::conflict(resource, name, MODIFIED));
+    if matches!(asked, "" | "0") {
+        if updates_blindly(row) {
+            return Ok(());
+        }
+        let path = FieldPath::new("metadata.resourceVersion");
+        let error = FieldError::invalid(&path, 0, "must be specified for an update");
+        return Err(Status::invalid(&row.group_resource(), name, &[error]));
+    }
+    if asked != text(old, "/metadata/resourceVersion") {
+        return Err(Status::conflict(&row.group_resource(), name, MODIFIED));
     }
     Ok(())
 }
 
-/// Puts back what only the server may change.
+/// Puts back what only the server may change. What may not change at all and was changed stays as
+/// it is, for validation to tell.
 pub(super) fn begin_update(new: &mut Value, old: &Value) {
-    let fixed = SYSTEM.iter().chain(&["name", "namespace", "resourceVersion", "generateName"]);
     let metadata = metadata_mut(new);
     metadata.remove("selfLink");
-    metadata.remove("managedFields");
-    for field in fixed {
-        match old["metadata"].get(*field) {
-            Some(value) => metadata.insert((*field).into(), value.clone()),
-            None => metadata.remove(*field),
-        };
+    let mut put = |field: &str, always: bool| match old["metadata"].get(field) {
+        Some(_) if !always && metadata.get(field).is_some_and(|value| !value.is_null()) => {}
+        Some(value) => {
+            metadata.insert(field.into(), value.clone());
+        }
+        None if always => {
+            metadata.remove(field);
+        }
+        None => {}
+    };
+    for field in ["name", "namespace", "resourceVersion", "generation", "creationTimestamp"] {
+        put(field, true);
+    }
+    for field in ["uid", "deletionGracePeriodSeconds"] {
+        put(field, false);
+    }
+    if old["metadata"].get("deletionTimestamp").is_some() {
+        put("deletionTimestamp", true);
     }
     drop_empty(new);
+}
+
+/// Owner references that stand twice are dropped; gives the warning.
+pub(super) fn drop_same_owners(object: &mut Value) -> Option<String> {
+    let owners = object.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
+    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut twice: Vec<String> = Vec::new();
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            twice.push(text(&owner, "/uid").to_owned());
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    (!twice.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references \
+             in 1.20+, and may reject such requests as early as 1.24; please fix your requests; \
+             duplicate UID(s) observed: {}",
+            twice.join(", ")
+        )
+    })
 }
 
 /// Whether anything but metadata and status differs; the status of a custom kind that has no such

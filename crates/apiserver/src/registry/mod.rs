@@ -6,8 +6,11 @@ mod decode;
 mod delete;
 mod kind;
 mod meta;
+mod owners;
 mod read;
 mod review;
+mod strategy;
+mod structural;
 mod update;
 
 use std::sync::Arc;
@@ -29,11 +32,14 @@ use crate::rest::ServiceAllocator;
 use crate::versions;
 use crate::webhook::Webhooks;
 
-pub(crate) use decode::{apply_plain_patch, problem_status, validation};
+pub(crate) use decode::{apply_plain_patch, configuration, problem_status, validation};
 pub(crate) use delete::DeleteOptions;
 pub(crate) use meta::suffix;
+pub(crate) use owners::ScaleOwners;
 pub(crate) use read::{invalid_list_options, revision};
 pub(crate) use review::is_review;
+pub(crate) use strategy::creates_on_update;
+pub(crate) use structural::Structurals;
 pub(crate) use update::Part;
 
 /// How often a write is tried again when others were faster.
@@ -46,6 +52,7 @@ pub(crate) struct Registry {
     pub(crate) kinds: Arc<CustomKinds>,
     pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) structurals: Structurals,
     pub(crate) services: ServiceAllocator,
     pub(crate) admission: Admission,
     pub(crate) authenticators: Authenticators,
@@ -64,11 +71,21 @@ pub(crate) struct Context {
     pub(crate) notes: Notes,
     /// The version of the request, where it is not the stored one: patches are done in it.
     pub(crate) version: Option<&'static Version>,
+    /// The program that asks; its first part owns what it writes where it says no `fieldManager`.
+    pub(crate) user_agent: String,
 }
 
 impl Context {
     pub(crate) fn new(user: impl Into<Arc<User>>) -> Self {
-        Self { user: user.into(), duplicates: Vec::new(), notes: Notes::default(), version: None }
+        let user = user.into();
+        // Of components of this process the user is the program.
+        let name = match user.name.strip_prefix("system:") {
+            Some(name) if name.starts_with("node:") => "kubelet",
+            Some(name) => name,
+            None => &user.name,
+        };
+        let user_agent = name.to_owned();
+        Self { user, duplicates: Vec::new(), notes: Notes::default(), version: None, user_agent }
     }
 }
 

@@ -31,7 +31,7 @@ impl Registry {
         mut request: Request,
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
-        let mut object =
+        let (mut object, _) =
             decode::object(context, row, &self.kind(row)?, &mut request, &mut warnings)?;
         meta::set_namespace(row, &request.namespace, &mut object)?;
         let user = &context.user;

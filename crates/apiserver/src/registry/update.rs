@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use onggi_api::{Object, Status};
 use onggi_client::{Request, Response};
+use onggi_machinery::managedfields::{self, Sent};
 use onggi_machinery::resource::Resource;
 use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::Value;
 
-use super::{ATTEMPTS, Context, MODIFIED, Registry, decode, meta, store_status};
+use super::owners::{Owner, Ownership};
+use super::{ATTEMPTS, Context, MODIFIED, Registry, decode, meta, owners, store_status, text};
 use crate::admission::{self, Attributes, Operation, Options};
 use crate::authz::check_escalation;
 use crate::{cache, rest};
@@ -40,6 +42,11 @@ impl Part {
             Self::Whole(name) => name,
         }
     }
+
+    /// Whether who writes through it owns what changes. A binding is the server's own doing.
+    fn is_tracked(self) -> bool {
+        !matches!(self, Self::Whole("binding"))
+    }
 }
 
 impl Written {
@@ -69,10 +76,13 @@ impl Registry {
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
         let kind = self.kind(row)?;
-        let new = decode::object(context, row, &kind, &mut request, &mut warnings)?;
+        let (new, sent) = decode::object(context, row, &kind, &mut request, &mut warnings)?;
         meta::check_place(row, &request, &new)?;
         let written = self
-            .change(context, row, part, &request, &mut warnings, |_, _| Ok(new.clone()))
+            .change_owned(context, row, part, &request, &mut warnings, |old, _| {
+                meta::check_uid(row, old, &new)?;
+                Ok((new.clone(), Ownership::Changes(sent.clone())))
+            })
             .await?;
         Ok(written.response(warnings))
     }
@@ -88,13 +98,87 @@ impl Registry {
         let mut warnings = Vec::new();
         let kind = self.kind(row)?;
         let written = self
-            .change(context, row, part, request, &mut warnings, |old, warnings| {
-                let new = decode::patched(context, row, &kind, request, old, warnings)?;
+            .change_owned(context, row, part, request, &mut warnings, |old, warnings| {
+                let (new, sent) = decode::patched(context, row, &kind, request, old, warnings)?;
                 meta::check_place(row, request, &new)?;
-                Ok(new)
+                Ok((new, Ownership::Changes(sent)))
             })
             .await?;
         Ok(written.response(warnings))
+    }
+
+    /// Server-side apply to an object that is there.
+    pub(crate) async fn apply(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        part: Part,
+        request: &Request,
+    ) -> Result<Response, Status> {
+        let mut warnings = Vec::new();
+        let config = decode::configuration(request, &mut warnings)?;
+        let kind = self.kind(row)?;
+        let owner = self.owner(context, row, part, request);
+        let written = self
+            .change_owned(context, row, part, request, &mut warnings, |old, _| {
+                let (mut new, ownership) = owner.apply(row, old, &config, request.write.force)?;
+                decode::applied(context, row, &kind, &mut new)?;
+                meta::check_place(row, request, &new)?;
+                Ok((new, ownership))
+            })
+            .await?;
+        Ok(written.response(warnings))
+    }
+
+    /// Server-side apply where there is no object yet.
+    pub(crate) async fn create_by_apply(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        request: Request,
+    ) -> Result<Response, Status> {
+        let mut warnings = Vec::new();
+        let config = decode::configuration(&request, &mut warnings)?;
+        let kind = self.kind(row)?;
+        let owner = self.owner(context, row, Part::Main, &request);
+        let nothing = Value::Object(serde_json::Map::new());
+        let (mut object, ownership) = owner.apply(row, &nothing, &config, request.write.force)?;
+        decode::applied(context, row, &kind, &mut object)?;
+        meta::check_place(row, &request, &object)?;
+        let uid = text(&object, "/metadata/uid");
+        if !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(Status::conflict(&row.group_resource(), &request.name, &why));
+        }
+        self.create_object(context, row, &request, object, ownership, warnings).await
+    }
+
+    /// PUT of an object that is not there, of a kind that is made that way.
+    pub(crate) async fn create_by_update(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        mut request: Request,
+    ) -> Result<Response, Status> {
+        let mut warnings = Vec::new();
+        let kind = self.kind(row)?;
+        let (object, sent) = decode::object(context, row, &kind, &mut request, &mut warnings)?;
+        meta::check_place(row, &request, &object)?;
+        meta::check_uid(row, &Value::Null, &object)?;
+        let ownership = Ownership::Changes(sent);
+        self.create_object(context, row, &request, object, ownership, warnings).await
+    }
+
+    fn owner(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        part: Part,
+        request: &Request,
+    ) -> Owner {
+        Owner::of(self, context, row, request, part.subresource())
     }
 
     /// Changes an object by a function of its present state, which may be called again.
@@ -107,6 +191,22 @@ impl Registry {
         warnings: &mut Vec<String>,
         change: impl Fn(&Value, &mut Vec<String>) -> Result<Value, Status>,
     ) -> Result<Written, Status> {
+        self.change_owned(context, row, part, request, warnings, |old, warnings| {
+            Ok((change(old, warnings)?, Ownership::Changes(Sent::Nothing)))
+        })
+        .await
+    }
+
+    /// [`Self::change`], where the function knows more of the owners.
+    pub(crate) async fn change_owned(
+        &self,
+        context: &Context,
+        row: &'static Resource,
+        part: Part,
+        request: &Request,
+        warnings: &mut Vec<String>,
+        change: impl Fn(&Value, &mut Vec<String>) -> Result<(Value, Ownership), Status>,
+    ) -> Result<Written, Status> {
         let resource = row.group_resource();
         let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
         let key = cache::key(row, namespace, name);
@@ -116,18 +216,30 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             warnings.truncate(before);
             let current = self.current(row, namespace, name).await?;
-            let old = current.value().map_err(Status::internal)?;
-            let mut new = change(&old, warnings)?;
-            meta::check_preconditions(&resource, &old, &new)?;
+            let mut old = current.value().map_err(Status::internal)?;
+            let (mut new, ownership) = change(&old, warnings)?;
+            meta::check_version(row, &old, &new)?;
             meta::begin_update(&mut new, &old);
+            warnings.extend(meta::drop_same_owners(&mut new));
             restrict(row, part, &mut new, &old);
+            kind.default(&mut new);
+            let list = managedfields::take(&mut old);
+            managedfields::take(&mut new);
+            let after = if part.is_tracked() {
+                let owner = self.owner(context, row, part, request);
+                owner.changed(&old, &new, list.as_ref(), ownership)
+            } else {
+                list.clone()
+            };
+            managedfields::put(&mut new, after);
+            managedfields::put(&mut old, list);
+            let old = old;
             if !matches!(part, Part::Whole(_)) {
                 (row.prepare_update)(&mut new, &old);
             }
             if part != Part::Main {
                 hooks.prepare_part(part.subresource(), &mut new, &old, &self.clock.rfc3339());
             }
-            kind.default(&mut new);
             let attributes = Attributes {
                 context,
                 row,
@@ -143,6 +255,11 @@ impl Registry {
                 meta::begin_update(&mut new, &old);
                 restrict(row, part, &mut new, &old);
                 kind.default(&mut new);
+                if let Err(problem) = owners::check(&new) {
+                    warnings.push(owners::spoiled(&problem));
+                    let list = old.pointer("/metadata/managedFields").cloned();
+                    managedfields::put(&mut new, list);
+                }
             }
             check_escalation(&self.authorizers, &context.user, row, &new, Some(&old))?;
             if row.has_generation && part != Part::Status && meta::desired_changed(row, &new, &old)
@@ -165,9 +282,10 @@ impl Registry {
             warnings.extend(kind.warnings(&new));
             let gone = meta::is_finished(&new) && !hooks.holds(&new);
             if request.write.dry_run {
+                is_same(&mut new, &old);
                 return Ok(Written::Value(new));
             }
-            if !gone && new == old && !self.is_stale(row, &key).await? {
+            if !gone && is_same(&mut new, &old) && !self.is_stale(row, &key).await? {
                 return Ok(Written::Stored(current));
             }
             let expect = Expect::Revision(current.head().resource_version);
@@ -192,6 +310,24 @@ impl Registry {
     }
 }
 
+/// Whether nothing is to be written. Times of owners that alone would change stay as they were.
+fn is_same(new: &mut Value, old: &Value) -> bool {
+    if new == old {
+        return true;
+    }
+    let list = |object: &Value| object.pointer("/metadata/managedFields").cloned();
+    let (before, after) = (list(old), list(new));
+    if before == after || !managedfields::same_but_times(before.as_ref(), after.as_ref()) {
+        return false;
+    }
+    managedfields::put(new, before);
+    let same = new == old;
+    if !same {
+        managedfields::put(new, after);
+    }
+    same
+}
+
 /// Puts back what a write through this part may not change.
 fn restrict(row: &Resource, part: Part, new: &mut Value, old: &Value) {
     let (Some(fields), Some(old_fields)) = (new.as_object_mut(), old.as_object()) else { return };
@@ -205,12 +341,27 @@ fn restrict(row: &Resource, part: Part, new: &mut Value, old: &Value) {
             }
         },
         Part::Status => {
-            let status = fields.remove("status");
+            let (status, metadata) = (fields.remove("status"), fields.remove("metadata"));
             fields.clone_from(old_fields);
             match status {
                 Some(status) => fields.insert("status".into(), status),
                 None => fields.remove("status"),
             };
+            // Custom kinds keep their metadata; labels, annotations and finalizers of the others
+            // may come with the status.
+            if let Some(mut metadata) = metadata
+                && onggi_api::schema::of(row.group, row.version, row.kind).is_some()
+            {
+                for field in managedfields::status_keeps(row) {
+                    match old["metadata"].get(field) {
+                        Some(value) => metadata[field] = value.clone(),
+                        None => {
+                            metadata.as_object_mut().map(|map| map.remove(field));
+                        }
+                    }
+                }
+                fields.insert("metadata".into(), metadata);
+            }
         }
         Part::Main | Part::Whole(_) => {}
     }

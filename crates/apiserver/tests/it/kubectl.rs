@@ -96,6 +96,24 @@ impl Kubectl {
         }
     }
 
+    /// `kubectl edit` with sed for an editor.
+    pub(crate) async fn edit(&self, what: &str, script: &str) -> String {
+        let file = self.home.path().join("script");
+        std::fs::write(&file, script).unwrap();
+        let output = Command::new("kubectl")
+            .arg("edit")
+            .args(what.split_whitespace())
+            .env("KUBECONFIG", self.server.kubeconfig())
+            .env("HOME", self.home.path())
+            .env("KUBE_EDITOR", format!("sed -i -f {}", file.display()))
+            .kill_on_drop(true)
+            .output()
+            .await
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// What it says when it fails.
     pub(crate) async fn fails(&self, line: &str, stdin: &str) -> String {
         let output = self.try_run(line, stdin).await;

@@ -58,8 +58,9 @@ pub(super) fn take(map: &mut Map<String, Value>) -> Result<Option<Directive>, Pa
         Some(Value::String(text)) if text == "delete" => Ok(Some(Directive::Delete)),
         Some(other) => {
             let found = other.as_str().map_or_else(|| other.to_string(), ToOwned::to_owned);
-            let map = Value::Object(std::mem::take(map));
-            Err(PatchError::Format(format!("unknown patch type: {found} in map: {map}")))
+            map.insert(PATCH.to_owned(), found.clone().into());
+            let map = crate::value::go_text(&Value::Object(std::mem::take(map)));
+            Err(PatchError::Lists(format!("unknown patch type: {found} in map: {map}")))
         }
     }
 }

@@ -50,21 +50,21 @@ pub(super) fn keyed<'a>(
 ) -> Result<&'a Map<String, Value>, PatchError> {
     let Value::Object(map) = item else { return Err(mixed()) };
     if !map.contains_key(merge_key) {
-        return Err(PatchError::Format(format!(
-            "map: {item} does not contain declared merge key: {merge_key}"
-        )));
+        let item = crate::value::go_text(item);
+        let text = format!("map: {item} does not contain declared merge key: {merge_key}");
+        return Err(PatchError::Lists(text));
     }
     Ok(map)
 }
 
 /// A list whose items are not all of one type.
 pub(super) fn mixed() -> PatchError {
-    PatchError::Format("list element types are not identical".to_owned())
+    PatchError::Lists("list element types are not identical".to_owned())
 }
 
 /// A list in a list.
 pub(super) fn list_of_lists() -> PatchError {
-    PatchError::Format("lists of lists are not supported".to_owned())
+    PatchError::Unfit("lists of lists are not supported".to_owned())
 }
 
 /// Orders what was merged: the items that `wanted` names stand in its order; the others keep the

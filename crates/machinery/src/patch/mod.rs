@@ -36,21 +36,26 @@ pub enum PatchError {
     /// A strategic merge patch that contradicts itself or the schema.
     #[error("{0}")]
     Format(String),
-    /// The patch is well-formed and does not fit the object (a failed `test`, a missing path).
-    #[error("the server rejected our request due to an error in our request: {0}")]
+    /// The patch is well-formed and does not fit the object (a failed `test`, a missing path). The
+    /// real server does not tell why, and clients compare the text.
+    #[error("the server rejected our request due to an error in our request")]
     Unfit(String),
+    /// A list of a strategic merge patch cannot be merged: for the real server a fault of its own.
+    #[error("{0}")]
+    Lists(String),
     /// More operations than a JSON patch may have, or more data than they may make.
     #[error("{0}")]
     TooLarge(String),
 }
 
 impl PatchError {
-    /// 400, 413 or 422.
+    /// 400, 413, 422 or 500.
     pub fn code(&self) -> u16 {
         match self {
             Self::Decode(_) | Self::Format(_) => 400,
             Self::TooLarge(_) => 413,
             Self::Unfit(_) => 422,
+            Self::Lists(_) => 500,
         }
     }
 }
@@ -58,7 +63,10 @@ impl PatchError {
 impl PatchType {
     /// What a 415 lists.
     pub const ACCEPTED: &'static str = "application/json-patch+json, application/merge-patch+json, \
-         application/apply-patch+yaml, application/strategic-merge-patch+json";
+         application/strategic-merge-patch+json, application/apply-patch+yaml";
+    /// What it lists for custom kinds, which say nothing of strategic merges.
+    pub const ACCEPTED_FOR_CUSTOM: &'static str = "application/json-patch+json, \
+         application/merge-patch+json, application/apply-patch+yaml";
 
     /// Reads a `Content-Type`.
     pub fn parse(content_type: &str) -> Option<Self> {

@@ -10,6 +10,7 @@ use super::directive::{
     DELETE_FROM_LIST, Directive, RETAIN_KEYS, Rule, SET_ELEMENT_ORDER, drop_all, take,
 };
 use super::lists::{Places, in_order, keyed, list_of_lists, mixed, name};
+use crate::value::go_text;
 
 type Result<T> = std::result::Result<T, PatchError>;
 
@@ -94,7 +95,7 @@ fn merge_list(rule: Rule<'_>, live: Vec<Value>, patch: Vec<Value>) -> Result<Vec
         return Ok(in_order(merged, &patch, &live, None));
     }
     let Some(key) = rule.merge_key() else {
-        return Err(PatchError::Format("cannot merge lists without merge key".to_owned()));
+        return Err(PatchError::Lists("cannot merge lists without merge key for ".to_owned()));
     };
     let mut wanted = Vec::with_capacity(patch.len());
     let mut gone = HashSet::new();
@@ -182,7 +183,14 @@ fn ordered_lists(
                 continue;
             }
         };
-        agree(changes.as_deref().unwrap_or_default(), &order, key).then_some(()).ok_or_else(bad)?;
+        let named = changes.as_deref().unwrap_or_default();
+        if !order.is_empty() && !agree(named, &order, key) {
+            return Err(PatchError::Lists(format!(
+                "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+                go_text(&named.into()),
+                go_text(&order.into())
+            )));
+        }
         // The deletions apply to the list before it is ordered.
         delete_from_list(object, patch, &name)?;
         let live = match object.get(&name) {

@@ -4,6 +4,7 @@ use onggi_api::FieldError;
 use serde_json::Value;
 
 use super::{At, Errors, IMMUTABLE, NEGATIVE, labels, names};
+use crate::managedfields;
 use crate::resource::Resource;
 use crate::value::{at, i64_at, is_set, list_at};
 
@@ -25,6 +26,10 @@ pub fn metadata(object: &Value, resource: &Resource) -> Errors {
     annotations(&metadata.child("annotations"), &mut errors);
     owners(&metadata.child("ownerReferences"), &mut errors);
     finalizers(&metadata.child("finalizers"), resource, &mut errors);
+    let owners = metadata.child("managedFields");
+    if owners.is_set() {
+        errors.extend(managedfields::validate(owners.value, &owners.path));
+    }
     errors
 }
 
@@ -212,6 +217,7 @@ mod tests {
                 "labels": {"a b": "c d"},
                 "annotations": {"Ex.com/A": "any text", "x": "y".repeat(ANNOTATIONS_MAX)},
                 "finalizers": ["mine", "a.b/c"],
+                "managedFields": [{"operation": "Apply", "manager": "m"}, {"manager": "a\nb"}],
                 "ownerReferences": [
                     {"apiVersion": "v1", "kind": "X", "name": "p", "uid": "1", "controller": true},
                     {"apiVersion": "v1", "kind": "X", "name": "q", "uid": "", "controller": true},
@@ -224,6 +230,8 @@ mod tests {
                 "metadata.ownerReferences[1].uid: Invalid value: \"\": must not be empty",
                 "metadata.ownerReferences: Invalid value: [",
                 "metadata.finalizers: Invalid value: \"mine\": name is neither a standard",
+                "metadata.managedFields[1].operation: Required value: must not be empty",
+                "metadata.managedFields[1].manager: Invalid value: \"a\\nb\": invalid character",
             ],
         );
     }

@@ -1,0 +1,219 @@
+//! Who owns what after a create, update or patch: what changed belongs to who changed it.
+
+use serde_json::Value;
+
+use super::compare::{Comparison, compare};
+use super::entries::{Entry, Id, Managed, Operation, Sent};
+use super::fields::of_object;
+use super::set::FieldSet;
+use super::types::Type;
+
+/// How many entries of updates are kept; older ones are put together.
+const MOST_UPDATES: usize = 10;
+/// The manager of what was put together.
+const ANCIENT: &str = "ancient-changes";
+
+/// Who writes, and what the kind says of its fields.
+#[derive(Clone, Copy)]
+pub struct Writer<'a> {
+    /// `fieldManager`, or the first part of the user agent; empty: nobody knows.
+    pub manager: &'a str,
+    /// The version that is written: `apps/v1`.
+    pub api_version: &'a str,
+    /// `status`, `scale`; empty for the object.
+    pub subresource: &'a str,
+    /// RFC 3339, whole seconds.
+    pub now: &'a str,
+    /// The type of the objects.
+    pub ty: Type<'a>,
+    /// What a write through this path cannot set, and so cannot own.
+    pub reset: &'a FieldSet,
+    /// Whether entries of this version can still be understood.
+    pub is_served: &'a dyn Fn(&str) -> bool,
+}
+
+impl std::fmt::Debug for Writer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.manager, self.api_version, self.subresource)
+    }
+}
+
+/// Fields that nobody owns: what names the object and what only the server sets.
+pub(super) fn unowned() -> &'static FieldSet {
+    static UNOWNED: std::sync::OnceLock<FieldSet> = std::sync::OnceLock::new();
+    UNOWNED.get_or_init(|| {
+        FieldSet::of(&[
+            &["f:apiVersion"],
+            &["f:kind"],
+            &["f:metadata"],
+            &["f:metadata", "f:name"],
+            &["f:metadata", "f:namespace"],
+            &["f:metadata", "f:creationTimestamp"],
+            &["f:metadata", "f:selfLink"],
+            &["f:metadata", "f:uid"],
+            &["f:metadata", "f:clusterName"],
+            &["f:metadata", "f:generation"],
+            &["f:metadata", "f:managedFields"],
+            &["f:metadata", "f:resourceVersion"],
+        ])
+    })
+}
+
+impl Writer<'_> {
+    pub(super) fn id(&self, operation: Operation) -> Id {
+        let manager = if self.manager.is_empty() { "unknown" } else { self.manager };
+        let api_version = match operation {
+            Operation::Apply => "",
+            Operation::Update => self.api_version,
+        };
+        Id {
+            manager: manager.to_owned(),
+            operation,
+            api_version: api_version.to_owned(),
+            subresource: self.subresource.to_owned(),
+        }
+    }
+
+    pub(super) fn entry(&self, operation: Operation, fields: FieldSet) -> Entry {
+        let id = self.id(operation);
+        Entry {
+            manager: id.manager,
+            operation,
+            api_version: self.api_version.to_owned(),
+            subresource: id.subresource,
+            time: None,
+            fields,
+        }
+    }
+
+    /// Owners after the creation of an object; `sent` may have come with it.
+    pub fn created(&self, object: &Value, sent: Sent) -> Managed {
+        let mut managed = sent.read(None).unwrap_or_default();
+        let comparison = Comparison { added: of_object(self.ty, object), ..Comparison::default() };
+        self.took(&mut managed, comparison);
+        managed
+    }
+
+    /// Owners after a change. Both objects come without their list. `managed` is what the object
+    /// had, or what the client sent in its place.
+    ///
+    /// An object of which nobody owns anything stays so until it is applied.
+    pub fn updated(&self, old: &Value, new: &Value, mut managed: Managed) -> Managed {
+        if managed.0.is_empty() {
+            return managed;
+        }
+        managed.0.retain(|entry| (self.is_served)(&entry.api_version));
+        let comparison = compare(self.ty, old, new);
+        if !comparison.is_same() {
+            self.took(&mut managed, comparison);
+        }
+        managed
+    }
+
+    /// [`Self::updated`] on the lists themselves; nothing is decoded where nothing has changed.
+    pub fn updated_list(
+        &self,
+        old: &Value,
+        new: &Value,
+        list: Option<&Value>,
+        sent: Sent,
+    ) -> Option<Value> {
+        if sent == Sent::Reset {
+            return None;
+        }
+        let managed = sent.read(list);
+        if managed.is_none() && list.is_none() {
+            return None;
+        }
+        let comparison = compare(self.ty, old, new).without(self.reset);
+        if comparison.is_same() && managed.is_none() {
+            return list.cloned();
+        }
+        let mut managed = managed.unwrap_or_else(|| Managed::read_stored(list));
+        if managed.0.is_empty() {
+            return None;
+        }
+        managed.0.retain(|entry| (self.is_served)(&entry.api_version));
+        self.took(&mut managed, comparison);
+        managed.write()
+    }
+
+    fn took(&self, managed: &mut Managed, comparison: Comparison) {
+        let comparison = comparison.without(self.reset);
+        if comparison.is_same() {
+            return;
+        }
+        let mut own = comparison.set();
+        lose(managed, &comparison);
+        own.subtract(unowned());
+        if own.is_empty() {
+            return;
+        }
+        let id = self.id(Operation::Update);
+        let mut entry = self.entry(Operation::Update, own);
+        entry.time = Some(self.now.to_owned());
+        if let Some(before) = managed.take(&id) {
+            entry.fields.unite(before.fields);
+        }
+        managed.0.push(entry);
+        cap(managed);
+    }
+}
+
+/// Everybody loses what was changed or removed.
+pub(super) fn lose(managed: &mut Managed, comparison: &Comparison) {
+    for entry in &mut managed.0 {
+        for gone in [&comparison.modified, &comparison.added, &comparison.removed] {
+            entry.fields.subtract(gone);
+        }
+    }
+    managed.0.retain(|entry| !entry.fields.is_empty());
+}
+
+/// Puts the oldest updates of a version together while there are too many.
+fn cap(managed: &mut Managed) {
+    let is_update = |entry: &Entry| entry.operation == Operation::Update;
+    let mut count = managed.0.iter().filter(|entry| is_update(entry)).count();
+    if count <= MOST_UPDATES {
+        return;
+    }
+    let mut updates: Vec<(Option<String>, Id)> = managed
+        .0
+        .iter()
+        .filter(|entry| is_update(entry))
+        .map(|entry| (entry.time.clone(), entry.id()))
+        .collect();
+    updates.sort();
+    // The first of each version is left as it is until a second one joins it.
+    let mut firsts: Vec<Id> = Vec::new();
+    for (time, id) in updates {
+        if count <= MOST_UPDATES {
+            return;
+        }
+        let Some(first) = firsts.iter().find(|first| first.api_version == id.api_version) else {
+            firsts.push(id);
+            continue;
+        };
+        let bucket = Id {
+            manager: ANCIENT.to_owned(),
+            operation: Operation::Update,
+            api_version: id.api_version.clone(),
+            subresource: String::new(),
+        };
+        let Some(joining) = managed.take(&id) else { continue };
+        let old = managed.take(&bucket).or_else(|| managed.take(first));
+        let mut fields = joining.fields;
+        if let Some(old) = old {
+            fields.unite(old.fields);
+        }
+        managed.0.push(Entry {
+            manager: bucket.manager,
+            operation: Operation::Update,
+            api_version: bucket.api_version,
+            subresource: bucket.subresource,
+            time,
+            fields,
+        });
+        count -= 1;
+    }
+}
