@@ -16,26 +16,46 @@ const PAGE: &str = "docs/kubernetes-api.md";
 
 /// Who acts on a kind, beside the server that keeps it. A kind that is not here is stored only.
 const ACTED_UPON: &[(&str, &str, &str)] = &[
+    ("", "Binding", "places a pod"),
+    ("", "ComponentStatus", "the server's own checks"),
     ("", "ConfigMap", "volumes and variables of pods"),
-    ("", "Endpoints", "kept for clients; EndpointSlices are what is used"),
     ("", "Event", "deleted after an hour"),
-    ("", "LimitRange", "admission"),
+    ("", "LimitRange", "admission: defaults and bounds"),
     ("", "Namespace", "emptied by its controller before it goes"),
     ("", "Node", "life cycle, taints, scheduling"),
     ("", "Pod", "scheduled, run, probed, collected"),
-    ("", "ResourceQuota", "admission and its controller"),
-    ("", "Secret", "volumes and variables of pods, image pulls"),
+    ("", "ResourceQuota", "admission, and its controller counts"),
+    ("", "Secret", "volumes and variables of pods, image pulls; sealed at rest"),
     ("", "Service", "addresses, node ports, the proxy of every node, DNS"),
     ("", "ServiceAccount", "tokens of pods"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy", "admission"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", "admission"),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "admission"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "admission"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", "admission"),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "admission"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition", "its kind is served at once"),
     ("apps", "Deployment", "its controller: rollouts, undo"),
     ("apps", "ReplicaSet", "its controller"),
+    ("authentication.k8s.io", "SelfSubjectReview", "answered at once"),
+    ("authentication.k8s.io", "TokenReview", "answered at once"),
+    ("authorization.k8s.io", "LocalSubjectAccessReview", "answered at once"),
+    ("authorization.k8s.io", "SelfSubjectAccessReview", "answered at once"),
+    ("authorization.k8s.io", "SelfSubjectRulesReview", "answered at once"),
+    ("authorization.k8s.io", "SubjectAccessReview", "answered at once"),
+    ("certificates.k8s.io", "CertificateSigningRequest", "approval and signing"),
     ("coordination.k8s.io", "Lease", "life of nodes"),
     ("discovery.k8s.io", "EndpointSlice", "made for Services; the proxy and DNS"),
     ("flowcontrol.apiserver.k8s.io", "FlowSchema", "sharing of the server between flows"),
     ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", "sharing of the server"),
+    ("node.k8s.io", "RuntimeClass", "admission: overhead and placement of pods"),
+    ("policy", "PodDisruptionBudget", "evictions ask it"),
+    ("rbac.authorization.k8s.io", "ClusterRole", "authorization"),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding", "authorization"),
+    ("rbac.authorization.k8s.io", "Role", "authorization"),
+    ("rbac.authorization.k8s.io", "RoleBinding", "authorization"),
     ("scheduling.k8s.io", "PriorityClass", "priority of pods"),
+    ("storage.k8s.io", "StorageClass", "admission: the default class of claims"),
 ];
 
 /// Writes the page.
@@ -44,16 +64,19 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     fs::write(&path, page()?).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Whether the page says what the table says.
-pub(crate) fn check(root: &Path) -> Result<Option<String>> {
+/// Fails when the page says something else than the table.
+pub(crate) fn check(root: &Path) -> Result<()> {
     let found = fs::read_to_string(root.join(PAGE)).unwrap_or_default();
-    Ok((found != page()?).then(|| format!("{PAGE}: not current; run `cargo xtask api-page`")))
+    if found != page()? {
+        bail!("{PAGE} is not current; run `cargo xtask api-page`");
+    }
+    Ok(())
 }
 
 fn page() -> Result<String> {
     for (group, kind, _) in ACTED_UPON {
-        if !resource::all().iter().any(|r| r.group == *group && r.kind == *kind) {
-            bail!("xtask/src/api_page.rs: {kind} of {group:?} is not in the resource table");
+        if !schema::table().kinds().any(|(g, _, k, _)| g == *group && k == *kind) {
+            bail!("xtask/src/api_page.rs: Kubernetes has no {kind} in the group {group:?}");
         }
     }
     let mut page = String::from(HEAD);
@@ -68,7 +91,8 @@ fn page() -> Result<String> {
         for row in rows {
             page.push_str(&line(row)?);
         }
-        for (version, kind) in missing.iter().filter(|(g, ..)| *g == group).map(|(_, v, k)| (v, k)) {
+        for (version, kind) in missing.iter().filter(|(g, ..)| *g == group).map(|(_, v, k)| (v, k))
+        {
             writeln!(page, "| {kind} | {version} | | | not yet |")?;
         }
     }
@@ -85,7 +109,7 @@ fn page() -> Result<String> {
             writeln!(page, "- {group}: {}", kinds.join(", "))?;
         }
     }
-    page.push_str(&old_versions()?);
+    page.push_str(&other_versions()?);
     Ok(page)
 }
 
@@ -129,25 +153,30 @@ fn missing() -> Vec<(&'static str, &'static str, &'static str)> {
         kinds.iter().any(|(g, v, k)| *g == group && *v == version && *k == list)
     };
     let all = kinds.iter().copied().filter(|(group, version, kind)| {
-        stable(version)
+        *kind != "APIGroup"
+            && stable(version)
             && listed(group, version, kind)
             && resource::by_kind(group, version, kind).is_none()
+            && conversion::version_of(group, version, kind).is_none()
     });
     all.collect()
 }
 
-fn old_versions() -> Result<String> {
+fn other_versions() -> Result<String> {
     let mut text = String::from(
-        "\n## Old versions\nKubernetes has removed these, or will; here they are read as the \
-         current version, with a warning that says so.\n\n| kind | versions |\n|---|---|\n",
+        "\n## Other versions\nServed beside the version that is stored. Those that Kubernetes has \
+         removed, or will, come with a warning that says so.\n\n| kind | current | old |\n\
+         |---|---|---|\n",
     );
-    let mut kinds = BTreeMap::<_, BTreeSet<String>>::new();
-    for old in conversion::all().iter().filter(|old| old.resource().is_some()) {
-        kinds.entry(old.kind).or_default().insert(old.api_version());
+    let mut kinds = BTreeMap::<_, [BTreeSet<String>; 2]>::new();
+    for other in conversion::all().iter().filter(|other| other.resource().is_some()) {
+        let [current, old] = kinds.entry(other.kind).or_default();
+        let list = if other.removed.is_some() { old } else { current };
+        list.insert(other.api_version());
     }
     for (kind, versions) in kinds {
-        let versions: Vec<String> = versions.into_iter().collect();
-        writeln!(text, "| {kind} | {} |", versions.join(", "))?;
+        let [current, old] = versions.map(|list| list.into_iter().collect::<Vec<_>>().join(", "));
+        writeln!(text, "| {kind} | {current} | {old} |")?;
     }
     Ok(text)
 }
