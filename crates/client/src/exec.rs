@@ -45,7 +45,7 @@ pub mod channel {
 /// How much is read at once from the input.
 const CHUNK: usize = 32 << 10;
 
-type Socket = WebSocketStream<Box<dyn Duplex>>;
+pub(crate) type Socket = WebSocketStream<Box<dyn Duplex>>;
 
 /// What to run, and where. Which streams there are says [`Streams`].
 #[derive(Debug, Clone, Default)]
@@ -69,7 +69,7 @@ pub async fn exec(
     exec: &Exec,
     io: Streams,
 ) -> Result<ExitStatus, Error> {
-    let socket = open(transport, &uri(exec, &io)?).await?;
+    let socket = open(transport, &uri(exec, &io)?, PROTOCOL).await?;
     let (sink, source) = socket.split();
     let Streams { stdin, stdout, stderr, resize } = io;
     let input = async {
@@ -103,13 +103,18 @@ fn uri(exec: &Exec, io: &Streams) -> Result<http::Uri, Error> {
     query.uri(path(&pods, &exec.namespace, &exec.pod, action))
 }
 
-async fn open(transport: &HttpTransport, uri: &http::Uri) -> Result<Socket, Error> {
+/// Opens a WebSocket with a subprotocol.
+pub(crate) async fn open(
+    transport: &HttpTransport,
+    uri: &http::Uri,
+    protocol: &'static str,
+) -> Result<Socket, Error> {
     let mut request = http::Request::get(transport.absolute(uri)?)
         .header(CONNECTION, "Upgrade")
         .header(UPGRADE, "websocket")
         .header(SEC_WEBSOCKET_VERSION, "13")
         .header(SEC_WEBSOCKET_KEY, generate_key())
-        .header(SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
+        .header(SEC_WEBSOCKET_PROTOCOL, protocol)
         .body(())
         .map_err(|e| Error::Decode(e.to_string()))?;
     transport.headers(request.headers_mut()).await?;

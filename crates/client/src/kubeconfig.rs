@@ -15,7 +15,8 @@ use onggi_machinery::value::{bool_at, find, str_at};
 use onggi_machinery::yaml;
 use serde_json::{Map, Value, json};
 
-use crate::tls::{Config, Token};
+use crate::credentials;
+use crate::tls::{Config, Impersonation, Token};
 
 /// One or more files; what stands in an earlier one wins.
 #[derive(Debug, Clone)]
@@ -152,6 +153,16 @@ impl Kubeconfig {
 
     /// Server and credentials of a context; of the current one without a name.
     pub fn resolve(&self, context: Option<&str>) -> Result<Resolved, KubeconfigError> {
+        self.resolve_as(context, None, None)
+    }
+
+    /// As [`Self::resolve`], with another cluster or user than the context's.
+    pub fn resolve_as(
+        &self,
+        context: Option<&str>,
+        cluster: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<Resolved, KubeconfigError> {
         let name = context.unwrap_or_else(|| self.current_context());
         if name.is_empty() {
             return Err(KubeconfigError::NoCurrent { files: self.names() });
@@ -162,7 +173,16 @@ impl Kubeconfig {
             there: self.contexts().join(", "),
         })?;
         let context = Entry::new(place, "contexts", name, "context");
-        let cluster = self.referenced(&context, "cluster", "clusters")?;
+        let cluster = match cluster {
+            Some(name) => self.named(&context, "cluster", name, "clusters")?,
+            None => self.referenced(&context, "cluster", "clusters")?,
+        };
+        for field in ["proxy-url"] {
+            if cluster.text(field).is_some() {
+                let text = "proxies are not supported: make a tunnel, or reach the server directly";
+                return Err(cluster.wrong(field, text));
+            }
+        }
         let mut config = Config {
             server: cluster.required("server")?.to_owned(),
             ca: cluster.data("certificate-authority")?,
@@ -170,8 +190,13 @@ impl Kubeconfig {
             server_name: cluster.text("tls-server-name"),
             ..Config::default()
         };
-        if context.text("user").is_some() {
-            self.referenced(&context, "user", "users")?.credentials(&mut config)?;
+        let user = match (user, context.text("user")) {
+            (Some(name), _) => Some(self.named(&context, "user", name, "users")?),
+            (None, Some(name)) => Some(self.named(&context, "user", &name, "users")?),
+            (None, None) => None,
+        };
+        if let Some(user) = user {
+            user.credentials(&mut config)?;
         }
         let namespace = context.text("namespace").unwrap_or_else(|| "default".to_owned());
         Ok(Resolved { context: name.to_owned(), namespace, config })
@@ -192,6 +217,16 @@ impl Kubeconfig {
         section: &'static str,
     ) -> Result<Entry<'_>, KubeconfigError> {
         let name = context.required(field)?;
+        self.named(context, field, name, section)
+    }
+
+    fn named(
+        &self,
+        context: &Entry<'_>,
+        field: &str,
+        name: &str,
+        section: &'static str,
+    ) -> Result<Entry<'_>, KubeconfigError> {
         match self.find(section, name) {
             // `clusters` hold a `cluster`, `users` a `user`.
             Some(place) => Ok(Entry::new(place, section, name, section.trim_end_matches('s'))),
@@ -270,7 +305,16 @@ impl<'a> Entry<'a> {
             (None, Some(path)) => Some(Token::File(self.beside(&path))),
             (None, None) => None,
         };
-        for field in ["exec", "auth-provider", "username"] {
+        config.impersonate = self.impersonation();
+        let plugin = &self.body["exec"];
+        if !plugin.is_null() && config.client.is_none() && config.token.is_none() {
+            let folder = self.path.parent().unwrap_or(Path::new(""));
+            let given = credentials::ask(plugin, config, folder)
+                .map_err(|problem| self.wrong("exec", problem))?;
+            config.token = given.token.map(Token::Text);
+            config.client = given.client;
+        }
+        for field in ["auth-provider", "username"] {
             let is_there = self.body.get(field).is_some_and(|value| !value.is_null());
             if is_there && config.client.is_none() && config.token.is_none() {
                 let text = "is not supported: use a client certificate or a token";
@@ -278,6 +322,25 @@ impl<'a> Entry<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Entry<'_> {
+    fn impersonation(&self) -> Impersonation {
+        let texts = |value: &Value| -> Vec<String> {
+            let items = value.as_array().into_iter().flatten();
+            items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
+        };
+        let extra = self.body["as-user-extra"].as_object().into_iter().flatten();
+        let extra = extra.flat_map(|(key, values)| {
+            texts(values).into_iter().map(move |value| (key.clone(), value))
+        });
+        Impersonation {
+            user: self.text("as").unwrap_or_default(),
+            uid: self.text("as-uid").unwrap_or_default(),
+            groups: texts(&self.body["as-groups"]),
+            extra: extra.collect(),
+        }
     }
 }
 
@@ -402,7 +465,8 @@ pub fn set_context(
     })
 }
 
-fn change(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), KubeconfigError> {
+/// Changes what a file holds, all else left as it is; a file that is not there is made.
+pub fn change(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), KubeconfigError> {
     let failed = |source| KubeconfigError::File { path: path.to_owned(), source };
     let mut content = read(path)?.unwrap_or(Value::Null);
     if !content.is_null() && !content.is_object() {

@@ -9,6 +9,7 @@
 //! [`Client`] and says what it did with an event [`Recorder`](events::Recorder).
 
 mod client;
+mod credentials;
 pub mod events;
 pub mod exec;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod informer;
 mod key;
 pub mod kubeconfig;
 pub mod node;
+pub mod port_forward;
 pub mod queue;
 pub mod resolve;
 pub mod testing;
@@ -28,7 +30,7 @@ pub use client::{Client, Deleted, Patch};
 pub use informer::{Cache, Change, Index, Project, SharedInformers, Source, Stopped, Subscription};
 pub use key::ObjectKey;
 pub use queue::{Next, WorkQueue};
-pub use tls::{Config, ConfigError, Token};
+pub use tls::{Config, ConfigError, Impersonation, Token};
 pub use transport::{
     Body, Error, EventStream, EventType, ListMeta, ListOptions, PatchKind, Request, Response,
     Transport, WatchEvent, WatchSpec, WriteOptions,

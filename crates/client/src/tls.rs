@@ -38,6 +38,22 @@ pub struct Config {
     pub client: Option<Pair>,
     /// Bearer token.
     pub token: Option<Token>,
+    /// Who the caller wants to be taken for.
+    pub impersonate: Impersonation,
+}
+
+/// `--as`, `--as-group`, `--as-uid` and `as-user-extra`: what the server is asked to take the
+/// caller for. All empty: for themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Impersonation {
+    /// The user.
+    pub user: String,
+    /// The groups.
+    pub groups: Vec<String>,
+    /// The uid.
+    pub uid: String,
+    /// Further keys, each with its values.
+    pub extra: Vec<(String, String)>,
 }
 
 /// A bearer token.

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use onggi_base::pki::Pair;
 use onggi_client::kubeconfig::{Kubeconfig, Resolved};
 use onggi_client::{Client, Config, HttpTransport, Request, Response, Token};
 use parking_lot::Mutex;
@@ -26,6 +28,12 @@ pub struct Globals {
     /// The kubeconfig context to use
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
+    /// The kubeconfig cluster to use
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// The kubeconfig user to use
+    #[arg(long, global = true, value_name = "NAME")]
+    pub user: Option<String>,
     /// The namespace
     #[arg(long, short = 'n', global = true)]
     pub namespace: Option<String>,
@@ -41,6 +49,42 @@ pub struct Globals {
     /// Do not check the server's certificate
     #[arg(long, global = true)]
     pub insecure_skip_tls_verify: bool,
+    /// Name in the server's certificate
+    #[arg(long, global = true, value_name = "NAME")]
+    pub tls_server_name: Option<String>,
+    /// File with the client's certificate
+    #[arg(long, global = true, value_name = "FILE")]
+    pub client_certificate: Option<PathBuf>,
+    /// File with the key of the client's certificate
+    #[arg(long, global = true, value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
+    /// User of basic authentication, for `config set-credentials`
+    #[arg(long, global = true, hide = true)]
+    pub username: Option<String>,
+    /// Password of basic authentication, for `config set-credentials`
+    #[arg(long, global = true, hide = true)]
+    pub password: Option<String>,
+    /// User to be taken for
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub as_user: Option<String>,
+    /// Group to be taken for a member of; again for more
+    #[arg(long, global = true, value_name = "GROUP")]
+    pub as_group: Vec<String>,
+    /// UID to be taken for
+    #[arg(long, global = true, value_name = "UID")]
+    pub as_uid: Option<String>,
+    /// The server's advice is an error
+    #[arg(long, global = true)]
+    pub warnings_as_errors: bool,
+    /// Where kubectl keeps what it discovered; nothing is kept here
+    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// The versions of client and server must be the same; taken and not minded
+    #[arg(long, global = true, hide = true)]
+    pub match_server_version: bool,
+    /// Answers come as they are; taken and not minded
+    #[arg(long, global = true, hide = true)]
+    pub disable_compression: bool,
     /// How long one request may take: 5s, 2m; 0 for as long as it takes
     #[arg(long, global = true, value_name = "TIME", value_parser = crate::duration::parse)]
     pub request_timeout: Option<Duration>,
@@ -74,6 +118,8 @@ pub struct Session {
     io: Io,
     connection: OnceLock<Connection>,
     mapper: OnceCell<Mapper>,
+    warned: AtomicBool,
+    names_users: AtomicBool,
 }
 
 // === impl Io ===
@@ -112,7 +158,14 @@ impl Session {
 
     /// As [`Self::new`], printing elsewhere.
     pub fn with_io(globals: Globals, io: Io) -> Self {
-        Self { globals, io, connection: OnceLock::new(), mapper: OnceCell::new() }
+        Self {
+            globals,
+            io,
+            connection: OnceLock::new(),
+            mapper: OnceCell::new(),
+            warned: AtomicBool::new(false),
+            names_users: AtomicBool::new(false),
+        }
     }
 
     /// Over a connection that is there already; the namespace is that of the flags.
@@ -158,13 +211,40 @@ impl Session {
             config.ca = Some(text);
         }
         config.insecure |= globals.insecure_skip_tls_verify;
+        if let Some(name) = &globals.tls_server_name {
+            config.server_name = Some(name.clone());
+        }
+        if let (Some(certificate), Some(key)) = (&globals.client_certificate, &globals.client_key) {
+            let read = |path: &PathBuf| {
+                std::fs::read_to_string(path)
+                    .map_err(|e| Error::new(format!("{}: {e}", path.display())))
+            };
+            config.client = Some(Pair { certificate: read(certificate)?, key: read(key)? });
+        }
+        let wanted = &mut config.impersonate;
+        if let Some(user) = &globals.as_user {
+            wanted.user.clone_from(user);
+        }
+        if let Some(uid) = &globals.as_uid {
+            wanted.uid.clone_from(uid);
+        }
+        wanted.groups.extend(globals.as_group.iter().cloned());
+        let has_more = !wanted.groups.is_empty() || !wanted.uid.is_empty();
+        if wanted.user.is_empty() && has_more {
+            return Err(Error::new(
+                "requesting uid, groups or user-extra for a user without impersonating a user",
+            ));
+        }
         Ok(config)
     }
 
     /// The kubeconfig's context that is meant.
     pub fn resolve(&self) -> Result<Resolved, Error> {
         let config = Kubeconfig::discover(self.globals.kubeconfig.as_deref())?;
-        Ok(config.resolve(self.globals.context.as_deref())?)
+        let globals = &self.globals;
+        // There a user is somebody else: who gets a role.
+        let user = globals.user.as_deref().filter(|_| !self.names_users.load(Ordering::Relaxed));
+        Ok(config.resolve_as(globals.context.as_deref(), globals.cluster.as_deref(), user)?)
     }
 
     /// `-n`, else the context's, else `default`.
@@ -262,7 +342,23 @@ impl Session {
 
     /// The server's advice.
     pub fn warn(&self, warnings: &[String]) -> Result<(), Error> {
+        if !warnings.is_empty() {
+            self.warned.store(true, Ordering::Relaxed);
+        }
         warnings.iter().try_for_each(|text| self.print_error(&format!("Warning: {text}\n")))
+    }
+
+    /// What `--warnings-as-errors` makes of the advice that was given.
+    pub(crate) fn check_warnings(&self) -> Result<(), Error> {
+        if self.globals.warnings_as_errors && self.warned.load(Ordering::Relaxed) {
+            return Err(Error::new("1 warning received"));
+        }
+        Ok(())
+    }
+
+    /// `--user` names others in this verb, not who calls.
+    pub(crate) fn users_are_others(&self) {
+        self.names_users.store(true, Ordering::Relaxed);
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Command {
     /// What is done with Secrets at rest
     #[command(subcommand)]
     Secrets(Secrets),
+    /// Explain what this machine lacks to run a cluster
+    Doctor(crate::doctor::Doctor),
     /// Print the administrator's kubeconfig
     Kubeconfig(Place),
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod doctor;
 mod http;
 mod images;
 mod lifecycle;
@@ -9,7 +10,7 @@ mod status;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
 
@@ -22,7 +23,10 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == "shop" => return shop(rest),
         _ => {}
     }
-    let args = Args::parse();
+    let args = match parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
     match run(args.command, args.globals) {
         Ok(code) => code,
         Err(error) => {
@@ -30,6 +34,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads the command line as kubectl would.
+fn parse() -> Result<Args, clap::Error> {
+    let matches = onggi_ctl::flags::as_kubectl(Args::command()).try_get_matches()?;
+    Args::from_arg_matches(&matches)
+}
+
+/// Help and versions are answers; a command line that makes no sense is a failure like any other.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Where nobody reads it, nobody misses it.
+    let _unread = error.print();
+    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// The error with its causes, without those that it names itself.
@@ -51,9 +68,15 @@ fn run(command: Command, globals: onggi_ctl::Globals) -> anyhow::Result<ExitCode
         Command::Server(server) => lifecycle::server(server.options()?),
         Command::Daemon { options } => lifecycle::daemon(&options),
         Command::Secrets(crate::args::Secrets::RotateKey(place)) => lifecycle::rotate_key(&place),
+        Command::Doctor(doctor) => doctor::run(&doctor),
         Command::Kubeconfig(place) => lifecycle::kubeconfig(&place),
         Command::Status(status) => lifecycle::wait(status::run(&status)),
         Command::Images(verb) => lifecycle::wait(images::run(verb)),
+        Command::Kubectl(onggi_ctl::Verb::Completion(completion)) => {
+            let session = onggi_ctl::Session::new(globals);
+            completion.run(&session, Args::command()).map_err(anyhow::Error::from)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Kubectl(verb) => lifecycle::wait(async { Ok(verb.run(globals).await) }),
     }
 }

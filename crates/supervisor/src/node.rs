@@ -92,7 +92,7 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
         return Err(Error::Machine(problems));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let network_options = check::network(&options, &paths)?;
+    let network_options = check::network_options(&options, &paths)?;
     let node_address = network_options.node_address();
     let service_addresses = network_options.answered_here.clone();
     let network = blocking(move || NodeNetwork::open(network_options)).await??;

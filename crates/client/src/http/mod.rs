@@ -23,7 +23,7 @@ use hyper_util::client::legacy::connect::{Connected as PoolInfo, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use crate::node::Duplex;
-use crate::tls::{Config, ConfigError, Connector, Token};
+use crate::tls::{Config, ConfigError, Connector, Impersonation, Token};
 use crate::transport::{Error, EventStream, Request, Response, Transport, WatchSpec};
 
 pub use decode::{body_stream, failure};
@@ -49,6 +49,8 @@ pub struct HttpTransport {
     server: Uri,
     token: Option<Token>,
     user_agent: HeaderValue,
+    /// `Impersonate-…`.
+    impersonation: HeaderMap,
 }
 
 impl HttpTransport {
@@ -69,6 +71,7 @@ impl HttpTransport {
             connector,
             server: config.uri()?,
             token: config.token.clone(),
+            impersonation: impersonation(&config.impersonate)?,
             user_agent: HeaderValue::from_static(user_agent),
         })
     }
@@ -135,6 +138,9 @@ impl HttpTransport {
     pub(crate) async fn headers(&self, headers: &mut HeaderMap) -> Result<(), Error> {
         headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+        for (name, value) in &self.impersonation {
+            headers.append(name, value.clone());
+        }
         if let Some(token) = &self.token {
             let text = token.read().await.map_err(|e| self.broken(&e))?;
             let mut value = HeaderValue::try_from(format!("Bearer {text}")).map_err(|_| {
@@ -206,6 +212,22 @@ impl Transport for HttpTransport {
         let events = lines.map(move |line| decode::event(&line?, fields));
         Ok(Box::pin(events))
     }
+}
+
+/// The headers of an impersonation.
+fn impersonation(wanted: &Impersonation) -> Result<HeaderMap, ConfigError> {
+    let mut headers = HeaderMap::new();
+    let extra = wanted.extra.iter().map(|(key, value)| (format!("Impersonate-Extra-{key}"), value));
+    let groups = wanted.groups.iter().map(|group| ("Impersonate-Group".to_owned(), group));
+    let named = [("Impersonate-User", &wanted.user), ("Impersonate-Uid", &wanted.uid)];
+    let named = named.into_iter().map(|(name, value)| (name.to_owned(), value));
+    for (name, value) in named.chain(groups).chain(extra).filter(|(_, value)| !value.is_empty()) {
+        let wrong = |problem: String| ConfigError::Server { server: name.clone(), problem };
+        let header = http::HeaderName::try_from(&name).map_err(|e| wrong(e.to_string()))?;
+        let value = HeaderValue::try_from(value).map_err(|e| wrong(e.to_string()))?;
+        headers.append(header, value);
+    }
+    Ok(headers)
 }
 
 /// The wait that a server asks for that is too busy (429) or not ready (503).

@@ -6,45 +6,73 @@ use onggi_machinery::value::map_mut;
 use serde_json::{Map, Value, json};
 
 use super::Error;
-use super::file::{Generator, Options};
-use super::layer::{Layer, Resource};
+use super::file::{Generator, Options, values};
+use super::layer::{Builder, Layer};
+use super::resource::Resource;
 use crate::verbs::create::env_line;
 
 /// Runs the generators of a layer.
-pub(super) fn all(layer: &Layer<'_>, resources: &mut Vec<Resource>) -> Result<(), Error> {
+pub(super) fn all(
+    builder: &Builder<'_>,
+    layer: &Layer<'_>,
+    resources: &mut Vec<Resource>,
+) -> Result<(), Error> {
     let maps = layer.says.config_map_generator.iter().map(|generator| ("ConfigMap", generator));
     let secrets = layer.says.secret_generator.iter().map(|generator| ("Secret", generator));
     for (kind, generator) in maps.chain(secrets) {
         let field = if kind == "Secret" { "secretGenerator" } else { "configMapGenerator" };
         let place = format!("{field}[name={}]", generator.name);
-        let made = Resource {
-            value: object(layer, &place, kind, generator)?,
-            before: Vec::new(),
-            hashed: !layer.says.generator_options.disable_name_suffix_hash
-                && !generator.options.disable_name_suffix_hash,
-        };
-        let found = resources.iter().position(|r| r.kind() == kind && r.is_called(&generator.name));
-        match (generator.behavior.as_str(), found) {
-            ("" | "create" | "unspecified", None) => resources.push(made),
-            ("merge", Some(at)) => merge(&mut resources[at], made, false),
-            ("replace", Some(at)) => merge(&mut resources[at], made, true),
-            ("" | "create" | "unspecified", Some(_)) => {
-                return Err(layer.fault(format!(
-                    "{place}: behavior: there is one of this name already; use merge or replace"
-                )));
-            }
-            ("merge" | "replace", None) => {
-                let text = format!("{place}: behavior: there is none of this name to change");
-                return Err(layer.fault(text));
-            }
-            (other, _) => {
-                return Err(layer.fault(format!(
-                    "{place}: behavior: {other:?} is none of create, merge, replace"
-                )));
-            }
-        }
+        one(builder, layer, &place, kind, generator, resources)?;
     }
     Ok(())
+}
+
+/// Runs one generator.
+pub(super) fn one(
+    builder: &Builder<'_>,
+    layer: &Layer<'_>,
+    place: &str,
+    kind: &str,
+    generator: &Generator,
+    resources: &mut Vec<Resource>,
+) -> Result<(), Error> {
+    let mut made = Resource::new(object(layer, place, kind, generator)?);
+    let without = &layer.says.generator_options;
+    made.hashed = !without.disable_name_suffix_hash && !generator.options.disable_name_suffix_hash;
+    if builder.metadata.origins {
+        made.origin = Some(format!(
+            "configuredIn: {}\nconfiguredBy:\n  apiVersion: builtin\n  kind: {kind}Generator\n",
+            layer.shown()
+        ));
+    }
+    let id = made.id();
+    let found: Vec<usize> =
+        (0..resources.len()).filter(|at| resources[*at].is_called(&id)).collect();
+    let problem = match (generator.behavior.as_str(), found.as_slice()) {
+        ("" | "create" | "unspecified", []) => {
+            resources.push(made);
+            return Ok(());
+        }
+        ("replace" | "merge", [at]) => {
+            let old = &resources[*at];
+            made.take_place_of(old);
+            if generator.behavior == "merge" {
+                under(&mut made, old);
+                made.origin.clone_from(&old.origin);
+            }
+            resources[*at] = made;
+            return Ok(());
+        }
+        ("" | "create" | "unspecified", [_]) => {
+            "there is one of this name already; use merge or replace".to_owned()
+        }
+        ("merge" | "replace", []) => "there is none of this name to change".to_owned(),
+        ("" | "create" | "unspecified" | "merge" | "replace", _) => {
+            "there are several of this name".to_owned()
+        }
+        (other, _) => format!("{other:?} is none of create, merge, replace"),
+    };
+    Err(layer.fault(format!("{place}: behavior: {problem}")))
 }
 
 fn object(
@@ -97,7 +125,7 @@ fn object(
 fn set_options(value: &mut Value, options: &Options) {
     for (field, map) in [("labels", &options.labels), ("annotations", &options.annotations)] {
         if !map.is_empty() {
-            map_mut(value, &format!("metadata.{field}")).extend(map.clone());
+            map_mut(value, &format!("metadata.{field}")).extend(values(map));
         }
     }
     if options.immutable {
@@ -126,7 +154,7 @@ fn entries(
             let text = format!("{place}.literals: {literal:?}: expected key=value");
             return Err(layer.fault(text));
         };
-        let bare = value.trim_matches(['"', '\'']);
+        let bare = unquoted(value);
         entries.push((key.to_owned(), bare.as_bytes().to_vec()));
     }
     for file in &generator.files {
@@ -154,20 +182,20 @@ fn wrapped(bytes: &[u8]) -> String {
     lines
 }
 
-/// Lays a generated object over one that is there; its name stays.
-fn merge(into: &mut Resource, made: Resource, replace: bool) {
+/// Without the quotes around it.
+fn unquoted(text: &str) -> &str {
+    let inner = |quote| text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    inner('"').or_else(|| inner('\'')).unwrap_or(text)
+}
+
+/// Puts the data of one that was there under that of the new one.
+fn under(made: &mut Resource, old: &Resource) {
     for field in ["data", "binaryData"] {
-        if replace && let Some(map) = into.value.as_object_mut() {
-            map.remove(field);
+        let Some(Value::Object(before)) = old.value.get(field) else { continue };
+        let mut merged = before.clone();
+        if let Some(Value::Object(own)) = made.value.get(field) {
+            merged.extend(own.clone());
         }
-        if let Some(Value::Object(from)) = made.value.get(field) {
-            map_mut(&mut into.value, field).extend(from.clone());
-        }
+        made.value[field] = Value::Object(merged);
     }
-    for field in ["labels", "annotations"] {
-        if let Some(Value::Object(from)) = made.value["metadata"].get(field) {
-            map_mut(&mut into.value, &format!("metadata.{field}")).extend(from.clone());
-        }
-    }
-    into.hashed = made.hashed;
 }

@@ -2,18 +2,31 @@
 //! them. Pure but for the [`Source`] that files are read from.
 //!
 //! A folder is a layer: [`layer`] gathers its resources, its bases below it and what its
-//! [`generate`]rs make, then [`transform`]s and [`patch`]es all of them and mends [`names`].
-//! Not there: remote resources, helm charts, plug-ins, replacements, vars.
+//! [`generate`]rs make, then [`transform`]s and [`patch`]es all of them. When the topmost one is
+//! through, [`names`] adds hashes and mends references, and [`vars`] are put in. Which fields the
+//! transformers work on says [`config`]; [`plugins`] are the same transformers with other fields.
+//! Not there, and refused by name: remote resources, helm charts, programs as plug-ins.
 
+mod config;
+mod fieldspec;
 mod file;
 mod generate;
+mod id;
 mod layer;
 mod names;
+mod openapi;
 mod patch;
+mod plugins;
+mod replacement;
+mod resource;
 mod source;
 mod transform;
+mod vars;
 
 use serde_json::Value;
+
+use file::LegacyOrder;
+use resource::Resource;
 
 pub(crate) use names::hash;
 pub use source::{Disk, Embedded, Source};
@@ -38,16 +51,68 @@ pub struct Built {
     pub warnings: Vec<String>,
 }
 
+/// Objects with this annotation are for other objects of the build alone.
+const LOCAL: &str = "config.kubernetes.io/local-config";
+
 /// Builds the kustomization of a folder.
 pub fn build(source: &dyn Source, path: &str) -> Result<Built, Error> {
-    let mut builder = layer::Builder { source, warnings: Vec::new(), stack: Vec::new() };
-    let mut resources = builder.layer(&source::normalize("", path))?;
-    let warnings = builder.warnings;
+    let mut builder = layer::Builder {
+        source,
+        warnings: Vec::new(),
+        stack: Vec::new(),
+        metadata: layer::Metadata::default(),
+        schemas: None,
+    };
+    let (gathered, top) = builder.top(&source::normalize("", path))?;
+    let (mut warnings, metadata) = (builder.warnings, builder.metadata);
+    let layer::Gathered { mut resources, config, vars } = gathered;
     names::add_hashes(&mut resources);
-    names::mend(&mut resources);
+    names::mend(&mut resources, &config).map_err(|e| top.fault(e))?;
+    let unused = vars::resolve(&vars, &mut resources, &config)
+        .map_err(|e| top.fault(format!("vars: {e}")))?;
+    if !unused.is_empty() {
+        let text = format!(
+            "{}: well-defined vars that were never replaced: {}",
+            top.file,
+            unused.join(",")
+        );
+        warnings.push(text);
+    }
+    resources.retain(|resource| !is_local(resource));
+    layer::annotate(metadata, &mut resources);
+    match &top.says.sort_options {
+        None => names::order(&mut resources, &LegacyOrder::builtin()),
+        Some(options) => match (options.order.as_str(), &options.legacy_sort_options) {
+            ("legacy", None) => names::order(&mut resources, &LegacyOrder::builtin()),
+            ("legacy", Some(order)) => names::order(&mut resources, order),
+            ("fifo" | "", None) => {}
+            (order, _) => {
+                return Err(
+                    top.fault(format!("sortOptions.order: {order:?} is none of fifo, legacy"))
+                );
+            }
+        },
+    }
     let mut objects: Vec<Value> = resources.into_iter().map(|resource| resource.value).collect();
-    names::order(&mut objects);
+    objects.iter_mut().for_each(as_texts);
     Ok(Built { objects, warnings })
+}
+
+fn is_local(resource: &Resource) -> bool {
+    let annotation = resource.value["metadata"]["annotations"].get(LOCAL);
+    annotation.is_some_and(|value| value != "false")
+}
+
+/// Annotations are texts, whatever was put there, and none at all are left out.
+fn as_texts(object: &mut Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let Some(Value::Object(map)) = metadata.get_mut("annotations") else { return };
+    for value in map.values_mut().filter(|v| v.is_number() || v.is_boolean()) {
+        *value = value.to_string().into();
+    }
+    if map.is_empty() {
+        metadata.remove("annotations");
+    }
 }
 
 #[cfg(test)]

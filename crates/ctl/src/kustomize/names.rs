@@ -1,10 +1,14 @@
 //! Names that change, and what refers to them; the order of the objects.
 
-use onggi_machinery::value::str_at;
+use onggi_machinery::value::{at, str_at};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::layer::Resource;
+use super::config::{Config, NameReference};
+use super::fieldspec::{FieldSpec, Leaf};
+use super::file::LegacyOrder;
+use super::id::Id;
+use super::resource::Resource;
 use crate::output::json::compact;
 
 /// Kinds that others need, in the order in which they are created (Kustomize's legacy order).
@@ -34,21 +38,29 @@ const FIRST: &[&str] = &[
 ];
 const LAST: &[&str] = &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
+impl LegacyOrder {
+    pub(super) fn builtin() -> Self {
+        let texts = |list: &[&str]| list.iter().map(|kind| (*kind).to_owned()).collect();
+        Self { order_first: texts(FIRST), order_last: texts(LAST) }
+    }
+}
+
 /// Sorts as `kubectl kustomize` does: by kind, then by group, version, namespace and name.
-pub(super) fn order(objects: &mut [Value]) {
-    let place = |list: &[&str], kind: &str| list.iter().position(|k| *k == kind);
-    objects.sort_by_cached_key(|object| {
-        let kind = str_at(object, "kind");
-        let rank = match (place(FIRST, kind), place(LAST, kind)) {
+pub(super) fn order(resources: &mut [Resource], order: &LegacyOrder) {
+    let place = |list: &[String], kind: &str| list.iter().position(|k| k == kind);
+    resources.sort_by_cached_key(|resource| {
+        let gvk = resource.gvk();
+        let rank = match (place(&order.order_first, &gvk.kind), place(&order.order_last, &gvk.kind))
+        {
             (Some(at), _) => (0, at),
             (None, None) => (1, 0),
             (None, Some(at)) => (2, at),
         };
-        let api_version = str_at(object, "apiVersion");
-        let (group, version) = api_version.split_once('/').unwrap_or(("~G", api_version));
-        let text = |path: &str| str_at(object, path).to_owned();
-        let id = format!("{group}_{version}_{kind}");
-        (rank, id, text("metadata.namespace"), text("metadata.name"))
+        let or = |text: String, other: &str| if text.is_empty() { other.to_owned() } else { text };
+        let id =
+            format!("{}_{}_{}", or(gvk.group, "~G"), or(gvk.version, "~V"), or(gvk.kind, "~K"));
+        let namespace = resource.namespace().to_owned();
+        (rank, id, namespace, resource.name().to_owned())
     });
 }
 
@@ -64,20 +76,23 @@ pub(super) fn add_hashes(resources: &mut [Resource]) {
 /// make words. Kustomize itself looks for the name in the wrong place and finds none.
 pub(crate) fn hash(object: &Value, name: &str) -> String {
     let field = |name: &str| object.get(name).cloned().unwrap_or_else(|| "".into());
-    let mut hashed = json!({
-        "kind": field("kind"),
-        "name": name,
-        "data": field("data"),
-    });
-    if str_at(object, "kind") == "Secret" {
-        hashed["type"] = field("type");
-    }
-    for extra in ["binaryData", "stringData"] {
-        if let Some(map) = object.get(extra) {
-            hashed[extra] = map.clone();
+    let text = match str_at(object, "kind") {
+        "ConfigMap" | "Secret" => {
+            let mut hashed = json!({"kind": field("kind"), "name": name, "data": field("data")});
+            if str_at(object, "kind") == "Secret" {
+                hashed["type"] = field("type");
+            }
+            for extra in ["binaryData", "stringData"] {
+                if let Some(map) = object.get(extra) {
+                    hashed[extra] = map.clone();
+                }
+            }
+            compact(&hashed)
         }
-    }
-    let digest = hex::encode(Sha256::digest(compact(&hashed)));
+        // Of other kinds the whole.
+        _ => compact(object),
+    };
+    let digest = hex::encode(Sha256::digest(text));
     let readable = |c: char| match c {
         '0' => 'g',
         '1' => 'h',
@@ -90,104 +105,187 @@ pub(crate) fn hash(object: &Value, name: &str) -> String {
 }
 
 /// Lets references say the present names.
-pub(super) fn mend(resources: &mut [Resource]) {
-    let renamed: Vec<Renamed> = resources
-        .iter()
-        .filter(|resource| !resource.before.is_empty())
-        .map(|resource| Renamed {
-            kind: resource.kind().to_owned(),
-            namespace: str_at(&resource.value, "metadata.namespace").to_owned(),
-            before: resource.before.clone(),
-            now: resource.name().to_owned(),
-        })
-        .collect();
-    if renamed.is_empty() {
-        return;
-    }
+pub(super) fn mend(resources: &mut [Resource], config: &Config) -> Result<(), String> {
+    // What is referred to is looked at as it was when this began: only names matter.
+    let all: Vec<Candidate> = resources.iter().map(Candidate::of).collect();
     for resource in resources.iter_mut() {
-        let namespace = str_at(&resource.value, "metadata.namespace").to_owned();
-        let names = Names { renamed: &renamed, namespace: &namespace };
-        let Some(object) = resource.value.as_object_mut() else { continue };
-        for (key, value) in object.iter_mut().filter(|(key, _)| *key != "metadata") {
-            names.visit(key, value);
+        let mut value = std::mem::take(&mut resource.value);
+        let mended = mend_one(&mut value, resource, &all, config);
+        resource.value = value;
+        mended?;
+    }
+    Ok(())
+}
+
+fn mend_one(
+    value: &mut Value,
+    resource: &Resource,
+    all: &[Candidate],
+    config: &Config,
+) -> Result<(), String> {
+    let id = Id::of(value);
+    let referrer = Referrer {
+        resource,
+        role: role_of(value),
+        namespaces: role_binding_namespaces(value),
+        id: id.clone(),
+    };
+    let near: Vec<&Candidate> = all.iter().filter(|c| referrer.may_mean(c)).collect();
+    for reference in &config.name_reference {
+        for spec in reference.field_specs.iter().filter(|spec| spec.fits(&id.gvk)) {
+            let field = Field { reference, spec, referrer: &referrer, near: &near };
+            spec.visit(value, Leaf::None, &mut |value| field.mend(value)).map_err(|text| {
+                format!("updating name reference in '{}' field of '{id}': {text}", spec.path)
+            })?;
         }
+    }
+    Ok(())
+}
+
+/// What may be referred to.
+struct Candidate {
+    id: Id,
+    before: Vec<Id>,
+    resource: Resource,
+}
+
+impl Candidate {
+    fn of(resource: &Resource) -> Self {
+        let bare = Resource { value: Value::Null, ..resource.clone() };
+        Self { id: resource.id(), before: resource.before.clone(), resource: bare }
     }
 }
 
-struct Renamed {
-    kind: String,
-    namespace: String,
-    before: Vec<String>,
-    now: String,
+struct Referrer<'a> {
+    resource: &'a Resource,
+    id: Id,
+    /// Group and kind of its `roleRef`.
+    role: Option<(String, String)>,
+    /// Of its subjects, where it is a RoleBinding.
+    namespaces: Vec<String>,
 }
 
-struct Names<'a> {
-    renamed: &'a [Renamed],
-    /// Of the object that refers.
-    namespace: &'a str,
+impl Referrer<'_> {
+    /// Whether the two can know each other: both in one namespace, or one of the cluster.
+    fn may_mean(&self, candidate: &Candidate) -> bool {
+        self.id.gvk.is_of_cluster()
+            || candidate.id.gvk.is_of_cluster()
+            || self.id.effective_namespace() == candidate.id.effective_namespace()
+            || self.namespaces.contains(&candidate.id.namespace)
+    }
 }
 
-impl Names<'_> {
-    /// Goes through a value and renames what stands behind keys that refer.
-    fn visit(&self, key: &str, value: &mut Value) {
-        match key {
-            "configMap" | "configMapRef" | "configMapKeyRef" => {
-                self.field(value, "name", "ConfigMap")
-            }
-            "secretRef" | "secretKeyRef" => self.field(value, "name", "Secret"),
-            "secret" => {
-                self.field(value, "secretName", "Secret");
-                self.field(value, "name", "Secret");
-            }
-            "persistentVolumeClaim" => {
-                self.field(value, "claimName", "PersistentVolumeClaim");
-            }
-            "service" => self.field(value, "name", "Service"),
-            "serviceAccountName" | "serviceAccount" => self.text(value, "ServiceAccount"),
-            "serviceName" => self.text(value, "Service"),
-            "volumeName" => self.text(value, "PersistentVolume"),
-            "priorityClassName" => self.text(value, "PriorityClass"),
-            "storageClassName" => self.text(value, "StorageClass"),
-            "scaleTargetRef" | "roleRef" | "targetRef" => self.of_kind(value),
-            "imagePullSecrets" | "secrets" => self.each(value, |names, item| {
-                names.field(item, "name", "Secret");
-            }),
-            "tls" => self.each(value, |names, item| names.field(item, "secretName", "Secret")),
-            "subjects" => self.each(value, Self::of_kind),
-            _ => {}
-        }
+fn role_of(value: &Value) -> Option<(String, String)> {
+    let role = value.get("roleRef")?;
+    Some((str_at(role, "apiGroup").to_owned(), str_at(role, "kind").to_owned()))
+}
+
+fn role_binding_namespaces(value: &Value) -> Vec<String> {
+    if str_at(value, "kind") != "RoleBinding" {
+        return Vec::new();
+    }
+    let subjects = at(value, "subjects").as_array().into_iter().flatten();
+    let accounts = subjects.filter(|subject| str_at(subject, "kind") == "ServiceAccount");
+    accounts.map(|subject| str_at(subject, "namespace").to_owned()).collect()
+}
+
+/// A field that holds a name.
+struct Field<'a> {
+    reference: &'a NameReference,
+    spec: &'a FieldSpec,
+    referrer: &'a Referrer<'a>,
+    near: &'a [&'a Candidate],
+}
+
+impl Field<'_> {
+    fn mend(&self, value: &mut Value) -> Result<(), String> {
         match value {
-            Value::Object(map) => map.iter_mut().for_each(|(key, value)| self.visit(key, value)),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.visit("", item)),
-            _ => {}
+            Value::String(name) => {
+                if let Some(found) = self.choose(name, self.near, false)? {
+                    name.clone_from(&found.id.name);
+                }
+                Ok(())
+            }
+            Value::Object(_) => self.mend_map(value),
+            Value::Array(items) => items.iter_mut().try_for_each(|item| self.mend(item)),
+            Value::Null => Ok(()),
+            _ => Err("node must be a scalar, sequence or map".to_owned()),
         }
     }
 
-    fn each(&self, value: &mut Value, visit: impl Fn(&Self, &mut Value)) {
-        for item in value.as_array_mut().into_iter().flatten() {
-            visit(self, item);
+    /// `{name, namespace}`: both say the present ones afterwards.
+    fn mend_map(&self, value: &mut Value) -> Result<(), String> {
+        let Some(name) = value.get("name").and_then(Value::as_str).map(str::to_owned) else {
+            return Err("path config error; no 'name' field in node".to_owned());
+        };
+        let near: Vec<&Candidate> = match value.get("namespace").and_then(Value::as_str) {
+            None => self.near.to_vec(),
+            Some(namespace) => {
+                let first = |c: &&&Candidate| {
+                    c.before.first().unwrap_or(&c.id).effective_or_own() == namespace
+                };
+                let then: Vec<&Candidate> = self.near.iter().filter(first).copied().collect();
+                if then.is_empty() {
+                    let now = |c: &&&Candidate| c.id.effective_or_own() == namespace;
+                    self.near.iter().filter(now).copied().collect()
+                } else {
+                    then
+                }
+            }
+        };
+        if let Some(found) = self.choose(&name, &near, true)? {
+            value["name"] = found.id.name.as_str().into();
+            if !found.id.namespace.is_empty() {
+                value["namespace"] = found.id.namespace.as_str().into();
+            }
         }
+        Ok(())
     }
 
-    fn of_kind(&self, value: &mut Value) {
-        let kind = str_at(value, "kind").to_owned();
-        self.field(value, "name", &kind);
-    }
-
-    fn field(&self, value: &mut Value, field: &str, kind: &str) {
-        if let Some(text) = value.get_mut(field) {
-            self.text(text, kind);
+    /// The one that is meant by an old name; two that are the same for the purpose are one.
+    fn choose<'c>(
+        &self,
+        name: &str,
+        near: &[&'c Candidate],
+        with_namespace: bool,
+    ) -> Result<Option<&'c Candidate>, String> {
+        let referrer = self.referrer;
+        let of_role = |c: &Candidate| {
+            let Some((group, kind)) = &referrer.role else { return true };
+            !self.spec.path.ends_with("roleRef/name")
+                || c.before.iter().any(|id| id.gvk.group == *group && id.gvk.kind == *kind)
+        };
+        let here = |c: &Candidate| {
+            referrer.id.gvk.is_of_cluster()
+                || c.id.gvk.is_of_cluster()
+                || c.id.gvk.kind == "ServiceAccount"
+                || referrer.id.effective_namespace() == c.id.effective_namespace()
+        };
+        let mut found: Vec<&Candidate> = near
+            .iter()
+            .copied()
+            .filter(|c| c.before.iter().any(|id| id.name == name))
+            .filter(|c| c.before.iter().any(|id| self.reference.fits(&id.gvk)))
+            .filter(|c| of_role(c) && here(c))
+            .collect();
+        if found.len() > 1 {
+            found.retain(|c| c.resource.is_of_same_layer(referrer.resource));
         }
-    }
-
-    fn text(&self, value: &mut Value, kind: &str) {
-        let Some(name) = value.as_str() else { return };
-        let fits = |r: &&Renamed| r.kind == kind && r.before.iter().any(|before| before == name);
-        let mut found = self.renamed.iter().filter(fits);
-        // Where two had the name, the one of the same namespace is meant.
-        let near = found.clone().find(|r| r.namespace == self.namespace);
-        if let Some(renamed) = near.or_else(|| found.next()) {
-            *value = renamed.now.as_str().into();
+        let Some(first) = found.first().copied() else { return Ok(None) };
+        let same = |c: &&Candidate| {
+            c.id.name == first.id.name && (!with_namespace || c.id.namespace == first.id.namespace)
+        };
+        if found.iter().all(same) {
+            return Ok(Some(first));
         }
+        let ids: Vec<String> = found.iter().map(|c| c.id.to_string()).collect();
+        Err(format!("found multiple possible referrals: {}", ids.join(", ")))
+    }
+}
+
+impl Id {
+    /// The namespace as a reference would name it.
+    fn effective_or_own(&self) -> &str {
+        if self.namespace.is_empty() { "default" } else { &self.namespace }
     }
 }

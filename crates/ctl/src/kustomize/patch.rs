@@ -1,228 +1,238 @@
 //! Patches of a layer: strategic merges and JSON patches (RFC 6902), with targets.
 
-use onggi_api::schema::{self, Schema};
+use onggi_api::schema::{self, Schema, Table};
 use onggi_machinery::patch::{PatchType, apply, strategic_merge};
 use onggi_machinery::selector::LabelSelector;
-use onggi_machinery::value::{entries_at, str_at};
+use onggi_machinery::value::at;
 use onggi_machinery::yaml;
+use regex::Regex;
 use serde_json::Value;
 
-use super::Error;
-use super::file::{Patch, Target};
-use super::layer::{Layer, Resource};
+use super::file::{Patch, PatchOptions, Target};
+use super::id::{Gvk, Id};
+use super::resource::Resource;
 
-/// `patchesStrategicMerge`: files, or the patches themselves.
-pub(super) fn strategic(layer: &Layer<'_>, resources: &mut Vec<Resource>) -> Result<(), Error> {
-    let field = "patchesStrategicMerge";
-    for entry in &layer.says.patches_strategic_merge {
-        let is_inline = entry.contains('\n') || entry.trim_start().starts_with('{');
-        let text = if is_inline { entry.clone() } else { layer.text(field, entry)? };
-        let place = if is_inline { field.to_owned() } else { format!("{field}: {entry}") };
-        for document in documents(layer, &place, &text)? {
-            merge_into_named(layer, &place, document, resources)?;
+/// Which schema says how the lists of a kind are merged.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Schemas<'a> {
+    /// Of a file that the kustomization names; it stands for all others.
+    pub(super) own: Option<&'a Table>,
+}
+
+impl<'a> Schemas<'a> {
+    fn of(self, gvk: &Gvk) -> Option<Schema<'a>> {
+        match self.own {
+            Some(table) => table.kind(&gvk.group, &gvk.version, &gvk.kind),
+            None => schema::of(&gvk.group, &gvk.version, &gvk.kind),
         }
     }
-    Ok(())
 }
 
-/// `patches` and `patchesJson6902`.
-pub(super) fn all(
-    layer: &Layer<'_>,
-    field: &str,
-    patches: &[Patch],
-    resources: &mut Vec<Resource>,
-) -> Result<(), Error> {
-    for (number, patch) in patches.iter().enumerate() {
-        let place = format!("{field}[{number}]");
-        let text = match (patch.path.is_empty(), patch.patch.is_empty()) {
-            (false, true) => layer.text(&place, &patch.path)?,
-            (true, false) => patch.patch.clone(),
-            _ => {
-                return Err(
-                    layer.fault(format!("{place}: must have exactly one of path and patch"))
-                );
-            }
-        };
-        for document in documents(layer, &place, &text)? {
-            match (&document, &patch.target) {
-                (Value::Array(_), None) => {
-                    return Err(layer.fault(format!("{place}: target is missing for a JSON patch")));
-                }
-                (_, None) => merge_into_named(layer, &place, document, resources)?,
-                (_, Some(target)) => {
-                    let named = wants_new_name(patch);
-                    to_targets(layer, &place, target, &document, named, resources)?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn wants_new_name(patch: &Patch) -> bool {
-    patch.options.get("allowNameChange") == Some(&Value::Bool(true))
-}
-
-fn documents(layer: &Layer<'_>, place: &str, text: &str) -> Result<Vec<Value>, Error> {
-    let found =
-        yaml::documents_of_kustomize(text).map_err(|e| layer.fault(format!("{place}: {e}")))?;
+/// The documents of a patch.
+pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
+    let found = yaml::documents_of_kustomize(text).map_err(|e| e.to_string())?;
     Ok(found.into_iter().map(|document| document.value).collect())
 }
 
-/// A strategic merge for the object that it names itself.
-fn merge_into_named(
-    layer: &Layer<'_>,
-    place: &str,
-    patch: Value,
+/// One entry of `patches` or `patchesJson6902`, whose text was read.
+pub(super) fn one(
+    patch: &Patch,
+    text: &str,
+    schemas: Schemas<'_>,
     resources: &mut Vec<Resource>,
-) -> Result<(), Error> {
-    let (kind, name) =
-        (str_at(&patch, "kind").to_owned(), str_at(&patch, "metadata.name").to_owned());
-    let namespace = str_at(&patch, "metadata.namespace").to_owned();
-    let group = |value: &Value| {
-        str_at(value, "apiVersion").split_once('/').map_or(String::new(), |(g, _)| g.to_owned())
-    };
-    let wanted = group(&patch);
-    let fits = |resource: &Resource| {
-        let own = str_at(&resource.value, "metadata.namespace");
-        resource.kind() == kind
-            && resource.is_called(&name)
-            && group(&resource.value) == wanted
-            && (namespace.is_empty() || own == namespace)
-    };
-    let Some(at) = resources.iter().position(fits) else {
-        return Err(layer.fault(format!(
-            "{place}: no resource matches strategic merge patch \"{kind}/{name}\""
-        )));
-    };
-    if patch.get("$patch") == Some(&Value::from("delete")) {
-        resources.remove(at);
+) -> Result<(), String> {
+    let documents = documents(text)?;
+    if let Some(Value::Array(_)) = documents.first() {
+        let Some(target) = &patch.target else {
+            return Err("target is missing for a JSON patch".to_owned());
+        };
+        let wanted = Wanted::of(target)?;
+        for document in &documents {
+            json(&wanted, document, resources)?;
+        }
         return Ok(());
     }
-    merge(&mut resources[at].value, &patch, false)
-        .map_err(|text| layer.fault(format!("{place}: {kind}/{name}: {text}")))
+    match &patch.target {
+        None => documents
+            .into_iter()
+            .try_for_each(|document| merge_into_named(document, patch.options, schemas, resources)),
+        Some(_) if documents.len() > 1 => Err("multiple strategic merge patches in one entry are \
+                                               not allowed with a target"
+            .to_owned()),
+        Some(target) => {
+            let wanted = Wanted::of(target)?;
+            let Some(document) = documents.first() else {
+                return Err("the patch is empty".to_owned());
+            };
+            let mut kept = Vec::with_capacity(resources.len());
+            for mut resource in resources.drain(..) {
+                let fits = wanted.fits(&resource);
+                let is_kept = !fits || merge(&mut resource, document, patch.options, schemas)?;
+                if is_kept {
+                    kept.push(resource);
+                }
+            }
+            *resources = kept;
+            Ok(())
+        }
+    }
 }
 
-fn to_targets(
-    layer: &Layer<'_>,
-    place: &str,
-    target: &Target,
-    patch: &Value,
-    new_name: bool,
+/// A strategic merge for the object that it names itself.
+pub(super) fn merge_into_named(
+    patch: Value,
+    options: PatchOptions,
+    schemas: Schemas<'_>,
     resources: &mut Vec<Resource>,
-) -> Result<(), Error> {
-    let wanted = Wanted::of(layer, place, target)?;
-    let mut kept = Vec::with_capacity(resources.len());
-    for mut resource in resources.drain(..) {
-        if !wanted.fits(&resource) {
-            kept.push(resource);
-            continue;
+) -> Result<(), String> {
+    let id = Id::of(&patch);
+    for (field, text) in
+        [("apiVersion", &id.gvk.version), ("kind", &id.gvk.kind), ("metadata.name", &id.name)]
+    {
+        if text.is_empty() {
+            return Err(format!("{field} is missing in the patch: it says which object is meant"));
         }
-        let what = format!("{}/{}", resource.kind(), resource.name());
-        let failed = |text: String| layer.fault(format!("{place}: {what}: {text}"));
-        if patch.is_array() {
-            let body = patch.to_string();
-            apply(PatchType::Json, None, &mut resource.value, body.as_bytes())
-                .map_err(|e| failed(e.to_string()))?;
-        } else if patch.get("$patch") == Some(&Value::from("delete")) {
-            continue;
-        } else {
-            let old = resource.name().to_owned();
-            merge(&mut resource.value, patch, !new_name).map_err(failed)?;
-            if resource.name() != old {
-                resource.before.push(old);
-            }
-        }
-        kept.push(resource);
     }
-    *resources = kept;
+    let found: Vec<usize> = resources
+        .iter()
+        .enumerate()
+        .filter(|(_, resource)| resource.is_called(&id))
+        .map(|(at, _)| at)
+        .collect();
+    let at = match found.as_slice() {
+        [at] => *at,
+        [] => {
+            return Err(format!("no resource matches strategic merge patch {:?}", id.to_string()));
+        }
+        _ => return Err(format!("multiple matches for Id {id}")),
+    };
+    if !merge(&mut resources[at], &patch, options, schemas)? {
+        resources.remove(at);
+    }
     Ok(())
 }
 
+fn json(wanted: &Wanted<'_>, patch: &Value, resources: &mut [Resource]) -> Result<(), String> {
+    let body = patch.to_string();
+    for resource in resources.iter_mut().filter(|resource| wanted.fits(resource)) {
+        let before = resource.id();
+        resource.remember();
+        apply(PatchType::Json, None, &mut resource.value, body.as_bytes())
+            .map_err(|e| format!("{}/{}: {e}", before.gvk.kind, before.name))?;
+    }
+    Ok(())
+}
+
+/// Which objects a target means.
 struct Wanted<'a> {
     target: &'a Target,
+    group: Option<Regex>,
+    version: Option<Regex>,
+    kind: Option<Regex>,
+    name: Option<Regex>,
+    namespace: Option<Regex>,
     labels: Option<LabelSelector>,
     annotations: Option<LabelSelector>,
 }
 
 impl<'a> Wanted<'a> {
-    fn of(layer: &Layer<'_>, place: &str, target: &'a Target) -> Result<Self, Error> {
-        let read = |field: &str, text: &str| {
+    fn of(target: &'a Target) -> Result<Self, String> {
+        let pattern = |field: &str, text: &str| {
             if text.is_empty() {
                 return Ok(None);
             }
-            let parsed = LabelSelector::parse(text);
-            parsed.map(Some).map_err(|e| layer.fault(format!("{place}.target.{field}: {e}")))
+            let whole = Regex::new(&format!("^(?:{text})$"));
+            whole.map(Some).map_err(|e| format!("target.{field}: {e}"))
         };
+        let selector = |field: &str, text: &str| selector(&format!("target.{field}"), text);
         Ok(Self {
             target,
-            labels: read("labelSelector", &target.label_selector)?,
-            annotations: read("annotationSelector", &target.annotation_selector)?,
+            group: pattern("group", &target.group)?,
+            version: pattern("version", &target.version)?,
+            kind: pattern("kind", &target.kind)?,
+            name: pattern("name", &target.name)?,
+            namespace: pattern("namespace", &target.namespace)?,
+            labels: selector("labelSelector", &target.label_selector)?,
+            annotations: selector("annotationSelector", &target.annotation_selector)?,
         })
     }
 
     fn fits(&self, resource: &Resource) -> bool {
-        let api_version = str_at(&resource.value, "apiVersion");
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let target = self.target;
-        let map = |path: &str| {
-            entries_at(&resource.value, path)
-                .map(|(key, value)| (key.to_owned(), value.as_str().unwrap_or_default().to_owned()))
-                .collect()
+        let is = |pattern: &Option<Regex>, text: &str| {
+            pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
         };
-        let names = resource.before.iter().map(String::as_str).chain([resource.name()]);
-        matches(&target.group, group)
-            && matches(&target.version, version)
-            && matches(&target.kind, resource.kind())
-            && matches(&target.namespace, str_at(&resource.value, "metadata.namespace"))
-            && names.into_iter().any(|name| matches(&target.name, name))
-            && self.labels.as_ref().is_none_or(|s| s.matches(&map("metadata.labels")))
-            && self.annotations.as_ref().is_none_or(|s| s.matches(&map("metadata.annotations")))
+        let (now, first) = (resource.id(), resource.first_id());
+        let either = |pattern: &Option<Regex>, of: fn(&Id) -> &str| {
+            is(pattern, of(&first)) || is(pattern, of(&now))
+        };
+        let namespace = |id: &Id| match id.effective_namespace() {
+            // An empty text is what a target without a namespace means.
+            "default" if id.namespace.is_empty() && self.target.namespace.is_empty() => {
+                String::new()
+            }
+            namespace => namespace.to_owned(),
+        };
+        either(&self.name, |id| &id.name)
+            && (is(&self.namespace, &namespace(&first)) || is(&self.namespace, &namespace(&now)))
+            && is(&self.group, &now.gvk.group)
+            && is(&self.version, &now.gvk.version)
+            && is(&self.kind, &now.gvk.kind)
+            && selects(&self.labels, &resource.value, "labels")
+            && selects(&self.annotations, &resource.value, "annotations")
     }
 }
 
-/// The patterns that people write: `name`, `.*`, `web.*`, `a|b`. An empty one fits everything.
-fn matches(pattern: &str, text: &str) -> bool {
-    let bare = pattern.trim_start_matches('^').trim_end_matches('$');
-    let bare = bare.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(bare);
-    pattern.is_empty() || bare.split('|').any(|one| wild(one, text))
+/// A selector of labels or annotations; `None` where none is given.
+pub(super) fn selector(field: &str, text: &str) -> Result<Option<LabelSelector>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    LabelSelector::parse(text).map(Some).map_err(|e| format!("{field}: {e}"))
 }
 
-/// `.*` and `*` stand for any text.
-fn wild(pattern: &str, text: &str) -> bool {
-    let plain = pattern.replace(".*", "*").replace("\\.", ".");
-    let mut parts = plain.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
+pub(super) fn selects(selector: &Option<LabelSelector>, object: &Value, field: &str) -> bool {
+    selector.as_ref().is_none_or(|s| s.matches_value(at(object, &format!("metadata.{field}"))))
 }
 
 /// A strategic merge as Kustomize does it: in lists with a key, what a patch names comes first, in
-/// the patch's order. `keep_name`: the patch's own name and kind are only placeholders.
-fn merge(object: &mut Value, patch: &Value, keep_name: bool) -> Result<(), String> {
-    let api_version = str_at(object, "apiVersion");
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let schema = schema::of(group, version, str_at(object, "kind"));
-    let before = object.clone();
+/// the patch's order. False: the object goes.
+fn merge(
+    resource: &mut Resource,
+    patch: &Value,
+    options: PatchOptions,
+    schemas: Schemas<'_>,
+) -> Result<bool, String> {
+    if patch.get("$patch") == Some(&Value::from("delete")) {
+        return Ok(false);
+    }
+    let gvk = resource.gvk();
+    if options.allow_name_change || options.allow_kind_change {
+        resource.remember();
+    }
+    let schema = schemas.of(&gvk);
+    let before = resource.value.clone();
     let mut body = patch.clone();
-    if keep_name {
-        body["apiVersion"] = before["apiVersion"].clone();
-        body["kind"] = before["kind"].clone();
-        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("name");
+    if let Some(map) = body.as_object_mut() {
+        map.remove("apiVersion");
+        if !options.allow_kind_change {
+            map.remove("kind");
+        }
+        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("namespace");
+            if !options.allow_name_change {
+                metadata.remove("name");
+            }
         }
     }
-    strategic_merge(schema, object, body).map_err(|e| e.to_string())?;
-    reorder(schema, object, &before, patch);
-    Ok(())
+    let what = || format!("{}/{}", gvk.kind, resource_name(&before));
+    strategic_merge(schema, &mut resource.value, body.clone())
+        .map_err(|e| format!("{}: {e}", what()))?;
+    reorder(schema, &mut resource.value, &before, &body);
+    Ok(true)
+}
+
+fn resource_name(value: &Value) -> &str {
+    onggi_machinery::value::str_at(value, "metadata.name")
 }
 
 /// Puts the items that a patch names before the others.
@@ -252,28 +262,5 @@ fn reorder(schema: Option<Schema<'_>>, after: &mut Value, before: &Value, patch:
             after.sort_by_key(|one| place(one).unwrap_or(patch.len()));
         }
         _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, text, fits) in [
-            ("", "x", true),
-            ("web", "web", true),
-            ("web", "web2", false),
-            (".*", "x", true),
-            ("web.*", "web2", true),
-            (".*-db", "a-db", true),
-            ("a|b", "b", true),
-            ("^(a|b)$", "a", true),
-            ("a.*c.*e", "abcde", true),
-            ("a.*c.*e", "abde", false),
-        ] {
-            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
-        }
     }
 }

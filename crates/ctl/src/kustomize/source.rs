@@ -10,6 +10,11 @@ pub trait Source {
 
     /// Whether a path is a folder.
     fn is_dir(&self, path: &str) -> bool;
+
+    /// The path with its links followed: what a kustomization reads lies in its folder.
+    fn real(&self, path: &str) -> String {
+        path.to_owned()
+    }
 }
 
 /// Files of the machine.
@@ -23,6 +28,12 @@ impl Source for Disk {
 
     fn is_dir(&self, path: &str) -> bool {
         Path::new(path).is_dir()
+    }
+
+    fn real(&self, path: &str) -> String {
+        // What is not there is told when it is read.
+        let real = std::fs::canonicalize(path);
+        real.map_or_else(|_| path.to_owned(), |real| real.to_string_lossy().into_owned())
     }
 }
 
@@ -70,6 +81,17 @@ pub(super) fn normalize(dir: &str, path: &str) -> String {
     }
 }
 
+/// A path as seen from a folder.
+pub(super) fn relative(dir: &str, path: &str) -> String {
+    let parts = |text: &str| -> Vec<String> {
+        text.split('/').filter(|p| !p.is_empty() && *p != ".").map(str::to_owned).collect()
+    };
+    let (from, to) = (parts(dir), parts(path));
+    let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..".to_owned(), from.len() - same);
+    up.chain(to.into_iter().skip(same)).collect::<Vec<_>>().join("/")
+}
+
 /// Whether a path lies in a folder.
 pub(super) fn is_below(dir: &str, path: &str) -> bool {
     match dir {
@@ -97,6 +119,8 @@ mod tests {
         ] {
             assert_eq!(normalize(dir, path), expected, "{dir} {path}");
         }
+        assert_eq!(relative("/a/b", "/a/c/x.yaml"), "../c/x.yaml");
+        assert_eq!(relative(".", "x.yaml"), "x.yaml");
         assert!(is_below(".", "x") && !is_below(".", "../x") && is_below("a", "a/x"));
         assert!(!is_below("a", "ab/x"));
     }

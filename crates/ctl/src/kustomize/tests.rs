@@ -6,6 +6,8 @@ use std::process::Command;
 use super::*;
 use crate::output::yaml::to_string;
 
+mod more;
+
 fn text_of(built: &Built) -> String {
     built.objects.iter().map(to_string).collect::<Vec<_>>().join("---\n")
 }
@@ -40,8 +42,20 @@ fn compare(files: &str) {
     let top = directory.path().join("top");
     let ours = build(&Disk, &top.to_string_lossy()).unwrap();
     if let Some(theirs) = kubectl(&top) {
-        assert_eq!(text_of(&ours), theirs.unwrap());
+        let (ours, theirs) = (text_of(&ours), theirs.unwrap());
+        assert!(ours == theirs, "{}", difference(&ours, &theirs));
     }
+}
+
+/// The lines around the first that differ.
+fn difference(ours: &str, theirs: &str) -> String {
+    let (a, b): (Vec<&str>, Vec<&str>) = (ours.lines().collect(), theirs.lines().collect());
+    let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let part = |lines: &[&str]| {
+        let from = same.saturating_sub(12).min(lines.len());
+        lines[from..(same + 8).min(lines.len())].join("\n")
+    };
+    format!("--- onggi\n{}\n--- kubectl\n{}\n", part(&a), part(&b))
 }
 
 const WEB: &str = "
@@ -248,7 +262,7 @@ fn faults_name_file_and_field() {
         (
             "resources: [../base]\npatchesStrategicMerge: ['{apiVersion: v1, kind: Pod, metadata: \
              {name: none}}']\n",
-            "no resource matches strategic merge patch \"Pod/none\"",
+            "no resource matches strategic merge patch \"Pod.v1.[noGrp]/none.[noNs]\"",
         ),
         ("configMapGenerator: [{name: a, literals: [b]}]\n", "configMapGenerator[name=a].literals"),
         ("secretGenerator: [{name: a, behavior: merge}]\n", "secretGenerator[name=a]: behavior"),

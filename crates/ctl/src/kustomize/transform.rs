@@ -1,224 +1,259 @@
 //! What a layer does to all of its objects: namespace, prefix, suffix, labels, annotations, images,
-//! replicas.
+//! replicas. Each stands alone, so that files of `transformers` can use it with other fields.
 
-use onggi_machinery::resource;
-use onggi_machinery::value::{is_set, items_mut, map_mut, set, str_at};
+use onggi_machinery::value::{set, str_at};
+use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::Error;
-use super::file::Image;
-use super::layer::{Layer, Resource};
+use super::config::{self, Config};
+use super::fieldspec::{FieldSpec, Leaf};
+use super::file::{Image, Labels, Replicas, Texts, values};
+use super::id::Gvk;
+use super::resource::Resource;
 
-/// Kinds of the cluster that other servers have.
-const CLUSTER_KINDS: &[&str] = &[
-    "APIService",
-    "CSIDriver",
-    "CSINode",
-    "CertificateSigningRequest",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "CustomResourceDefinition",
-    "FlowSchema",
-    "GatewayClass",
-    "IngressClass",
-    "MutatingWebhookConfiguration",
-    "Namespace",
-    "Node",
-    "PersistentVolume",
-    "PriorityClass",
-    "PriorityLevelConfiguration",
-    "RuntimeClass",
-    "StorageClass",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "ValidatingWebhookConfiguration",
-    "VolumeAttachment",
-];
+/// Why it cannot be; the caller names the file.
+type Done = Result<(), String>;
+
+/// Whose namespace is set among the subjects of bindings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Subjects {
+    /// Those called `default`.
+    #[default]
+    DefaultOnly,
+    /// All service accounts.
+    AllServiceAccounts,
+    /// None.
+    None,
+}
+
+/// `namespace`.
+#[derive(Debug)]
+pub(super) struct Namespace<'a> {
+    pub(super) name: &'a str,
+    pub(super) specs: &'a [FieldSpec],
+    pub(super) unset_only: bool,
+    pub(super) subjects: Subjects,
+}
+
+impl Namespace<'_> {
+    pub(super) fn apply(&self, resources: &mut [Resource]) -> Done {
+        for at in 0..resources.len() {
+            let resource = &mut resources[at];
+            resource.remember();
+            self.one(&mut resource.value)?;
+            let id = resources[at].id();
+            if resources.iter().filter(|other| other.id().equals(&id)).count() > 1 {
+                return Err(format!("namespace transformation produces ID conflict: {id}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn one(&self, value: &mut Value) -> Done {
+        let gvk = Gvk::of(value);
+        let is_free = |old: &str| !self.unset_only || old.is_empty();
+        if !gvk.is_of_cluster() && is_free(str_at(value, "metadata.namespace")) {
+            set(value, "metadata.namespace", self.name);
+        }
+        if gvk.kind == "RoleBinding" || gvk.kind == "ClusterRoleBinding" {
+            for subject in value["subjects"].as_array_mut().into_iter().flatten() {
+                let is_meant = match self.subjects {
+                    Subjects::None => false,
+                    Subjects::DefaultOnly => str_at(subject, "name") == "default",
+                    Subjects::AllServiceAccounts => str_at(subject, "kind") == "ServiceAccount",
+                };
+                if is_meant && is_free(str_at(subject, "namespace")) {
+                    subject["namespace"] = self.name.into();
+                }
+            }
+        }
+        for spec in self.specs {
+            let is_done = spec.path == "metadata/namespace"
+                || (spec.path == "metadata/name" && str_at(value, "apiVersion") != "v1")
+                || (spec.path == "subjects/namespace" && gvk.kind.ends_with("Binding"));
+            if is_done {
+                continue;
+            }
+            spec.visit(value, Leaf::Scalar, &mut |field| {
+                if is_free(field.as_str().unwrap_or_default()) {
+                    *field = self.name.into();
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+}
 
 /// Kinds whose names others rely on.
-const KEEP_NAME: &[&str] = &["CustomResourceDefinition", "Namespace", "APIService"];
-
-/// Kinds with templates, and where they are.
-const TEMPLATES: &[(&str, &str)] = &[
-    ("CronJob", "spec.jobTemplate"),
-    ("CronJob", "spec.jobTemplate.spec.template"),
-    ("DaemonSet", "spec.template"),
-    ("Deployment", "spec.template"),
-    ("Job", "spec.template"),
-    ("ReplicaSet", "spec.template"),
-    ("ReplicationController", "spec.template"),
-    ("StatefulSet", "spec.template"),
-];
-
-/// Where kinds select by labels, and whether that is made where it is missing.
-const SELECTORS: &[(&str, &str, bool)] = &[
-    ("CronJob", "spec.jobTemplate.spec.selector.matchLabels", false),
-    ("DaemonSet", "spec.selector.matchLabels", true),
-    ("Deployment", "spec.selector.matchLabels", true),
-    ("Job", "spec.selector.matchLabels", false),
-    ("NetworkPolicy", "spec.podSelector.matchLabels", false),
-    ("PodDisruptionBudget", "spec.selector.matchLabels", false),
-    ("ReplicaSet", "spec.selector.matchLabels", true),
-    ("ReplicationController", "spec.selector", true),
-    ("Service", "spec.selector", true),
-    ("StatefulSet", "spec.selector.matchLabels", true),
-];
-
-const SCALED: &[&str] = &["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"];
-
-/// Namespace, prefix, suffix, labels, annotations.
-pub(super) fn all(layer: &Layer<'_>, resources: &mut [Resource]) {
-    let says = &layer.says;
-    for resource in resources.iter_mut() {
-        if !says.namespace.is_empty() {
-            namespace(resource, &says.namespace);
-        }
-        let is_renamed = !(says.name_prefix.is_empty() && says.name_suffix.is_empty());
-        if is_renamed && !KEEP_NAME.contains(&resource.kind()) {
-            let name = format!("{}{}{}", says.name_prefix, resource.name(), says.name_suffix);
-            resource.rename(name);
-        }
-        for labels in &says.labels {
-            set_labels(
-                &mut resource.value,
-                &labels.pairs,
-                labels.include_selectors,
-                labels.include_templates || labels.include_selectors,
-            );
-        }
-        set_labels(&mut resource.value, &says.common_labels, true, true);
-        annotate(&mut resource.value, &says.common_annotations);
-    }
+fn keeps_name(gvk: &Gvk) -> bool {
+    gvk.kind == "CustomResourceDefinition"
+        || gvk.kind == "Namespace"
+        || (gvk.kind == "APIService" && gvk.group == "apiregistration.k8s.io")
 }
 
-fn namespace(resource: &mut Resource, namespace: &str) {
-    match resource.kind() {
-        "Namespace" => resource.rename(namespace.to_owned()),
-        kind if is_of_cluster(&resource.value, kind) => {}
-        _ => set(&mut resource.value, "metadata.namespace", namespace),
-    }
-    if let Some(Value::Array(subjects)) = resource.value.get_mut("subjects") {
-        for subject in subjects.iter_mut() {
-            let is_default = str_at(subject, "name") == "default";
-            if str_at(subject, "kind") == "ServiceAccount" && is_default {
-                subject["namespace"] = namespace.into();
+/// `namePrefix`, `nameSuffix`.
+pub(super) fn affix(
+    resources: &mut [Resource],
+    prefix: &str,
+    suffix: &str,
+    specs: &[FieldSpec],
+) -> Done {
+    for resource in resources {
+        let first = resource.first_id();
+        if keeps_name(&first.gvk) {
+            continue;
+        }
+        for spec in specs.iter().filter(|spec| spec.fits(&first.gvk)) {
+            if spec.path == "metadata/name" {
+                for (affix, known) in
+                    [(prefix, &mut resource.prefixes), (suffix, &mut resource.suffixes)]
+                {
+                    if !affix.is_empty() {
+                        known.push(affix.to_owned());
+                    }
+                }
+                resource.remember();
             }
-        }
-    }
-}
-
-fn is_of_cluster(value: &Value, kind: &str) -> bool {
-    let api_version = str_at(value, "apiVersion");
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    match resource::by_kind(group, version, kind) {
-        Some(row) => !row.namespaced(),
-        None => CLUSTER_KINDS.contains(&kind),
-    }
-}
-
-fn set_labels(value: &mut Value, pairs: &Map<String, Value>, selectors: bool, templates: bool) {
-    if pairs.is_empty() {
-        return;
-    }
-    map_mut(value, "metadata.labels").extend(texts(pairs));
-    let kind = str_at(value, "kind").to_owned();
-    for path in templates_of(&kind).filter(|_| templates) {
-        map_mut(value, &format!("{path}.metadata.labels")).extend(texts(pairs));
-    }
-    if templates && kind == "StatefulSet" {
-        for claim in items_mut(value, "spec.volumeClaimTemplates") {
-            map_mut(claim, "metadata.labels").extend(texts(pairs));
-        }
-    }
-    if selectors && let Some((_, path, makes)) = SELECTORS.iter().find(|(k, _, _)| *k == kind) {
-        // A service without a selector has its endpoints from elsewhere.
-        let makes = *makes && kind != "Service";
-        if makes || is_set(value, path) {
-            map_mut(value, path).extend(texts(pairs));
-        }
-    }
-}
-
-fn annotate(value: &mut Value, pairs: &Map<String, Value>) {
-    if pairs.is_empty() {
-        return;
-    }
-    map_mut(value, "metadata.annotations").extend(texts(pairs));
-    let kind = str_at(value, "kind").to_owned();
-    for path in templates_of(&kind) {
-        map_mut(value, &format!("{path}.metadata.annotations")).extend(texts(pairs));
-    }
-}
-
-fn templates_of(kind: &str) -> impl Iterator<Item = &'static str> + use<'_> {
-    TEMPLATES.iter().filter(move |(of, _)| *of == kind).map(|(_, path)| *path)
-}
-
-/// Labels and annotations are texts, whatever YAML made of them.
-fn texts(pairs: &Map<String, Value>) -> impl Iterator<Item = (String, Value)> + '_ {
-    pairs.iter().map(|(key, value)| {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        (key.clone(), Value::from(text))
-    })
-}
-
-/// `replicas`.
-pub(super) fn replicas(layer: &Layer<'_>, resources: &mut [Resource]) -> Result<(), Error> {
-    for replicas in &layer.says.replicas {
-        let mut found = false;
-        for resource in resources.iter_mut() {
-            if SCALED.contains(&resource.kind()) && resource.is_called(&replicas.name) {
-                set(&mut resource.value, "spec.replicas", replicas.count);
-                found = true;
-            }
-        }
-        if !found {
-            return Err(layer.fault(format!(
-                "replicas: resource with name {} does not match any of {}",
-                replicas.name,
-                SCALED.join(", ")
-            )));
+            spec.visit(&mut resource.value, Leaf::None, &mut |field| {
+                if let Some(name) = field.as_str() {
+                    *field = format!("{prefix}{name}{suffix}").into();
+                }
+                Ok(())
+            })?;
         }
     }
     Ok(())
 }
 
-/// `images`.
-pub(super) fn images(layer: &Layer<'_>, resources: &mut [Resource]) {
-    for image in &layer.says.images {
-        for resource in resources.iter_mut() {
-            if resource.kind() != "CustomResourceDefinition" {
-                set_images(&mut resource.value, image);
-            }
+/// Labels or annotations, at the fields of the specs.
+pub(super) fn add_pairs(resources: &mut [Resource], pairs: &Texts, specs: &[FieldSpec]) -> Done {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let pairs = values(pairs);
+    for resource in resources {
+        for spec in specs {
+            spec.visit(&mut resource.value, Leaf::Map, &mut |field| extend(field, &pairs))?;
         }
+    }
+    Ok(())
+}
+
+fn extend(field: &mut Value, pairs: &Map<String, Value>) -> Done {
+    match field {
+        Value::Object(map) => {
+            map.extend(pairs.clone());
+            Ok(())
+        }
+        Value::Null => {
+            *field = Value::Object(pairs.clone());
+            Ok(())
+        }
+        _ => Err("is no map".to_owned()),
     }
 }
 
-/// Of all containers, wherever they stand.
-fn set_images(value: &mut Value, image: &Image) {
+/// The fields of an entry of `labels`.
+pub(super) fn label_specs(labels: &Labels, config: &Config) -> Result<Vec<FieldSpec>, String> {
+    let mut specs = labels.fields.clone();
+    config::merge(&mut specs, config.labels.clone())?;
+    if labels.include_selectors {
+        config::merge(&mut specs, config.common_labels.clone())?;
+    } else {
+        if labels.include_templates {
+            config::merge(&mut specs, config.template_labels.clone())?;
+        }
+        config::merge(&mut specs, vec![FieldSpec::new("", "metadata/labels", true)])?;
+    }
+    Ok(specs)
+}
+
+/// `replicas`.
+pub(super) fn replicas(
+    resources: &mut [Resource],
+    replicas: &Replicas,
+    specs: &[FieldSpec],
+) -> Done {
+    let mut found = false;
+    for spec in specs {
+        for resource in resources.iter_mut() {
+            let fits = |id: &super::id::Id| id.name == replicas.name && spec.fits(&id.gvk);
+            if !resource.ids().iter().any(fits) {
+                continue;
+            }
+            found = true;
+            spec.visit(&mut resource.value, Leaf::Scalar, &mut |field| {
+                *field = replicas.count.into();
+                Ok(())
+            })?;
+        }
+    }
+    if found {
+        return Ok(());
+    }
+    let kinds = specs.iter().map(|spec| {
+        let [group, version, kind] = [&spec.group, &spec.version, &spec.kind].map(String::clone);
+        Gvk { group, version, kind }.to_string()
+    });
+    Err(format!(
+        "resource with name {} does not match a config with the following GVK [{}]",
+        replicas.name,
+        kinds.collect::<Vec<_>>().join(" ")
+    ))
+}
+
+/// `images`: of all containers wherever they stand, then of the fields of the specs.
+pub(super) fn images(resources: &mut [Resource], image: &Image, specs: &[FieldSpec]) -> Done {
+    let pattern = Regex::new(&format!(
+        "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
+        image.name
+    ))
+    .map_err(|e| format!("name {:?}: {e}", image.name))?;
+    for resource in resources {
+        if resource.kind() != "CustomResourceDefinition" {
+            of_containers(&mut resource.value, &pattern, image);
+        }
+        for spec in specs {
+            // Other kinds may have other things there.
+            let _not_there = spec.visit(&mut resource.value, Leaf::None, &mut |field| {
+                if let Some(new) = field.as_str().and_then(|old| replaced(old, &pattern, image)) {
+                    *field = new.into();
+                }
+                Ok(())
+            });
+        }
+    }
+    Ok(())
+}
+
+fn of_containers(value: &mut Value, pattern: &Regex, image: &Image) {
     match value {
         Value::Object(map) => {
             for (key, value) in map.iter_mut() {
-                if matches!(key.as_str(), "containers" | "initContainers") {
-                    for container in value.as_array_mut().into_iter().flatten() {
-                        let new = replaced(str_at(container, "image"), image);
-                        if let Some(new) = new {
-                            container["image"] = new.into();
-                        }
+                of_containers(value, pattern, image);
+                if !matches!(key.as_str(), "containers" | "initContainers") {
+                    continue;
+                }
+                for container in value.as_array_mut().into_iter().flatten() {
+                    if let Some(new) = replaced(str_at(container, "image"), pattern, image) {
+                        container["image"] = new.into();
                     }
                 }
-                set_images(value, image);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| set_images(item, image)),
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| of_containers(item, pattern, image));
+        }
         _ => {}
     }
 }
 
-fn replaced(old: &str, image: &Image) -> Option<String> {
+fn replaced(old: &str, pattern: &Regex, image: &Image) -> Option<String> {
+    if !pattern.is_match(old) {
+        return None;
+    }
     let (rest, digest) = match old.split_once('@') {
         Some((rest, digest)) => (rest, digest),
         None => (old, ""),
@@ -228,18 +263,16 @@ fn replaced(old: &str, image: &Image) -> Option<String> {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         _ => (rest, ""),
     };
-    if name != image.name {
-        return None;
-    }
     let name = if image.new_name.is_empty() { name } else { &image.new_name };
     let (tag, digest) = match (image.new_tag.as_str(), image.digest.as_str()) {
-        ("", "") => (tag, digest),
-        (_, new) if !new.is_empty() => ("", new),
-        (new, _) => (new, ""),
+        ("", "") if image.tag_suffix.is_empty() => (tag.to_owned(), digest),
+        ("", "") => (format!("{tag}{}", image.tag_suffix), ""),
+        ("", new) => (String::new(), new),
+        (new, digest) => (new.to_owned(), digest),
     };
     let mut new = name.to_owned();
     if !tag.is_empty() {
-        new += &format!(":{tag}{}", image.tag_suffix);
+        new += &format!(":{tag}");
     }
     if !digest.is_empty() {
         new += &format!("@{digest}");
@@ -254,20 +287,20 @@ mod tests {
     #[test]
     fn images_are_replaced() {
         let image = |new_name: &str, new_tag: &str, digest: &str| Image {
-            name: "r:5000/a".to_owned(),
             new_name: new_name.to_owned(),
             new_tag: new_tag.to_owned(),
             digest: digest.to_owned(),
             ..Image::default()
         };
+        let pattern = Regex::new("^r:5000/a(:[a-z0-9]*)?(@sha256:[a-z0-9]*)?$").unwrap();
         for (old, image, new) in [
             ("r:5000/a:1", image("", "2", ""), Some("r:5000/a:2")),
             ("r:5000/a", image("b", "", ""), Some("b")),
             ("r:5000/a:1@sha256:x", image("b", "", ""), Some("b:1@sha256:x")),
-            ("r:5000/a:1", image("", "2", "sha256:y"), Some("r:5000/a@sha256:y")),
+            ("r:5000/a:1", image("", "", "sha256:y"), Some("r:5000/a@sha256:y")),
             ("r:5000/ab:1", image("", "2", ""), None),
         ] {
-            assert_eq!(replaced(old, &image).as_deref(), new, "{old}");
+            assert_eq!(replaced(old, &pattern, &image).as_deref(), new, "{old}");
         }
     }
 }

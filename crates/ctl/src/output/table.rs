@@ -22,6 +22,8 @@ pub struct Options {
     pub label_columns: Vec<String>,
     /// A column with all labels.
     pub show_labels: bool,
+    /// A column with what happened to the object.
+    pub with_event: bool,
 }
 
 /// Prints tables of one kind, one below the other, with columns that never become narrower: a
@@ -33,6 +35,8 @@ pub struct Printer {
     /// Which columns are shown, by their place.
     shown: Vec<(usize, bool)>,
     widths: Vec<usize>,
+    /// `ADDED`, for the rows that come next.
+    event: String,
 }
 
 /// Least width of a column, and the space behind it.
@@ -45,6 +49,11 @@ impl Printer {
         Self { options, ..Self::default() }
     }
 
+    /// Says what happened to the rows that come next.
+    pub fn event(&mut self, event: &str) {
+        event.clone_into(&mut self.event);
+    }
+
     /// A table as text; the first line is printed with the first table that names its columns.
     pub fn print(&mut self, table: &Value) -> String {
         let mut lines: Vec<Vec<String>> = Vec::new();
@@ -52,6 +61,9 @@ impl Printer {
         if !columns.is_empty() {
             let mut heading = Vec::new();
             self.shown.clear();
+            if self.options.with_event {
+                heading.push("EVENT".to_owned());
+            }
             if self.options.with_namespace {
                 heading.push("NAMESPACE".to_owned());
             }
@@ -81,6 +93,9 @@ impl Printer {
         let object = at(row, "object");
         let cells = list_at(row, "cells");
         let mut line = Vec::new();
+        if self.options.with_event {
+            line.push(self.event.clone());
+        }
         if self.options.with_namespace {
             line.push(str_at(object, "metadata.namespace").to_owned());
         }

@@ -1,6 +1,8 @@
 //! YAML as `kubectl` writes it (the emitter of go-yaml 2): lists not indented below their key,
 //! texts plain where they can be, lines broken behind column 80. The reader stands in `machinery`.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value};
 
 /// Where a line is broken at the next space.
@@ -45,7 +47,9 @@ impl Emitter {
 
     /// `inline`: the first key stands behind `- `.
     fn map(&mut self, map: &Map<String, Value>, indent: usize, inline: bool) {
-        for (at, (key, value)) in map.iter().enumerate() {
+        let mut entries: Vec<_> = map.iter().collect();
+        entries.sort_by(|(a, _), (b, _)| key_order(a, b));
+        for (at, (key, value)) in entries.into_iter().enumerate() {
             if at > 0 || !inline {
                 self.indent(indent);
             }
@@ -172,6 +176,34 @@ impl Emitter {
             self.line();
         }
     }
+}
+
+/// The order of go-yaml: numbers inside by size, letters behind everything else.
+fn key_order(left: &str, right: &str) -> Ordering {
+    let (a, b): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let Some(at) = a.iter().zip(&b).position(|(a, b)| a != b) else {
+        return a.len().cmp(&b.len());
+    };
+    let (x, y) = (a[at], b[at]);
+    match (x.is_alphabetic(), y.is_alphabetic()) {
+        (true, true) => return x.cmp(&y),
+        (true, false) => return Ordering::Greater,
+        (false, true) => return Ordering::Less,
+        (false, false) => {}
+    }
+    let digits =
+        |text: &[char], from: usize| text[from..].iter().take_while(|c| c.is_ascii_digit()).count();
+    // Zeros behind a number belong to it.
+    let led = (x == '0' || y == '0')
+        && a[..at].iter().rev().take_while(|c| c.is_ascii_digit()).any(|c| *c != '0');
+    let (ends_a, ends_b) = (digits(&a, at), digits(&b, at));
+    let number = |text: &[char], count: usize| {
+        let first = u128::from(led);
+        text[at..at + count.min(30)].iter().fold(first, |sum, c| {
+            sum.saturating_mul(10).saturating_add(u128::from(c.to_digit(10).unwrap_or(0)))
+        })
+    };
+    number(&a, ends_a).cmp(&number(&b, ends_b)).then(ends_a.cmp(&ends_b)).then(x.cmp(&y))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

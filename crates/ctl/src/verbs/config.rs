@@ -1,5 +1,7 @@
 //! `config`: the kubeconfig.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use onggi_client::kubeconfig::{Kubeconfig, paths, set_context, use_context};
 use onggi_machinery::value::{find, list_at, str_at};
 use onggi_machinery::yaml as reader;
@@ -9,6 +11,10 @@ use crate::error::Error;
 use crate::output::tabwriter::{TABLE, align};
 use crate::output::{Format, yaml};
 use crate::session::Session;
+
+mod change;
+
+use change::{CLUSTERS, CONTEXTS, Section, USERS};
 
 /// Flags of `config`.
 #[derive(Debug, clap::Args)]
@@ -53,6 +59,48 @@ enum What {
         #[arg(long)]
         user: Option<String>,
     },
+    /// Print the names of the clusters
+    GetClusters,
+    /// Print the names of the users
+    GetUsers,
+    /// Take a context out
+    DeleteContext {
+        /// Its name
+        name: String,
+    },
+    /// Take a cluster out
+    DeleteCluster {
+        /// Its name
+        name: String,
+    },
+    /// Take a user out
+    DeleteUser {
+        /// Its name
+        name: String,
+    },
+    /// Give a context another name
+    RenameContext {
+        /// Its name
+        old: String,
+        /// The new one
+        new: String,
+    },
+    /// Set a field: clusters.NAME.server
+    Set {
+        /// Its path
+        property: String,
+        /// Its value
+        value: String,
+    },
+    /// Take a field out
+    Unset {
+        /// Its path
+        property: String,
+    },
+    /// Change a cluster, or make one: --server, --certificate-authority
+    SetCluster(change::SetCluster),
+    /// Change a user, or make one: --token, --client-certificate, --client-key
+    SetCredentials(change::SetCredentials),
     /// Print the kubeconfig
     View {
         /// With secrets
@@ -61,6 +109,9 @@ enum What {
         /// Only what the current context needs
         #[arg(long)]
         minify: bool,
+        /// With what files hold
+        #[arg(long)]
+        flatten: bool,
         /// yaml, json, jsonpath=…
         #[arg(long, short, default_value = "yaml")]
         output: String,
@@ -119,10 +170,23 @@ impl Args {
                 let said = if is_new { "created" } else { "modified" };
                 session.print(&format!("Context {name:?} {said}.\n"))
             }
-            What::View { raw, minify, output } => {
+            What::GetClusters => names(session, CLUSTERS),
+            What::GetUsers => names(session, USERS),
+            What::DeleteContext { name } => change::delete(session, CONTEXTS, &name),
+            What::DeleteCluster { name } => change::delete(session, CLUSTERS, &name),
+            What::DeleteUser { name } => change::delete(session, USERS, &name),
+            What::RenameContext { old, new } => change::rename(session, &old, &new),
+            What::Set { property, value } => change::property(session, &property, Some(&value)),
+            What::Unset { property } => change::property(session, &property, None),
+            What::SetCluster(cluster) => cluster.run(session),
+            What::SetCredentials(credentials) => credentials.run(session),
+            What::View { raw, minify, flatten, output } => {
                 let mut content = content(session)?;
                 if minify {
                     minified(&mut content, session.globals.context.as_deref())?;
+                }
+                if flatten {
+                    flattened(&mut content)?;
                 }
                 if !raw {
                     redact(&mut content);
@@ -206,6 +270,33 @@ fn minified(content: &mut Value, context: Option<&str>) -> Result<(), Error> {
         }
     }
     content["current-context"] = json!(current);
+    Ok(())
+}
+
+fn names(session: &Session, section: Section) -> Result<(), Error> {
+    let content = content(session)?;
+    let mut names: Vec<&str> =
+        list_at(&content, section.list).iter().map(|entry| str_at(entry, "name")).collect();
+    names.sort_unstable();
+    session.print(&format!("NAME\n{}", names.iter().map(|n| format!("{n}\n")).collect::<String>()))
+}
+
+/// Puts what files hold in the place of their names.
+fn flattened(content: &mut Value) -> Result<(), Error> {
+    for (section, fields) in
+        [(CLUSTERS, &["certificate-authority"][..]), (USERS, &["client-certificate", "client-key"])]
+    {
+        for entry in onggi_machinery::value::items_mut(content, section.list) {
+            let Some(body) = entry.get_mut(section.key).and_then(Value::as_object_mut) else {
+                continue;
+            };
+            for field in fields {
+                let Some(Value::String(path)) = body.remove(*field) else { continue };
+                let bytes = std::fs::read(&path).map_err(|e| Error::new(format!("{path}: {e}")))?;
+                body.insert(format!("{field}-data"), BASE64_STANDARD.encode(bytes).into());
+            }
+        }
+    }
     Ok(())
 }
 

@@ -160,8 +160,14 @@ impl Args {
             Some(What::Deployment(deployment)) => doing(deployment.made()?, "deployment:"),
             Some(What::Clusterrole(role)) => doing(role.made(session).await?, ""),
             Some(What::Role(role)) => doing(role.made(session).await?, ""),
-            Some(What::Clusterrolebinding(b)) => doing(b.made()?, "clusterrolebinding:"),
-            Some(What::Rolebinding(b)) => doing(b.made()?, "rolebinding:"),
+            Some(What::Clusterrolebinding(b)) => {
+                session.users_are_others();
+                doing(b.made()?, "clusterrolebinding:")
+            }
+            Some(What::Rolebinding(b)) => {
+                session.users_are_others();
+                doing(b.made()?, "rolebinding:")
+            }
             Some(What::Cronjob(job)) => doing(job.made()?, "cronjob:"),
             Some(What::Job(job)) => doing(job.made(session).await?, "job:"),
             Some(What::Ingress(ingress)) => doing(ingress.made()?, "ingress:"),

@@ -72,7 +72,7 @@ impl AttachArgs {
 }
 
 /// A pod by its name, or the first one of a workload.
-async fn pod(session: &Session, named: &str) -> Result<Value, Error> {
+pub(crate) async fn pod(session: &Session, named: &str) -> Result<Value, Error> {
     let mapper = session.mapper().await?;
     let namespace = session.namespace();
     if !named.contains('/') {

@@ -9,6 +9,7 @@ use tokio_util::io::StreamReader;
 
 use crate::discovery::Mapping;
 use crate::error::Error;
+use crate::flags::Printing;
 use crate::jsonpath::Template;
 use crate::manifest::Files;
 use crate::output::Format;
@@ -34,9 +35,8 @@ pub struct Args {
     /// In all namespaces
     #[arg(long, short = 'A')]
     all_namespaces: bool,
-    /// wide, yaml, json, name, jsonpath=…, custom-columns=…
-    #[arg(long, short, default_value = "")]
-    output: String,
+    #[command(flatten)]
+    printing: Printing,
     /// Go on printing what changes
     #[arg(long, short)]
     watch: bool,
@@ -58,9 +58,18 @@ pub struct Args {
     /// Order by a path: .metadata.creationTimestamp
     #[arg(long, value_name = "PATH")]
     sort_by: Option<String>,
-    /// Print the managers of fields too
+    /// Part of the object: status, scale
+    #[arg(long, default_value = "")]
+    subresource: String,
+    /// With --watch: print what happened to each object
     #[arg(long)]
-    show_managed_fields: bool,
+    output_watch_events: bool,
+    /// What a path of the server answers, as it is
+    #[arg(long, value_name = "PATH")]
+    raw: Option<String>,
+    /// Let the server make tables
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    server_print: bool,
     /// Do not mind what is not there
     #[arg(long)]
     ignore_not_found: bool,
@@ -80,7 +89,19 @@ struct Query<'a> {
 impl Args {
     /// Prints them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let format = Format::parse(&self.output)?;
+        if let Some(path) = &self.raw {
+            if !self.args.is_empty() || !self.files.is_empty() {
+                return Err(Error::new("arguments may not be passed when --raw is specified"));
+            }
+            let answer = session.send("GET", path, OBJECT, Vec::new()).await?;
+            return session.print_bytes(&answer);
+        }
+        let format = self.printing.format()?;
+        if self.output_watch_events && !(self.watch || self.watch_only) {
+            return Err(Error::new(
+                "--output-watch-events option can only be used with --watch or --watch-only",
+            ));
+        }
         let sort = self.sort_by.as_deref().map(Template::relaxed).transpose()?;
         let namespace = if self.all_namespaces { String::new() } else { session.namespace() };
         let targets: Vec<(Target, String)> = if self.files.is_empty() {
@@ -173,6 +194,7 @@ impl Args {
             kind: with_kind.then(|| mapping.label()),
             label_columns: self.label_columns.clone(),
             show_labels: self.show_labels,
+            with_event: self.output_watch_events,
         }
     }
 
@@ -199,7 +221,7 @@ impl Args {
         if let Some(sort) = sort {
             table::sort_by(&mut items, sort, |item| item);
         }
-        if !self.show_managed_fields {
+        if !self.printing.show_managed_fields {
             items.iter_mut().for_each(hide_managed_fields);
         }
         let shows_rows = matches!(format, Format::Columns(_));
@@ -249,7 +271,7 @@ impl Args {
         }
         parameters.extend_from_slice(more);
         let place = query.mapping.place(query.namespace);
-        path(&query.mapping.gvr(), place, query.name, "", &parameters)
+        path(&query.mapping.gvr(), place, query.name, &self.subresource, &parameters)
     }
 
     async fn watch(
@@ -266,13 +288,19 @@ impl Args {
         let query = Query { mapping, namespace, name, accept };
         let now = self.fetch(session, &query).await?;
         let mut revision = str_at(&now, "metadata.resourceVersion").to_owned();
-        let mut show = |value: &Value| -> Result<String, Error> {
+        let mut show = |event: &str, value: &Value| -> Result<String, Error> {
             Ok(match format {
-                Format::Table | Format::Wide => printer.print(value),
+                Format::Table | Format::Wide => {
+                    printer.event(event);
+                    printer.print(value)
+                }
                 _ => {
                     let mut value = value.clone();
-                    if !self.show_managed_fields {
+                    if !self.printing.show_managed_fields {
                         hide_managed_fields(&mut value);
+                    }
+                    if self.output_watch_events {
+                        value = json!({"type": event, "object": value});
                     }
                     format.print(&value, self.no_headers)?
                 }
@@ -282,12 +310,12 @@ impl Args {
             if format.is_table() {
                 let empty = list_at(&now, "rows").is_empty();
                 if !empty {
-                    session.print(&show(&now)?)?;
+                    session.print(&show("ADDED", &now)?)?;
                 }
             } else {
                 let items = if name.is_empty() { items_of(now, mapping) } else { vec![now] };
                 for item in items {
-                    session.print(&show(&item)?)?;
+                    session.print(&show("ADDED", &item)?)?;
                 }
             }
         }
@@ -312,7 +340,7 @@ impl Args {
                 match str_at(&event, "type") {
                     "BOOKMARK" => {}
                     "ERROR" => return Err(Error::new(str_at(object, "message"))),
-                    _ => session.print(&show(object)?)?,
+                    event => session.print(&show(event, object)?)?,
                 }
                 let seen = match str_at(object, "metadata.resourceVersion") {
                     "" => list_at(object, "rows")

@@ -13,6 +13,7 @@ pub mod auth;
 pub mod autoscale;
 pub mod certificate;
 pub mod cluster;
+pub mod completion;
 pub mod config;
 pub mod cordon;
 pub mod create;
@@ -28,7 +29,10 @@ pub mod get;
 pub mod kustomize;
 pub mod label;
 pub mod logs;
+pub mod options;
 pub mod patch;
+pub mod port_forward;
+pub mod proxy;
 mod raw;
 pub mod replace;
 pub mod rollout;
@@ -111,6 +115,14 @@ pub enum Verb {
     ApiVersions(api::VersionsArgs),
     /// Print the fields of a kind
     Explain(api::ExplainArgs),
+    /// Lead ports of this machine to ports of a pod
+    PortForward(port_forward::Args),
+    /// Serve the API on a port of this machine
+    Proxy(proxy::Args),
+    /// Print what a shell completes the command line with
+    Completion(completion::Args),
+    /// Print the flags that every verb has
+    Options(options::Args),
     /// Print the versions of the client and of the server
     Version(cluster::VersionArgs),
 }
@@ -130,6 +142,11 @@ impl Verb {
 
     /// Does it in a session.
     pub async fn run_in(self, session: &Session) -> Result<(), Error> {
+        self.done(session).await?;
+        session.check_warnings()
+    }
+
+    async fn done(self, session: &Session) -> Result<(), Error> {
         match self {
             Self::Get(args) => args.run(session).await,
             Self::Apply(args) => args.run(session).await,
@@ -165,9 +182,19 @@ impl Verb {
             Self::ApiResources(args) => args.run(session).await,
             Self::ApiVersions(args) => args.run(session).await,
             Self::Explain(args) => args.run(session).await,
+            Self::PortForward(args) => args.run(session).await,
+            Self::Proxy(args) => args.run(session).await,
+            Self::Completion(args) => args.run(session, own_command()),
+            Self::Options(args) => args.run(session),
             Self::Version(args) => args.run(session).await,
         }
     }
+}
+
+/// The verbs as a command line of their own, where no program names a larger one.
+fn own_command() -> clap::Command {
+    use clap::{Args as _, Subcommand as _};
+    Globals::augment_args(Verb::augment_subcommands(clap::Command::new("onggi")))
 }
 
 /// A number that no other caller in this process gets.
