@@ -62,8 +62,112 @@ pub fn deployment(object: &Value) -> Progress {
 pub fn progress(object: &Value) -> Result<Progress, Error> {
     match str_at(object, "kind") {
         "Deployment" => Ok(deployment(object)),
+        "DaemonSet" => daemon_set(object),
+        "StatefulSet" => stateful_set(object),
         kind => Err(Error::new(format!("no status viewer has been implemented for {kind}"))),
     }
+}
+
+fn only_rolling(object: &Value) -> Result<(), Error> {
+    if str_at(object, "spec.updateStrategy.type") == "RollingUpdate" {
+        return Ok(());
+    }
+    Err(Error::new("rollout status is only available for RollingUpdate strategy type"))
+}
+
+/// How far a DaemonSet's rollout is.
+fn daemon_set(object: &Value) -> Result<Progress, Error> {
+    only_rolling(object)?;
+    let name = str_at(object, "metadata.name");
+    let number = |path: &str| i64_at(object, path).unwrap_or(0);
+    if number("metadata.generation") > number("status.observedGeneration") {
+        let text = "Waiting for daemon set spec update to be observed...";
+        return Ok(Progress::Waiting(text.to_owned()));
+    }
+    let wanted = number("status.desiredNumberScheduled");
+    let (updated, available) =
+        (number("status.updatedNumberScheduled"), number("status.numberAvailable"));
+    let waiting = |what: String| {
+        Progress::Waiting(format!("Waiting for daemon set {name:?} rollout to finish: {what}..."))
+    };
+    Ok(if updated < wanted {
+        waiting(format!("{updated} out of {wanted} new pods have been updated"))
+    } else if available < wanted {
+        waiting(format!("{available} of {wanted} updated pods are available"))
+    } else {
+        Progress::Done(format!("daemon set {name:?} successfully rolled out"))
+    })
+}
+
+/// How far a StatefulSet's rollout is.
+fn stateful_set(object: &Value) -> Result<Progress, Error> {
+    only_rolling(object)?;
+    let number = |path: &str| i64_at(object, path).unwrap_or(0);
+    let observed = number("status.observedGeneration");
+    if observed == 0 || number("metadata.generation") > observed {
+        let text = "Waiting for statefulset spec update to be observed...";
+        return Ok(Progress::Waiting(text.to_owned()));
+    }
+    let wanted = i64_at(object, "spec.replicas").unwrap_or(1);
+    let (ready, updated) = (number("status.readyReplicas"), number("status.updatedReplicas"));
+    if ready < wanted {
+        return Ok(Progress::Waiting(format!(
+            "Waiting for {} pods to be ready...",
+            wanted - ready
+        )));
+    }
+    if let Some(partition) =
+        i64_at(object, "spec.updateStrategy.rollingUpdate.partition").filter(|p| *p > 0)
+    {
+        let of = wanted - partition;
+        if updated < of {
+            return Ok(Progress::Waiting(format!(
+                "Waiting for partitioned roll out to finish: {updated} out of {of} new pods have \
+                 been updated..."
+            )));
+        }
+        let text =
+            format!("partitioned roll out complete: {updated} new pods have been updated...");
+        return Ok(Progress::Done(text));
+    }
+    let (update, current) =
+        (str_at(object, "status.updateRevision"), str_at(object, "status.currentRevision"));
+    if update != current {
+        return Ok(Progress::Waiting(format!(
+            "waiting for statefulset rolling update to complete {updated} pods at revision \
+             {update}..."
+        )));
+    }
+    let pods = number("status.currentReplicas");
+    let text = format!("statefulset rolling update complete {pods} pods at revision {current}...");
+    Ok(Progress::Done(text))
+}
+
+/// The revisions of a StatefulSet or DaemonSet, in the shape of a Deployment's ReplicaSets; what
+/// an undo sends stands in `data`.
+pub async fn controller_revisions(session: &Session, owner: &Value) -> Result<Vec<Value>, Error> {
+    let mapping = session.mapper().await?.by_name("controllerrevisions.apps")?;
+    let namespace = str_at(owner, "metadata.namespace");
+    let all = session.list(mapping, namespace, &Selectors::default()).await?;
+    let own = all.into_iter().filter(|revision| is_controlled_by(revision, owner));
+    let shaped = own.map(|revision| {
+        let mut annotations = at(&revision, "metadata.annotations").clone();
+        if !annotations.is_object() {
+            annotations = serde_json::json!({});
+        }
+        let number = i64_at(&revision, "revision").unwrap_or(0).to_string();
+        annotations[REVISION] = number.into();
+        let mut template = at(&revision, "data.spec.template").clone();
+        if let Some(map) = template.as_object_mut() {
+            map.remove("$patch");
+        }
+        serde_json::json!({
+            "metadata": {"name": revision["metadata"]["name"], "annotations": annotations},
+            "spec": {"template": template},
+            "data": revision["data"],
+        })
+    });
+    Ok(shaped.collect())
 }
 
 /// A revision of an object; 0 where it has none.

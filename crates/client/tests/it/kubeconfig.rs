@@ -74,7 +74,7 @@ fn errors_name_file_and_field() {
         ("lost", "contexts[name=lost].context.cluster: there is no \"gone\" in clusters"),
         (
             "plugin",
-            "users[name=plugin].user.exec: is not supported: use a client certificate or a token",
+            "users[name=plugin].user.exec: apiVersion \"\" is none of client.authentication.k8s.io/v1",
         ),
     ] {
         let error = config.resolve(Some(context)).err().unwrap().to_string();

@@ -1,9 +1,12 @@
 //! `describe`: objects for people, in kubectl's layout. Pure: an object, what belongs to it, and
 //! the time become a text.
 
+mod batch;
 mod node;
 mod pod;
+mod policy;
 mod rest;
+mod storage;
 mod text;
 mod workload;
 
@@ -13,6 +16,7 @@ use serde_json::Value;
 
 use crate::output::tabwriter::{DESCRIBE, align};
 pub use pod::template;
+pub use rest::addresses;
 use text::Text;
 
 /// What is printed beside an object.
@@ -20,7 +24,8 @@ use text::Text;
 pub struct Related {
     /// Its events; `None` where they are not wanted.
     pub events: Option<Vec<Value>>,
-    /// ReplicaSets of a Deployment, pods of a ReplicaSet or a node, slices of a Service.
+    /// ReplicaSets of a Deployment, pods of other workloads, of a node or a namespace, slices of a
+    /// Service, Services of an Ingress with their addresses in `endpoints`.
     pub objects: Vec<Value>,
     /// The lease of a node, or why there is none.
     pub lease: Option<Result<Value, String>>,
@@ -38,11 +43,37 @@ pub fn object(object: &Value, related: &Related, now: i64) -> String {
         "Namespace" => rest::namespace(&mut text, object),
         "ConfigMap" => rest::config_map(&mut text, object),
         "Secret" => rest::secret(&mut text, object),
+        "Job" => batch::job(&mut text, object),
+        "CronJob" => batch::cron_job(&mut text, object),
+        "StatefulSet" => batch::stateful_set(&mut text, object, &related.objects),
+        "DaemonSet" => batch::daemon_set(&mut text, object, &related.objects),
+        "ReplicationController" => {
+            batch::replication_controller(&mut text, object, &related.objects);
+        }
+        "Role" | "ClusterRole" => policy::role(&mut text, object),
+        "RoleBinding" | "ClusterRoleBinding" => policy::role_binding(&mut text, object),
+        "PodDisruptionBudget" => policy::budget(&mut text, object),
+        "PriorityClass" => policy::priority(&mut text, object),
+        "ResourceQuota" => policy::quota(&mut text, object),
+        "LimitRange" => policy::limits(&mut text, object),
+        "PersistentVolumeClaim" => storage::claim(&mut text, object, &related.objects),
+        "StorageClass" => storage::class(&mut text, object),
+        "Ingress" => storage::ingress(&mut text, object, &related.objects),
         "ServiceAccount" => rest::service_account(&mut text, object),
         _ => rest::any(&mut text, object),
     }
     // These have none, as for kubectl.
-    if !matches!(str_at(object, "kind"), "Secret" | "Namespace")
+    const SILENT: &[&str] = &[
+        "Secret",
+        "Namespace",
+        "Role",
+        "ClusterRole",
+        "RoleBinding",
+        "ClusterRoleBinding",
+        "ResourceQuota",
+        "LimitRange",
+    ];
+    if !SILENT.contains(&str_at(object, "kind"))
         && let Some(events) = &related.events
     {
         events_of(&mut text, events, now);

@@ -70,6 +70,16 @@ fn endpoints(slices: &[Value], port: &str) -> String {
     found.join(",")
 }
 
+/// The first ready addresses behind the first port of some slices, as an Ingress shows them.
+pub fn addresses(slices: &[Value]) -> String {
+    let port = slices.iter().flat_map(|slice| list_at(slice, "ports")).next();
+    let name = port.map_or("", |port| str_at(port, "name"));
+    match endpoints(slices, name).as_str() {
+        "<none>" => String::new(),
+        text => text.to_owned(),
+    }
+}
+
 pub(super) fn namespace(text: &mut Text, namespace: &Value) {
     head(text, namespace, false);
     text.field(0, "Status", str_at(namespace, "status.phase"));

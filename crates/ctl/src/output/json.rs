@@ -11,8 +11,14 @@ pub fn compact(value: &Value) -> String {
 
 /// Indented, with a line break at the end, as `-o json` prints it.
 pub fn pretty(value: &Value) -> String {
+    indented(value, "    ")
+}
+
+/// As [`pretty`], with another indent.
+pub fn indented(value: &Value, indent: &str) -> String {
     let mut out = Vec::new();
-    let mut to = Serializer::with_formatter(&mut out, PrettyFormatter::with_indent(b"    "));
+    let formatter = PrettyFormatter::with_indent(indent.as_bytes());
+    let mut to = Serializer::with_formatter(&mut out, formatter);
     // A JSON value written to memory: nothing in it can be refused.
     let _infallible = value.serialize(&mut to);
     out.push(b'\n');

@@ -40,7 +40,7 @@ pub struct UncordonArgs {
 impl Args {
     /// Marks them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let found = self.nodes.found(session).await?;
+        let found = self.nodes.found(session, "cordon").await?;
         self.nodes.mark(session, &found, true).await
     }
 }
@@ -48,7 +48,7 @@ impl Args {
 impl UncordonArgs {
     /// Takes the mark away.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let found = self.nodes.found(session).await?;
+        let found = self.nodes.found(session, "uncordon").await?;
         self.nodes.mark(session, &found, false).await
     }
 }
@@ -58,10 +58,13 @@ impl Nodes {
         self.dry_run
     }
 
-    pub(crate) async fn found(&self, session: &Session) -> Result<Vec<Found>, Error> {
+    /// `verb`: whose usage is told where no node is named.
+    pub(crate) async fn found(&self, session: &Session, verb: &str) -> Result<Vec<Found>, Error> {
         match (self.nodes.is_empty(), &self.selector) {
             (true, None) => {
-                return Err(Error::new("at least one NODE or a selector (-l) must be given"));
+                return Err(Error::new(format!(
+                    "USAGE: {verb} NODE [flags]\nSee 'kubectl {verb} -h' for help and examples"
+                )));
             }
             (false, Some(_)) => {
                 return Err(Error::new(

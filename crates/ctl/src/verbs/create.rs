@@ -29,7 +29,7 @@ mod workload;
 
 use data::Data;
 pub(crate) use data::env_line;
-pub(crate) use rbac::same_subject;
+pub(crate) use rbac::{same_subject, subjects};
 
 /// Flags of `create`.
 #[derive(Debug, clap::Args)]

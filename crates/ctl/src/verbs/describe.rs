@@ -61,6 +61,32 @@ impl Args {
         if all.is_empty() { Err(error) } else { Ok((all, true)) }
     }
 
+    /// The Services of an Ingress that there are, with their addresses.
+    async fn backends(
+        &self,
+        session: &Session,
+        one: &Found,
+    ) -> Result<Vec<serde_json::Value>, Error> {
+        let mapper = session.mapper().await?;
+        let namespace = one.namespace();
+        let none = Selectors::default();
+        let mut services = session.list(mapper.by_name("services")?, namespace, &none).await?;
+        let Ok(mapping) = mapper.by_name("endpointslices.discovery.k8s.io") else {
+            return Ok(services);
+        };
+        let slices = session.list(mapping, namespace, &none).await?;
+        for service in &mut services {
+            let name = str_at(service, "metadata.name");
+            let own: Vec<_> = slices
+                .iter()
+                .filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == name)
+                .cloned()
+                .collect();
+            service["endpoints"] = serde_json::json!(describe::addresses(&own));
+        }
+        Ok(services)
+    }
+
     async fn related(&self, session: &Session, one: &Found) -> Result<Related, Error> {
         let mut related = Related::default();
         let mapper = session.mapper().await?;
@@ -72,6 +98,18 @@ impl Args {
                     |pod: &serde_json::Value| crate::rollout::is_controlled_by(pod, &one.value);
                 related.objects.retain(owned);
             }
+            "StatefulSet" | "DaemonSet" | "ReplicationController" => {
+                related.objects = pods_of(session, &one.value).await?;
+                let owned =
+                    |pod: &serde_json::Value| crate::rollout::is_controlled_by(pod, &one.value);
+                related.objects.retain(owned);
+            }
+            "PersistentVolumeClaim" => {
+                let pods = mapper.by_name("pods")?;
+                related.objects =
+                    session.list(pods, one.namespace(), &Selectors::default()).await?;
+            }
+            "Ingress" => related.objects = self.backends(session, one).await?,
             "Service" => {
                 if let Ok(slices) = mapper.by_name("endpointslices.discovery.k8s.io") {
                     let selector = format!("kubernetes.io/service-name={}", one.name());

@@ -86,7 +86,7 @@ impl Args {
     /// Drains them, one after the other.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         let wanted = self.pod_selector.as_deref().map(labels).transpose()?;
-        let nodes = self.nodes.found(session).await?;
+        let nodes = self.nodes.found(session, "drain").await?;
         self.nodes.mark(session, &nodes, true).await?;
         let (mut pending, mut errors) = (Vec::new(), Vec::new());
         for node in &nodes {
@@ -141,7 +141,8 @@ impl Args {
         }
         let plan = self.plan(found, &daemons);
         if !plan.errors.is_empty() {
-            return Err(Error::new(spelled(&plan.errors)));
+            // kubectl says it twice.
+            return Err(Error::Bare(format!("cannot delete {}", spelled(&plan.errors))));
         }
         if !plan.warnings.is_empty() {
             session.warn(&[spelled(&plan.warnings)])?;

@@ -16,7 +16,9 @@ pub mod cluster;
 pub mod completion;
 pub mod config;
 pub mod cordon;
+pub mod cp;
 pub mod create;
+pub mod debug;
 pub mod delete;
 pub mod describe;
 pub mod diff;
@@ -40,6 +42,7 @@ pub mod run;
 pub mod scale;
 pub mod set;
 pub mod taint;
+pub mod top;
 pub mod wait;
 
 /// A verb and its flags.
@@ -115,6 +118,12 @@ pub enum Verb {
     ApiVersions(api::VersionsArgs),
     /// Print the fields of a kind
     Explain(api::ExplainArgs),
+    /// Copy files into a container and out of it
+    Cp(cp::Args),
+    /// Look into a pod or a node with a container more
+    Debug(debug::Args),
+    /// Print what nodes and pods use
+    Top(top::Args),
     /// Lead ports of this machine to ports of a pod
     PortForward(port_forward::Args),
     /// Serve the API on a port of this machine
@@ -182,6 +191,9 @@ impl Verb {
             Self::ApiResources(args) => args.run(session).await,
             Self::ApiVersions(args) => args.run(session).await,
             Self::Explain(args) => args.run(session).await,
+            Self::Cp(args) => args.run(session).await,
+            Self::Debug(args) => args.run(session).await,
+            Self::Top(args) => args.run(session).await,
             Self::PortForward(args) => args.run(session).await,
             Self::Proxy(args) => args.run(session).await,
             Self::Completion(args) => args.run(session, own_command()),

@@ -10,7 +10,7 @@ use crate::describe;
 use crate::error::Error;
 use crate::manifest::Files;
 use crate::output::tabwriter::{DESCRIBE, align};
-use crate::rollout::{self, CHANGE_CAUSE, Progress, replica_sets, revision};
+use crate::rollout::{self, CHANGE_CAUSE, Progress, controller_revisions, replica_sets, revision};
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
@@ -97,18 +97,31 @@ impl Args {
                 let annotation = json!({"kubectl.kubernetes.io/restartedAt": now});
                 let template = json!({"metadata": {"annotations": annotation}});
                 let patch = json!({"spec": {"template": template}});
-                which.patch(session, "restarted", &patch, |_| None).await
+                let kinds = ["Deployment", "DaemonSet", "StatefulSet"];
+                let refuses = |d: &Value| {
+                    let fits = kinds.contains(&str_at(d, "kind"));
+                    if !fits {
+                        return Some("restarting is not supported");
+                    }
+                    let paused = d["spec"]["paused"] == true;
+                    paused.then_some("can't restart paused deployment (run rollout resume first)")
+                };
+                which.patch(session, "restarted", &patch, refuses).await
             }
             Action::Pause(which) => {
                 let patch = json!({"spec": {"paused": true}});
-                let is_paused =
-                    |d: &Value| (d["spec"]["paused"] == true).then_some("is already paused");
+                let is_paused = |d: &Value| match str_at(d, "kind") {
+                    "Deployment" => (d["spec"]["paused"] == true).then_some("is already paused"),
+                    _ => Some("pausing is not supported"),
+                };
                 which.patch(session, "paused", &patch, is_paused).await
             }
             Action::Resume(which) => {
                 let patch = json!({"spec": {"paused": null}});
-                let is_running =
-                    |d: &Value| (d["spec"]["paused"] != true).then_some("is not paused");
+                let is_running = |d: &Value| match str_at(d, "kind") {
+                    "Deployment" => (d["spec"]["paused"] != true).then_some("is not paused"),
+                    _ => Some("resuming is not supported"),
+                };
                 which.patch(session, "resumed", &patch, is_running).await
             }
         }
@@ -189,15 +202,18 @@ impl Status {
     }
 }
 
-/// The ReplicaSets of a Deployment, which are its revisions.
+/// The revisions of a workload, the newest last.
 async fn revisions(session: &Session, one: &Found) -> Result<Vec<Value>, Error> {
-    if one.mapping.kind != "Deployment" {
-        return Err(Error::new(format!(
-            "no history viewer has been implemented for {:?}",
-            one.mapping.group_resource()
-        )));
-    }
-    let mut sets = replica_sets(session, &one.value).await?;
+    let mut sets = match one.mapping.kind.as_str() {
+        "Deployment" => replica_sets(session, &one.value).await?,
+        "StatefulSet" | "DaemonSet" => controller_revisions(session, &one.value).await?,
+        _ => {
+            return Err(Error::new(format!(
+                "no history viewer has been implemented for {:?}",
+                one.mapping.group_resource()
+            )));
+        }
+    };
     sets.sort_by_key(revision);
     Ok(sets)
 }
@@ -243,7 +259,11 @@ impl Undo {
             let sets = revisions(session, &one).await?;
             let Some(set) = rollout::target(&sets, self.to_revision) else {
                 return Err(Error::new(match self.to_revision {
-                    0 => format!("no rollout history found for deployment {:?}", one.name()),
+                    0 => format!(
+                        "no rollout history found for {} {:?}",
+                        one.mapping.singular,
+                        one.name()
+                    ),
                     to => format!("unable to find specified revision {to} in history"),
                 }));
             };
@@ -256,7 +276,13 @@ impl Undo {
                 ))?;
                 continue;
             }
-            if self.dry_run != DryRun::Client {
+            let is_revision = !set["data"].is_null();
+            if self.dry_run != DryRun::Client && is_revision {
+                let kind = PatchKind::Strategic;
+                let data = &set["data"];
+                session.patch(&one, "", kind, data, "kubectl-rollout", self.dry_run).await?;
+            }
+            if self.dry_run != DryRun::Client && !is_revision {
                 // The whole template, and with it why it was made.
                 let mut patch =
                     vec![json!({"op": "replace", "path": "/spec/template", "value": template})];

@@ -1,4 +1,4 @@
-//! `set image` and `set env`.
+//! `set image` and `set env`; the others stand in `more`.
 
 use onggi_client::PatchKind;
 use onggi_machinery::value::{at, list_at, str_at};
@@ -9,6 +9,8 @@ use crate::manifest::Files;
 use crate::output::tabwriter::{DESCRIBE, align};
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
+
+mod more;
 
 /// Flags of `set`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,15 @@ enum What {
     Image(Set),
     /// Environment variables: KEY=VALUE, KEY-
     Env(Env),
+    /// Requests and limits of containers
+    Resources(more::Resources),
+    /// Which pods a Service selects
+    Selector(more::Selector),
+    /// The service account of a workload
+    #[command(visible_alias = "sa")]
+    Serviceaccount(more::ServiceAccount),
+    /// Users, groups and service accounts of a binding
+    Subject(more::Subject),
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,6 +71,10 @@ impl Args {
         match self.what {
             What::Image(set) => set.images(session).await,
             What::Env(env) => env.run(session).await,
+            What::Resources(resources) => resources.run(session).await,
+            What::Selector(selector) => selector.run(session).await,
+            What::Serviceaccount(account) => account.run(session).await,
+            What::Subject(subject) => subject.run(session).await,
         }
     }
 }

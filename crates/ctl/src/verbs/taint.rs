@@ -12,6 +12,11 @@ use crate::session::Session;
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
+const NAME_RULE: &str = ", name part must consist of alphanumeric characters, '-', '_' or '.', and \
+     must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+     '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')\nSee \
+     'kubectl taint -h' for help and examples";
+
 /// Flags of `taint`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -68,7 +73,7 @@ impl Change {
             return Ok(Self::Remove { key, effect });
         }
         if effect.is_empty() {
-            return Err(wrong(""));
+            return Err(wrong(NAME_RULE));
         }
         Ok(Self::Set { key, value: value.to_owned(), effect })
     }
@@ -128,7 +133,11 @@ impl Args {
                 object = session.patch(one, "", kind, &body, manager, self.writing.dry_run).await?;
             }
             if format.is_table() {
-                let suffix = self.writing.dry_run.suffix();
+                // kubectl says nothing of a dry run of the client here.
+                let suffix = match self.writing.dry_run {
+                    DryRun::Client => "",
+                    dry_run => dry_run.suffix(),
+                };
                 session.print(&format!("{} {said}{suffix}\n", one.label()))?;
             } else {
                 session.print(&format.print(&object, false)?)?;
@@ -191,7 +200,7 @@ impl Args {
         }
         Error::all(faults)?;
         added.extend(kept);
-        let said = match (sets, removes) {
+        let said = match (sets, removes || !clashes.is_empty()) {
             (true, true) => "modified",
             (false, true) => "untainted",
             _ => "tainted",

@@ -170,3 +170,106 @@ async fn event(s: &Server) {
     assert!(out.starts_with("LAST SEEN"), "{out}");
     assert!(out.contains("Warning   BackOff   Pod/web   Back-off restarting failed container\n"));
 }
+
+/// One object of each further kind that has a layout.
+const OTHERS: &str = "
+apiVersion: batch/v1
+kind: Job
+metadata: {name: j}
+spec: {activeDeadlineSeconds: 60, template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: cj, labels: {a: b}}
+spec: {schedule: '@daily', jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: web
+  selector: {matchLabels: {app: db}}
+  template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c, image: i}]}}
+  volumeClaimTemplates: [{metadata: {name: d}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: ds}
+spec: {selector: {matchLabels: {app: ds}}, template: {metadata: {labels: {app: ds}}, spec: {nodeSelector: {x: z}, containers: [{name: c, image: i}]}}}
+---
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: rc}
+spec: {replicas: 1, selector: {app: rc}, template: {metadata: {labels: {app: rc}}, spec: {containers: [{name: c, image: i}]}}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: pdb}
+spec: {minAvailable: 50%, selector: {matchLabels: {app: db}}}
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: high}
+value: 100
+description: for tests
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: q}
+spec: {hard: {pods: '10', cpu: '2'}}
+---
+apiVersion: v1
+kind: LimitRange
+metadata: {name: lr}
+spec: {limits: [{type: Container, max: {cpu: '2'}, default: {cpu: '1', memory: 1Gi}, defaultRequest: {cpu: 500m}}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reader, labels: {r: s}}
+rules:
+- {apiGroups: ['', apps], resources: [pods, deployments/scale], verbs: [get, list]}
+- {apiGroups: [''], resources: [secrets], resourceNames: [a, b], verbs: ['*']}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reader}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
+subjects: [{kind: ServiceAccount, name: default, namespace: default}, {kind: User, name: me, apiGroup: rbac.authorization.k8s.io}]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: claim}
+spec: {accessModes: [ReadWriteOnce], storageClassName: fast, resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: fast, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}
+provisioner: example.com/p
+parameters: {a: b}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: in, annotations: {k: v}}
+spec:
+  ingressClassName: nginx
+  tls: [{hosts: [h], secretName: s}]
+  rules: [{host: h, http: {paths: [{path: /x, pathType: Prefix, backend: {service: {name: none, port: {number: 80}}}}]}}]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_kinds_as_kubectl_describes_them() {
+    let s = Server::start().await;
+    let kinds = s.run("api-resources -o name").await;
+    for (at, document) in OTHERS.split("---\n").enumerate() {
+        let file = s.file(&format!("{at}.yaml"), document);
+        let line = document.lines().find(|line| line.starts_with("kind: ")).unwrap();
+        let kind = line.trim_start_matches("kind: ").to_lowercase();
+        if !kinds.lines().any(|name| name.starts_with(&kind[..kind.len() - 1])) {
+            println!("skipped: {kind} is not served yet");
+            continue;
+        }
+        s.run(&format!("create -f {file}")).await;
+        s.same(&format!("describe -f {file}")).await;
+    }
+    s.settle();
+}

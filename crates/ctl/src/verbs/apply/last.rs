@@ -2,7 +2,7 @@
 
 use onggi_client::PatchKind;
 use onggi_machinery::yaml as reader;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{last_applied, not_applied};
 use crate::apply::{LAST_APPLIED, annotate};
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::flags::Writing;
 use crate::manifest::Files;
 use crate::output::format::Format;
-use crate::output::yaml;
+use crate::output::{json, yaml};
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 use crate::verbs::edit::editor;
@@ -93,7 +93,11 @@ impl View {
                     one.name()
                 ))
             })?;
-            session.print(&format.print(&parsed(text)?, false)?)?;
+            let manifest = parsed(text)?;
+            session.print(&match format {
+                Format::Json => json::indented(&manifest, "  "),
+                _ => yaml::to_string(&manifest),
+            })?;
         }
         Ok(())
     }
@@ -116,7 +120,7 @@ impl Set {
             let one = Found { mapping: target.mapping, value };
             let mut wanted = manifest.value;
             if one.mapping.namespaced {
-                wanted["metadata"]["namespace"] = json!(namespace);
+                wanted["metadata"]["namespace"] = namespace.into();
             }
             annotate(&mut wanted);
             let object = keep(session, &one, &wanted, self.writing.dry_run).await?;
@@ -139,7 +143,7 @@ async fn keep(
     dry_run: DryRun,
 ) -> Result<Value, Error> {
     let text = &manifest["metadata"]["annotations"][LAST_APPLIED];
-    let body = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
+    let body = serde_json::json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     if dry_run == DryRun::Client {
         return Ok(one.value.clone());
     }

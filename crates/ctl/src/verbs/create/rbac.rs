@@ -278,6 +278,16 @@ impl ClusterRoleBinding {
     }
 }
 
+/// Users, groups and service accounts as subjects of a binding.
+pub(crate) fn subjects(
+    user: &[String],
+    group: &[String],
+    serviceaccount: &[String],
+) -> Result<Vec<Value>, Error> {
+    let [user, group, serviceaccount] = [user, group, serviceaccount].map(<[String]>::to_vec);
+    Subjects { user, group, serviceaccount }.list()
+}
+
 /// Whether two subjects are the same one.
 pub(crate) fn same_subject(a: &Value, b: &Value) -> bool {
     ["kind", "name", "namespace", "apiGroup"]

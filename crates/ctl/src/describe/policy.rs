@@ -1,0 +1,190 @@
+//! Roles, bindings, budgets, quotas, limits, priorities.
+
+use onggi_machinery::table::selector_text;
+use onggi_machinery::value::{at, entries_at, i64_at, list_at, str_at};
+use serde_json::Value;
+
+use super::batch::bracketed;
+use super::text::Text;
+use crate::jsonpath::text_of;
+
+pub(super) fn role(text: &mut Text, role: &Value) {
+    text.field(0, "Name", str_at(role, "metadata.name"));
+    text.labels(role);
+    text.annotations(role);
+    text.line(0, "PolicyRule:");
+    text.line(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs");
+    text.line(1, "---------\t-----------------\t--------------\t-----");
+    for row in rules(list_at(role, "rules")) {
+        text.line(1, &row);
+    }
+}
+
+/// One resource, or one set of paths, a line; verbs of the same are put together.
+fn rules(rules: &[Value]) -> Vec<String> {
+    let mut found: Vec<([String; 3], Vec<Value>)> = Vec::new();
+    let mut add = |key: [String; 3], verbs: &[Value]| {
+        let known = match found.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, known)) => known,
+            None => {
+                found.push((key, Vec::new()));
+                match found.last_mut() {
+                    Some((_, known)) => known,
+                    None => return,
+                }
+            }
+        };
+        for verb in verbs {
+            if !known.contains(verb) {
+                known.push(verb.clone());
+            }
+        }
+    };
+    for rule in rules {
+        let verbs = list_at(rule, "verbs");
+        for group in list_at(rule, "apiGroups").iter().filter_map(Value::as_str) {
+            for resource in list_at(rule, "resources").iter().filter_map(Value::as_str) {
+                let resource = if group.is_empty() {
+                    resource.to_owned()
+                } else {
+                    let (plain, part) = resource.split_once('/').unwrap_or((resource, ""));
+                    let part = if part.is_empty() { String::new() } else { format!("/{part}") };
+                    format!("{plain}.{group}{part}")
+                };
+                let names: Vec<Value> = list_at(rule, "resourceNames").to_vec();
+                if names.is_empty() {
+                    add([resource, "[]".to_owned(), "[]".to_owned()], verbs);
+                    continue;
+                }
+                for name in names {
+                    let name = bracketed(std::slice::from_ref(&name));
+                    add([resource.clone(), "[]".to_owned(), name], verbs);
+                }
+            }
+        }
+        for path in list_at(rule, "nonResourceURLs") {
+            let path = bracketed(std::slice::from_ref(path));
+            add([String::new(), path, "[]".to_owned()], verbs);
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| (&a[0], &a[2], &a[1]).cmp(&(&b[0], &b[2], &b[1])));
+    let row = |(key, verbs): ([String; 3], Vec<Value>)| {
+        format!("{}\t{}\t{}\t{}", key[0], key[1], key[2], bracketed(&verbs))
+    };
+    found.into_iter().map(row).collect()
+}
+
+pub(super) fn role_binding(text: &mut Text, binding: &Value) {
+    text.field(0, "Name", str_at(binding, "metadata.name"));
+    text.labels(binding);
+    text.annotations(binding);
+    text.line(0, "Role:");
+    text.field(1, "Kind", str_at(binding, "roleRef.kind"));
+    text.field(1, "Name", str_at(binding, "roleRef.name"));
+    text.line(0, "Subjects:");
+    text.line(1, "Kind\tName\tNamespace");
+    text.line(1, "----\t----\t---------");
+    for subject in list_at(binding, "subjects") {
+        let of = |field: &str| str_at(subject, field);
+        text.line(1, &format!("{}\t{}\t{}", of("kind"), of("name"), of("namespace")));
+    }
+}
+
+pub(super) fn budget(text: &mut Text, budget: &Value) {
+    text.field(0, "Name", str_at(budget, "metadata.name"));
+    text.field(0, "Namespace", str_at(budget, "metadata.namespace"));
+    for (label, path) in
+        [("Min available", "spec.minAvailable"), ("Max unavailable", "spec.maxUnavailable")]
+    {
+        let bound = at(budget, path);
+        if !bound.is_null() {
+            text.field(0, label, &text_of(bound));
+        }
+    }
+    let selector = at(budget, "spec.selector");
+    let selector = if selector.is_null() { "<unset>".to_owned() } else { selector_text(selector) };
+    text.field(0, "Selector", &selector);
+    text.line(0, "Status:");
+    for (label, path) in [
+        ("Allowed disruptions", "status.disruptionsAllowed"),
+        ("Current", "status.currentHealthy"),
+        ("Desired", "status.desiredHealthy"),
+        ("Total", "status.expectedPods"),
+    ] {
+        text.field(2, label, &i64_at(budget, path).unwrap_or(0).to_string());
+    }
+}
+
+pub(super) fn priority(text: &mut Text, priority: &Value) {
+    text.field(0, "Name", str_at(priority, "metadata.name"));
+    text.field(0, "Value", &i64_at(priority, "value").unwrap_or(0).to_string());
+    let default = at(priority, "globalDefault").as_bool().unwrap_or(false);
+    text.field(0, "GlobalDefault", if default { "true" } else { "false" });
+    text.field(0, "PreemptionPolicy", str_at(priority, "preemptionPolicy"));
+    text.field(0, "Description", str_at(priority, "description"));
+    text.annotations(priority);
+}
+
+pub(super) fn quota(text: &mut Text, quota: &Value) {
+    text.field(0, "Name", str_at(quota, "metadata.name"));
+    text.field(0, "Namespace", str_at(quota, "metadata.namespace"));
+    let scopes = list_at(quota, "spec.scopes");
+    if !scopes.is_empty() {
+        let mut names: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
+        names.sort_unstable();
+        text.field(0, "Scopes", &names.join(", "));
+        for name in names {
+            let meaning = match name {
+                "Terminating" => {
+                    "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being actively terminated by the system."
+                }
+                "NotTerminating" => {
+                    "Matches all pods that do not have an active deadline. These pods usually include long running pods whose container command is not expected to terminate."
+                }
+                "BestEffort" => {
+                    "Matches all pods that do not have resource requirements set. These pods have a best effort quality of service."
+                }
+                "NotBestEffort" => {
+                    "Matches all pods that have at least one resource requirement set. These pods have a burstable or guaranteed quality of service."
+                }
+                _ => continue,
+            };
+            text.line(0, &format!(" * {meaning}"));
+        }
+    }
+    text.line(0, "Resource\tUsed\tHard");
+    text.line(0, "--------\t----\t----");
+    for (name, hard) in entries_at(quota, "status.hard") {
+        let used = at(quota, "status.used").get(name).map_or_else(|| "0".to_owned(), text_of);
+        text.line(0, &format!("{name}\t{used}\t{}", text_of(hard)));
+    }
+}
+
+pub(super) fn limits(text: &mut Text, range: &Value) {
+    text.field(0, "Name", str_at(range, "metadata.name"));
+    text.field(0, "Namespace", str_at(range, "metadata.namespace"));
+    text.line(
+        0,
+        "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio",
+    );
+    text.line(
+        0,
+        "----\t--------\t---\t---\t---------------\t-------------\t-----------------------",
+    );
+    for item in list_at(range, "spec.limits") {
+        const FIELDS: [&str; 5] =
+            ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
+        let mut names: Vec<&str> =
+            FIELDS.iter().flat_map(|f| entries_at(item, f).map(|(key, _)| key)).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let cell = |field: &&str| {
+                let amount = at(item, field).get(name);
+                amount.map_or_else(|| "-".to_owned(), text_of)
+            };
+            let cells: Vec<String> = FIELDS.iter().map(cell).collect();
+            text.line(0, &format!("{}\t{name}\t{}", str_at(item, "type"), cells.join("\t")));
+        }
+    }
+}

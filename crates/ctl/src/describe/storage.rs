@@ -1,0 +1,144 @@
+//! Volumes, claims and classes; Ingresses.
+
+use onggi_machinery::value::{at, entries_at, list_at, str_at};
+use serde_json::Value;
+
+use super::batch::bracketed;
+use super::text::{Text, or};
+use crate::jsonpath::text_of;
+
+/// `RWO,ROX`.
+fn modes(list: &[Value]) -> String {
+    let short = |mode: &Value| match mode.as_str() {
+        Some("ReadWriteOnce") => "RWO",
+        Some("ReadOnlyMany") => "ROX",
+        Some("ReadWriteMany") => "RWX",
+        Some("ReadWriteOncePod") => "RWOP",
+        _ => "",
+    };
+    list.iter().map(short).collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn claim(text: &mut Text, claim: &Value, pods: &[Value]) {
+    text.field(0, "Name", str_at(claim, "metadata.name"));
+    text.field(0, "Namespace", str_at(claim, "metadata.namespace"));
+    text.field(0, "StorageClass", str_at(claim, "spec.storageClassName"));
+    let going = !str_at(claim, "metadata.deletionTimestamp").is_empty();
+    text.field(0, "Status", if going { "Terminating" } else { str_at(claim, "status.phase") });
+    text.field(0, "Volume", str_at(claim, "spec.volumeName"));
+    text.labels(claim);
+    text.annotations(claim);
+    text.field(0, "Finalizers", &bracketed(list_at(claim, "metadata.finalizers")));
+    let bound = !str_at(claim, "spec.volumeName").is_empty();
+    let (capacity, access) = if bound {
+        (str_at(claim, "status.capacity.storage"), modes(list_at(claim, "status.accessModes")))
+    } else {
+        ("", String::new())
+    };
+    text.field(0, "Capacity", capacity);
+    text.field(0, "Access Modes", &access);
+    text.some(0, "VolumeMode", str_at(claim, "spec.volumeMode"));
+    let name = str_at(claim, "metadata.name");
+    let uses = |pod: &&Value| {
+        list_at(pod, "spec.volumes")
+            .iter()
+            .any(|v| str_at(v, "persistentVolumeClaim.claimName") == name)
+    };
+    let users: Vec<&str> = pods.iter().filter(uses).map(|p| str_at(p, "metadata.name")).collect();
+    text.field(0, "Used By", or(&users.join("\n\t"), "<none>"));
+}
+
+pub(super) fn class(text: &mut Text, class: &Value) {
+    text.field(0, "Name", str_at(class, "metadata.name"));
+    let default =
+        at(class, "metadata.annotations").get("storageclass.kubernetes.io/is-default-class");
+    let is_default = default.is_some_and(|value| value == "true");
+    text.field(0, "IsDefaultClass", if is_default { "Yes" } else { "No" });
+    let joined = |path: &str| {
+        let pairs: Vec<String> = entries_at(class, path)
+            .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+            .collect();
+        or(&pairs.join(","), "<none>").to_owned()
+    };
+    text.field(0, "Annotations", &joined("metadata.annotations"));
+    text.field(0, "Provisioner", str_at(class, "provisioner"));
+    text.field(0, "Parameters", &joined("parameters"));
+    let grows = at(class, "allowVolumeExpansion").as_bool();
+    let grows = match grows {
+        None => "<unset>",
+        Some(true) => "True",
+        Some(false) => "False",
+    };
+    text.field(0, "AllowVolumeExpansion", grows);
+    let options = list_at(class, "mountOptions");
+    if options.is_empty() {
+        text.field(0, "MountOptions", "<none>");
+    } else {
+        text.line(0, "MountOptions:");
+        options.iter().for_each(|option| text.line(1, &text_of(option)));
+    }
+    text.some(0, "ReclaimPolicy", str_at(class, "reclaimPolicy"));
+    text.some(0, "VolumeBindingMode", str_at(class, "volumeBindingMode"));
+}
+
+/// `services` hold those that the backends name, with their addresses.
+pub(super) fn ingress(text: &mut Text, ingress: &Value, services: &[Value]) {
+    text.field(0, "Name", str_at(ingress, "metadata.name"));
+    text.labels(ingress);
+    text.field(0, "Namespace", str_at(ingress, "metadata.namespace"));
+    let addresses: Vec<&str> = list_at(ingress, "status.loadBalancer.ingress")
+        .iter()
+        .map(|one| or(str_at(one, "ip"), str_at(one, "hostname")))
+        .collect();
+    text.field(0, "Address", &addresses.join(","));
+    text.field(0, "Ingress Class", or(str_at(ingress, "spec.ingressClassName"), "<none>"));
+    let default = at(ingress, "spec.defaultBackend");
+    let shown = if default.is_null() { "<default>".to_owned() } else { backend(default, services) };
+    text.field(0, "Default backend", &shown);
+    let certificates = list_at(ingress, "spec.tls");
+    if !certificates.is_empty() {
+        text.line(0, "TLS:");
+        for one in certificates {
+            let hosts: Vec<&str> = list_at(one, "hosts").iter().filter_map(Value::as_str).collect();
+            match str_at(one, "secretName") {
+                "" => text.line(1, &format!("SNI routes {}", hosts.join(","))),
+                secret => text.line(1, &format!("{secret} terminates {}", hosts.join(","))),
+            }
+        }
+    }
+    text.line(0, "Rules:\n  Host\tPath\tBackends\n  ----\t----\t--------");
+    let rules = list_at(ingress, "spec.rules");
+    for rule in rules {
+        text.line(1, &format!("{}\t", or(str_at(rule, "host"), "*")));
+        for path in list_at(rule, "http.paths") {
+            let place = or(str_at(path, "path"), "");
+            text.line(2, &format!("\t{place} \t{}", backend(&path["backend"], services)));
+        }
+    }
+    if rules.is_empty() {
+        let shown =
+            if default.is_null() { "<default>".to_owned() } else { backend(default, services) };
+        text.line(1, &format!("*\t* \t{shown}"));
+    }
+    text.annotations(ingress);
+}
+
+fn backend(backend: &Value, services: &[Value]) -> String {
+    let resource = at(backend, "resource");
+    if !resource.is_null() {
+        let of = |field: &str| str_at(resource, field);
+        return format!("APIGroup: {}, Kind: {}, Name: {}", of("apiGroup"), of("kind"), of("name"));
+    }
+    let name = str_at(backend, "service.name");
+    let port = at(backend, "service.port");
+    let port = match str_at(port, "name") {
+        "" => text_of(at(port, "number")),
+        name => name.to_owned(),
+    };
+    let known = services.iter().find(|service| str_at(service, "metadata.name") == name);
+    let ends = match known {
+        None => format!("<error: services {name:?} not found>"),
+        Some(service) => str_at(service, "endpoints").to_owned(),
+    };
+    format!("{name}:{port} ({ends})")
+}
