@@ -20,58 +20,71 @@ pub(super) fn role(text: &mut Text, role: &Value) {
     }
 }
 
-/// One resource, or one set of paths, a line; verbs of the same are put together.
+/// What a line says: a resource of a group, with one name or all, or a path.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Row {
+    group: String,
+    resource: String,
+    name: String,
+    path: String,
+    verbs: Vec<Value>,
+}
+
+impl Row {
+    /// kubectl orders them by what Go prints of the rule.
+    fn key(&self) -> String {
+        let Self { group, resource, name, path, verbs } = self;
+        let verbs = bracketed(verbs);
+        format!("{verbs},[{group}],[{resource}],[{name}],[{path}]")
+    }
+
+    fn line(&self) -> String {
+        let (plain, part) = self.resource.split_once('/').unwrap_or((&self.resource, ""));
+        let part = if part.is_empty() { String::new() } else { format!("/{part}") };
+        let group = if self.group.is_empty() { String::new() } else { format!(".{}", self.group) };
+        let verbs = bracketed(&self.verbs);
+        format!("{plain}{group}{part}\t[{}]\t[{}]\t{verbs}", self.path, self.name)
+    }
+}
+
+/// One resource, or one path, a line; verbs of the same are put together.
 fn rules(rules: &[Value]) -> Vec<String> {
-    let mut found: Vec<([String; 3], Vec<Value>)> = Vec::new();
-    let mut add = |key: [String; 3], verbs: &[Value]| {
-        let known = match found.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, known)) => known,
-            None => {
-                found.push((key, Vec::new()));
-                match found.last_mut() {
-                    Some((_, known)) => known,
-                    None => return,
-                }
-            }
-        };
+    let texts = |rule: &Value, field: &str| -> Vec<String> {
+        list_at(rule, field).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+    };
+    let mut rows: Vec<Row> = Vec::new();
+    let mut add = |row: Row, verbs: &[Value]| {
+        let at = rows.iter().position(|known| Row { verbs: Vec::new(), ..known.clone() } == row);
+        let at = at.unwrap_or_else(|| {
+            rows.push(row);
+            rows.len() - 1
+        });
         for verb in verbs {
-            if !known.contains(verb) {
-                known.push(verb.clone());
+            if !rows[at].verbs.contains(verb) {
+                rows[at].verbs.push(verb.clone());
             }
         }
     };
     for rule in rules {
         let verbs = list_at(rule, "verbs");
-        for group in list_at(rule, "apiGroups").iter().filter_map(Value::as_str) {
-            for resource in list_at(rule, "resources").iter().filter_map(Value::as_str) {
-                let resource = if group.is_empty() {
-                    resource.to_owned()
-                } else {
-                    let (plain, part) = resource.split_once('/').unwrap_or((resource, ""));
-                    let part = if part.is_empty() { String::new() } else { format!("/{part}") };
-                    format!("{plain}.{group}{part}")
-                };
-                let names: Vec<Value> = list_at(rule, "resourceNames").to_vec();
-                if names.is_empty() {
-                    add([resource, "[]".to_owned(), "[]".to_owned()], verbs);
-                    continue;
-                }
-                for name in names {
-                    let name = bracketed(std::slice::from_ref(&name));
-                    add([resource.clone(), "[]".to_owned(), name], verbs);
+        let names = match texts(rule, "resourceNames") {
+            names if names.is_empty() => vec![String::new()],
+            names => names,
+        };
+        for group in texts(rule, "apiGroups") {
+            for resource in texts(rule, "resources") {
+                for name in &names {
+                    let (group, resource, name) = (group.clone(), resource.clone(), name.clone());
+                    add(Row { group, resource, name, ..Row::default() }, verbs);
                 }
             }
         }
-        for path in list_at(rule, "nonResourceURLs") {
-            let path = bracketed(std::slice::from_ref(path));
-            add([String::new(), path, "[]".to_owned()], verbs);
+        for path in texts(rule, "nonResourceURLs") {
+            add(Row { path, ..Row::default() }, verbs);
         }
     }
-    found.sort_by(|(a, _), (b, _)| (&a[0], &a[2], &a[1]).cmp(&(&b[0], &b[2], &b[1])));
-    let row = |(key, verbs): ([String; 3], Vec<Value>)| {
-        format!("{}\t{}\t{}\t{}", key[0], key[1], key[2], bracketed(&verbs))
-    };
-    found.into_iter().map(row).collect()
+    rows.sort_by_key(Row::key);
+    rows.iter().map(Row::line).collect()
 }
 
 pub(super) fn role_binding(text: &mut Text, binding: &Value) {

@@ -1,10 +1,8 @@
-//! `api-resources`, `api-versions` and `explain`.
-
-use onggi_api::schema::{self, Schema};
+//! `api-resources` and `api-versions`.
 
 use crate::discovery::Mapping;
 use crate::error::Error;
-use crate::output::tabwriter::{DESCRIBE, TABLE, align};
+use crate::output::tabwriter::{TABLE, align};
 use crate::session::Session;
 
 /// Flags of `api-resources`.
@@ -22,22 +20,23 @@ pub struct ResourcesArgs {
     /// Do not print the headings
     #[arg(long)]
     no_headers: bool,
+    /// Only kinds with all of these verbs
+    #[arg(long, value_delimiter = ',', value_name = "VERB")]
+    verbs: Vec<String>,
+    /// Only kinds with all of these categories
+    #[arg(long, value_delimiter = ',', value_name = "CATEGORY")]
+    categories: Vec<String>,
+    /// name or kind
+    #[arg(long, default_value = "", value_parser = ["", "name", "kind"])]
+    sort_by: String,
+    /// From kubectl's cache, which is not kept here
+    #[arg(long)]
+    cached: bool,
 }
 
 /// Flags of `api-versions`.
 #[derive(Debug, clap::Args)]
 pub struct VersionsArgs {}
-
-/// Flags of `explain`.
-#[derive(Debug, clap::Args)]
-pub struct ExplainArgs {
-    /// deployment, deployment.spec.template
-    #[arg(value_name = "TYPE[.FIELD…]")]
-    what: String,
-    /// All fields below
-    #[arg(long)]
-    recursive: bool,
-}
 
 impl ResourcesArgs {
     /// Prints them, by group and name.
@@ -45,7 +44,14 @@ impl ResourcesArgs {
         let mut found: Vec<&Mapping> = session.mapper().await?.all().iter().collect();
         found.retain(|m| self.api_group.as_ref().is_none_or(|group| *group == m.group));
         found.retain(|m| self.namespaced.is_none_or(|only| only == m.namespaced));
-        found.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural)));
+        let has_all = |wanted: &[String], of: &[String]| wanted.iter().all(|one| of.contains(one));
+        found.retain(|m| has_all(&self.verbs, &m.verbs));
+        found.retain(|m| has_all(&self.categories, &m.categories));
+        match self.sort_by.as_str() {
+            "name" => found.sort_by(|a, b| a.plural.cmp(&b.plural)),
+            "kind" => found.sort_by(|a, b| a.kind.cmp(&b.kind)),
+            _ => found.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural))),
+        }
         if self.output == "name" {
             let names: Vec<_> = found.iter().map(|m| m.group_resource() + "\n").collect();
             return session.print(&names.concat());
@@ -78,65 +84,4 @@ impl VersionsArgs {
         versions.dedup();
         session.print(&(versions.join("\n") + "\n"))
     }
-}
-
-impl ExplainArgs {
-    /// Prints names and types; what they mean stands in Kubernetes' reference.
-    pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let (kind, path) = self.what.split_once('.').unwrap_or((&self.what, ""));
-        let mapping = session.mapper().await?.by_name(kind)?;
-        let missing = || Error::new(format!("no fields are known of {}", mapping.kind));
-        let mut here =
-            schema::of(&mapping.group, &mapping.version, &mapping.kind).ok_or_else(missing)?;
-        let mut shown = type_of(here);
-        for field in path.split('.').filter(|field| !field.is_empty()) {
-            let items = here.item().unwrap_or(here);
-            here = items
-                .child(field)
-                .ok_or_else(|| Error::new(format!("field {field:?} does not exist")))?;
-            shown = type_of(here);
-        }
-        let mut text = String::new();
-        if !mapping.group.is_empty() {
-            text += &format!("GROUP:\t{}\n", mapping.group);
-        }
-        text += &format!("KIND:\t{}\nVERSION:\t{}\n", mapping.kind, mapping.version);
-        let mut text = align(&text, DESCRIBE) + "\n";
-        if let Some(field) = path.rsplit('.').next().filter(|field| !field.is_empty()) {
-            text += &format!("FIELD: {field} <{shown}>\n\n");
-        }
-        let fields = here.item().unwrap_or(here);
-        if !fields.fields().is_empty() {
-            text += "FIELDS:\n";
-            self.fields(fields, 1, &mut text);
-        }
-        session.print(&text)
-    }
-
-    fn fields(&self, schema: Schema<'_>, depth: usize, text: &mut String) {
-        for field in schema.fields() {
-            let inner = schema.at(field.schema);
-            let indent = "  ".repeat(depth);
-            *text += &format!("{indent}{}\t<{}>\n", field.name, type_of(inner));
-            // Schemas of schemas go round in circles.
-            if self.recursive && depth < 12 {
-                self.fields(inner.item().unwrap_or(inner), depth + 1, text);
-            }
-        }
-    }
-}
-
-/// `[]Container`, `map[string]string`, `integer`.
-fn type_of(schema: Schema<'_>) -> String {
-    if let Some(item) = schema.item() {
-        return format!("[]{}", type_of(item));
-    }
-    if let Some(name) = schema.name() {
-        return name.rsplit('.').next().unwrap_or(name).to_owned();
-    }
-    format!("{:?}", schema.shape())
-        .split(['(', ' ', '{'])
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase()
 }

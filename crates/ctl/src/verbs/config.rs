@@ -188,7 +188,7 @@ impl Args {
                 if flatten {
                     flattened(&mut content)?;
                 }
-                if !raw {
+                if !(raw || flatten) {
                     redact(&mut content);
                 }
                 match Format::parse(&output)? {

@@ -143,7 +143,7 @@ impl Args {
                 accept: TABLE,
             };
             let table = match self.fetch(session, &query).await {
-                Ok(table) => table,
+                Ok(table) => as_table(table),
                 Err(error) if error.is_not_found() && self.ignore_not_found => continue,
                 Err(error) => {
                     errors.push(error);
@@ -380,6 +380,27 @@ fn append(whole: &mut Value, page: Value) {
             into.extend(from.iter().cloned());
         }
     }
+}
+
+/// What the server made no table of, with name and age.
+fn as_table(answer: Value) -> Value {
+    if str_at(&answer, "kind") == "Table" {
+        return answer;
+    }
+    let now = jiff::Timestamp::now().as_second();
+    let objects = match answer.get("items").and_then(Value::as_array) {
+        Some(items) => items.clone(),
+        None => vec![answer],
+    };
+    let row = |object: Value| {
+        let cells = onggi_machinery::table::name_and_age(&object, now);
+        json!({"cells": cells, "object": object})
+    };
+    let rows: Vec<Value> = objects.into_iter().map(row).collect();
+    json!({
+        "kind": "Table", "rows": rows,
+        "columnDefinitions": [{"name": "Name", "format": "name"}, {"name": "Age"}],
+    })
 }
 
 /// Items of a list, each with its type.

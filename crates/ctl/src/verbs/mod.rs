@@ -26,6 +26,7 @@ pub mod drain;
 pub mod edit;
 pub mod events;
 pub mod exec;
+pub mod explain;
 pub mod expose;
 pub mod get;
 pub mod kustomize;
@@ -117,7 +118,7 @@ pub enum Verb {
     /// Print the versions of the API that the server has
     ApiVersions(api::VersionsArgs),
     /// Print the fields of a kind
-    Explain(api::ExplainArgs),
+    Explain(explain::Args),
     /// Copy files into a container and out of it
     Cp(cp::Args),
     /// Look into a pod or a node with a container more

@@ -5,6 +5,7 @@ use onggi_machinery::value::{at, list_at, str_at};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::flags::{Printing, Writing};
 use crate::manifest::Files;
 use crate::output::tabwriter::{DESCRIBE, align};
 use crate::select::{DryRun, Found, Selectors};
@@ -48,9 +49,13 @@ struct Set {
     /// All objects of the kind
     #[arg(long)]
     all: bool,
-    /// Try it out only
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
-    dry_run: DryRun,
+    /// Change what the files hold, ask no server
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 #[derive(Debug, clap::Args)]
@@ -100,12 +105,17 @@ impl Set {
         let (changes, names): (Vec<_>, Vec<_>) = self.args.iter().partition(is_change);
         let names: Vec<String> = names.into_iter().cloned().collect();
         let is_bare = names.len() == 1 && !names[0].contains('/');
-        if is_bare && !self.all && self.selectors.is_empty() {
+        let needs_name = !self.all && self.selectors.is_empty() && self.files.is_empty();
+        if is_bare && needs_name {
             return Err(Error::new(
                 "one or more resources must be specified as <resource> <name> or <resource>/<name>",
             ));
         }
-        let found = session.find(&names, &self.files, &self.selectors, false).await?;
+        let found = if self.local {
+            more::local(session, &self.files)?
+        } else {
+            session.find(&names, &self.files, &self.selectors, false).await?
+        };
         Ok((found, changes.into_iter().map(String::as_str).collect()))
     }
 
@@ -152,12 +162,28 @@ impl Set {
         if patch.as_object().is_none_or(serde_json::Map::is_empty) {
             return Ok(());
         }
-        if self.dry_run != DryRun::Client {
-            let body = below(path, patch);
-            let kind = PatchKind::Strategic;
-            session.patch(one, "", kind, &body, "kubectl-set", self.dry_run).await?;
+        let body = below(path, patch);
+        let dry_run = self.writing.dry_run;
+        let object = if self.local || dry_run == DryRun::Client {
+            let m = &one.mapping;
+            let mut object = one.value.clone();
+            let schema = onggi_api::schema::of(&m.group, &m.version, &m.kind);
+            onggi_machinery::patch::strategic_merge(schema, &mut object, body)
+                .map_err(|e| Error::new(e.to_string()))?;
+            object
+        } else {
+            let manager = self.writing.manager("kubectl-set");
+            session.patch(one, "", PatchKind::Strategic, &body, manager, dry_run).await?
+        };
+        let format = self.printing.format()?;
+        if format.is_table() {
+            return session.print(&format!("{} {said}{}\n", one.label(), dry_run.suffix()));
         }
-        session.print(&format!("{} {said}{}\n", one.label(), self.dry_run.suffix()))
+        let mut object = object;
+        if !self.printing.show_managed_fields {
+            crate::output::format::hide_managed_fields(&mut object);
+        }
+        session.print(&format.print(&object, false)?)
     }
 }
 

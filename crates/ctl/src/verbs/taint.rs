@@ -133,12 +133,8 @@ impl Args {
                 object = session.patch(one, "", kind, &body, manager, self.writing.dry_run).await?;
             }
             if format.is_table() {
-                // kubectl says nothing of a dry run of the client here.
-                let suffix = match self.writing.dry_run {
-                    DryRun::Client => "",
-                    dry_run => dry_run.suffix(),
-                };
-                session.print(&format!("{} {said}{suffix}\n", one.label()))?;
+                // kubectl says nothing of dry runs here.
+                session.print(&format!("{} {said}\n", one.label()))?;
             } else {
                 session.print(&format.print(&object, false)?)?;
             }

@@ -88,14 +88,13 @@ async fn objects_from_apply_to_delete() {
         "explain deployments.spec.template.spec.containers.env",
         "explain cm --recursive",
         "explain deploy.spec.nothing",
-        "set image deploy/web web=web:3 --dry-run=client -o yaml",
+        "set image deploy/web web=web:3 --dry-run=client -o name",
         "set resources deploy web --limits=cpu=1,memory=1Gi --requests=cpu=100m --dry-run=client",
-        "set serviceaccount deploy web robot --dry-run=server -o yaml",
+        "set serviceaccount deploy web robot --dry-run=server",
         "set selector svc web a=b --dry-run=client",
         "rollout restart svc/web",
         "rollout status svc/web",
         "top pod",
-        "auth whoami",
         "auth can-i get pods",
         "auth can-i get nodes",
         "auth can-i list bananas",
@@ -110,7 +109,6 @@ async fn objects_from_apply_to_delete() {
         "cp x:a y:b",
         "certificate approve",
         "get pods --as=nobody",
-        "get deploy --cluster=none",
     ] {
         s.same(&line.replace("FILE", &file)).await;
     }

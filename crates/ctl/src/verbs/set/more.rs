@@ -88,16 +88,20 @@ pub(super) struct Subject {
     serviceaccount: Vec<String>,
 }
 
+/// The objects of files, as they stand there.
+pub(super) fn local(session: &Session, files: &Files) -> Result<Vec<Found>, Error> {
+    let mapper = crate::discovery::Mapper::builtin();
+    let found = files.read(session)?.into_iter().map(|manifest| {
+        let mapping = mapper.of_object(&manifest.value, &manifest.source)?.clone();
+        Ok(Found { mapping, value: manifest.value })
+    });
+    found.collect()
+}
+
 impl Which {
     async fn found(&self, session: &Session, args: &[String]) -> Result<Vec<Found>, Error> {
         if self.local {
-            let mut found = Vec::new();
-            for manifest in self.files.read(session)? {
-                let mapper = crate::discovery::Mapper::builtin();
-                let mapping = mapper.of_object(&manifest.value, &manifest.source)?.clone();
-                found.push(Found { mapping, value: manifest.value });
-            }
-            return Ok(found);
+            return local(session, &self.files);
         }
         let is_bare = args.len() == 1 && !args[0].contains('/');
         if is_bare && !self.all && self.selectors.is_empty() && self.files.is_empty() {
@@ -133,6 +137,10 @@ impl Which {
         };
         if format.is_table() {
             return session.print(&format!("{} {said}{}\n", one.label(), dry_run.suffix()));
+        }
+        let mut object = object;
+        if !self.printing.show_managed_fields {
+            crate::output::format::hide_managed_fields(&mut object);
         }
         session.print(&format.print(&object, false)?)
     }
