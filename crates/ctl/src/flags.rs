@@ -77,6 +77,47 @@ pub fn as_kubectl(command: Command) -> Command {
         .mut_subcommands(as_kubectl)
 }
 
+/// What is printed for a command line that makes no sense, as kubectl says it where it has words
+/// for it.
+pub fn usage(error: &clap::Error, program: &str, words: &[String]) -> String {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let verb = words.iter().find(|word| !word.starts_with('-')).map_or("", String::as_str);
+    let help = if verb.is_empty() {
+        format!("{program} --help")
+    } else {
+        format!("{program} {verb} --help")
+    };
+    let given = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument if given(ContextKind::InvalidArg).starts_with("--") => {
+            let flag = given(ContextKind::InvalidArg);
+            format!("error: unknown flag: {flag}\nSee '{help}' for usage.\n")
+        }
+        ErrorKind::UnknownArgument if given(ContextKind::InvalidArg).starts_with('-') => {
+            let flag = given(ContextKind::InvalidArg);
+            let letter = flag.chars().nth(1).unwrap_or('-');
+            format!(
+                "error: unknown shorthand flag: '{letter}' in {flag}\nSee '{help}' for usage.\n"
+            )
+        }
+        ErrorKind::InvalidSubcommand => {
+            let unknown = given(ContextKind::InvalidSubcommand);
+            let near = match error.get(ContextKind::SuggestedSubcommand) {
+                Some(ContextValue::Strings(names)) if !names.is_empty() => {
+                    let names: String = names.iter().map(|name| format!("\t{name}\n")).collect();
+                    format!("\nDid you mean this?\n{names}")
+                }
+                _ => String::new(),
+            };
+            format!("error: unknown command {unknown:?} for {program:?}\n{near}")
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// Go's `strconv.ParseBool`.
 fn boolean(text: &str) -> Result<bool, String> {
     match text {
@@ -98,6 +139,20 @@ mod tests {
         on: bool,
         #[command(flatten)]
         writing: Writing,
+    }
+
+    #[test]
+    fn what_makes_no_sense() {
+        use clap::CommandFactory;
+        let said = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let error = Line::command().try_get_matches_from(&words).unwrap_err();
+            usage(&error, "onggi", &words[1..])
+        };
+        let expected = "error: unknown flag: --foo\nSee 'onggi --help' for usage.\n";
+        assert_eq!(said("x --foo"), expected);
+        let expected = "error: unknown shorthand flag: 'z' in -z\nSee 'onggi --help' for usage.\n";
+        assert_eq!(said("x -z"), expected);
     }
 
     #[test]

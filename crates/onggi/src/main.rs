@@ -44,9 +44,15 @@ fn parse() -> Result<Args, clap::Error> {
 
 /// Help and versions are answers; a command line that makes no sense is a failure like any other.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Where nobody reads it, nobody misses it.
-    let _unread = error.print();
-    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if !error.use_stderr() {
+        // Where nobody reads it, nobody misses it.
+        let _unread = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    eprint!("{}", onggi_ctl::flags::usage(error, "onggi", &words));
+    ExitCode::FAILURE
 }
 
 /// The error with its causes, without those that it names itself.

@@ -2,6 +2,7 @@
 //! the time become a text.
 
 mod batch;
+mod net;
 mod node;
 mod pod;
 mod policy;
@@ -58,6 +59,10 @@ pub fn object(object: &Value, related: &Related, now: i64) -> String {
         "LimitRange" => policy::limits(&mut text, object),
         "PersistentVolumeClaim" => storage::claim(&mut text, object, &related.objects),
         "StorageClass" => storage::class(&mut text, object),
+        "NetworkPolicy" => net::policy(&mut text, object),
+        "Endpoints" => net::endpoints(&mut text, object),
+        "EndpointSlice" => net::slice(&mut text, object),
+        "IngressClass" => net::ingress_class(&mut text, object),
         "Ingress" => storage::ingress(&mut text, object, &related.objects),
         "ServiceAccount" => rest::service_account(&mut text, object),
         _ => rest::any(&mut text, object),

@@ -1,13 +1,14 @@
 //! `annotate`, and what it shares with `label`.
 
 use onggi_client::PatchKind;
-use onggi_machinery::value::at;
+use onggi_machinery::value::{at, entries_at, map_mut};
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
+use crate::flags::{Printing, Writing};
 use crate::manifest::Files;
-use crate::output::Format;
-use crate::select::{DryRun, Selectors};
+use crate::output::format::hide_managed_fields;
+use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
 /// Flags of `annotate`.
@@ -36,12 +37,19 @@ pub(crate) struct Metadata {
     /// Replace other values
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = clap::ArgAction::Set)]
     overwrite: bool,
-    /// Try it out only
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
-    dry_run: DryRun,
-    /// yaml, json, name …
-    #[arg(long, short, default_value = "")]
-    output: String,
+    /// Print what there is
+    #[arg(long)]
+    list: bool,
+    /// Only where this is the version
+    #[arg(long, default_value = "", value_name = "VERSION")]
+    resource_version: String,
+    /// Change what the files hold, ask no server
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 impl Args {
@@ -60,6 +68,21 @@ fn changes(args: &[String]) -> Map<String, Value> {
     args.iter().map(change).collect()
 }
 
+/// `key=value` lines, below the name of the object where there are several.
+fn print_all(session: &Session, found: &[Found], field: &str) -> Result<(), Error> {
+    for one in found {
+        let mut text = String::new();
+        if found.len() > 1 {
+            text += &format!("Listing {field} for {}/{}:\n", one.mapping.kind, one.name());
+        }
+        for (key, value) in entries_at(at(&one.value, "metadata"), field) {
+            text += &format!("{key}={}\n", value.as_str().unwrap_or_default());
+        }
+        session.print(&text)?;
+    }
+    Ok(())
+}
+
 impl Metadata {
     pub(crate) async fn run(
         &self,
@@ -67,12 +90,12 @@ impl Metadata {
         field: &'static str,
         word: &str,
     ) -> Result<(), Error> {
-        let format = Format::parse(&self.output)?;
+        let format = self.printing.format()?;
         let is_change = |arg: &&String| arg.contains('=') || arg.ends_with('-');
         let (pairs, names): (Vec<_>, Vec<_>) = self.args.iter().partition(is_change);
         let changes = changes(&pairs.into_iter().cloned().collect::<Vec<_>>());
         let names: Vec<String> = names.into_iter().cloned().collect();
-        if changes.is_empty() {
+        if changes.is_empty() && !self.list {
             return Err(Error::new(format!("at least one {word} update is required")));
         }
         let is_bare = names.len() == 1 && !names[0].contains('/');
@@ -82,7 +105,17 @@ impl Metadata {
                  chosen with -l or --all",
             ));
         }
-        let found = session.find(&names, &self.files, &self.selectors, self.all_namespaces).await?;
+        if !self.resource_version.is_empty() && (self.all || !self.selectors.is_empty()) {
+            return Err(Error::new("--resource-version may only be used with a single resource"));
+        }
+        let found = if self.local {
+            super::set::local(session, &self.files)?
+        } else {
+            session.find(&names, &self.files, &self.selectors, self.all_namespaces).await?
+        };
+        if self.list {
+            return print_all(session, &found, field);
+        }
         let mut errors = Vec::new();
         for one in &found {
             let before = at(&one.value, "metadata").get(field).cloned().unwrap_or(Value::Null);
@@ -99,13 +132,30 @@ impl Metadata {
                 }
             }
             let mut object = one.value.clone();
-            if changed && self.dry_run != DryRun::Client {
-                let body = json!({"metadata": {field: changes}});
-                let manager = if word == "label" { "kubectl-label" } else { "kubectl-annotate" };
-                let patch = session.patch(one, "", PatchKind::Merge, &body, manager, self.dry_run);
+            let is_local = self.local || self.writing.dry_run == DryRun::Client;
+            if changed && is_local {
+                let map = map_mut(&mut object, &format!("metadata.{field}"));
+                for (key, value) in &changes {
+                    match value {
+                        Value::Null => map.remove(key),
+                        value => map.insert(key.clone(), value.clone()),
+                    };
+                }
+            }
+            if changed && !is_local {
+                let mut body = json!({"metadata": {field: changes}});
+                if !self.resource_version.is_empty() {
+                    body["metadata"]["resourceVersion"] = json!(self.resource_version);
+                }
+                let own = if word == "label" { "kubectl-label" } else { "kubectl-annotate" };
+                let (manager, dry_run) = (self.writing.manager(own), self.writing.dry_run);
+                let patch = session.patch(one, "", PatchKind::Merge, &body, manager, dry_run);
                 object = patch.await?;
             }
             if !format.is_table() {
+                if !self.printing.show_managed_fields {
+                    hide_managed_fields(&mut object);
+                }
                 session.print(&format.print(&object, false)?)?;
                 continue;
             }
@@ -116,7 +166,7 @@ impl Metadata {
                 ("label", false) => "not labeled",
                 _ => "annotated",
             };
-            session.print(&format!("{} {said}{}\n", one.label(), self.dry_run.suffix()))?;
+            session.print(&format!("{} {said}{}\n", one.label(), self.writing.dry_run.suffix()))?;
         }
         Error::all(errors)
     }

@@ -53,6 +53,12 @@ pub struct Args {
     /// Try it out only
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
     dry_run: DryRun,
+    /// Ask before anything is deleted
+    #[arg(long, short)]
+    interactive: bool,
+    /// A DELETE of this path, with the body of a file
+    #[arg(long, value_name = "PATH")]
+    raw: Option<String>,
     /// name, for short lines
     #[arg(long, short, default_value = "")]
     output: String,
@@ -70,6 +76,9 @@ impl Args {
     /// Deletes them and waits until they are gone.
     pub async fn run(mut self, session: &Session) -> Result<(), Error> {
         self.check()?;
+        if let Some(path) = &self.raw {
+            return super::raw::send(session, "DELETE", path, &self.files).await;
+        }
         if self.grace_period == 0 && self.wait && !self.force {
             // As kubectl: what may end at once still gets its signal.
             self.grace_period = 1;
@@ -83,7 +92,11 @@ impl Args {
         }
         let mut going = Vec::new();
         let mut errors = Vec::new();
-        for (mapping, namespace, name) in self.victims(session).await? {
+        let victims = self.victims(session).await?;
+        if self.interactive && !confirmed(session, &victims)? {
+            return session.print("deletion is cancelled\n");
+        }
+        for (mapping, namespace, name) in victims {
             match self.delete(session, &mapping, &namespace, &name).await {
                 Ok(uid) => going.push(Going { mapping, namespace, name, uid }),
                 Err(error) if error.is_not_found() && self.ignore_not_found => {}
@@ -193,6 +206,20 @@ impl Args {
             uid => uid.to_owned(),
         })
     }
+}
+
+/// Names what will go and asks.
+fn confirmed(session: &Session, victims: &[(Mapping, String, String)]) -> Result<bool, Error> {
+    let names: String =
+        victims.iter().map(|(m, _, name)| format!("{}/{name}\n", m.label())).collect();
+    session.print(&format!(
+        "You are about to delete the following {} resource(s):\n{names}Do you want to continue? \
+         (y/n): ",
+        victims.len()
+    ))?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y"))
 }
 
 /// The value of `--cascade` as the server's `propagationPolicy`.

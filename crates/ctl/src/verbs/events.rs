@@ -1,9 +1,12 @@
 //! `events`.
 
+use futures::StreamExt;
+use onggi_client::{EventType, WatchSpec};
 use onggi_machinery::value::str_at;
 use serde_json::Value;
 
 use crate::describe::event_age;
+use crate::discovery::Mapping;
 use crate::error::Error;
 use crate::output::Format;
 use crate::output::format::list_of;
@@ -23,6 +26,9 @@ pub struct Args {
     /// Only Normal or Warning
     #[arg(long, value_delimiter = ',')]
     types: Vec<String>,
+    /// Go on printing what comes
+    #[arg(long, short)]
+    watch: bool,
     /// Do not print the headings
     #[arg(long)]
     no_headers: bool,
@@ -55,6 +61,9 @@ impl Args {
                 || self.types.iter().any(|t| t.eq_ignore_ascii_case(str_at(event, "type")))
         };
         events.retain(wanted);
+        if self.watch {
+            return self.follow(session, mapping, &namespace, &selectors, events).await;
+        }
         events.sort_by_key(|event| last_seen(event).to_owned());
         if !format.is_table() {
             return session.print(&format.print(&list_of(events), self.no_headers)?);
@@ -67,15 +76,20 @@ impl Args {
             };
             return session.print_error(&text);
         }
+        session.print(&self.table(&events, !self.no_headers))
+    }
+
+    /// Events as lines.
+    fn table(&self, events: &[Value], headings: bool) -> String {
         let now = jiff::Timestamp::now().as_second();
         let mut text = String::new();
         let place =
             |text: &str| if self.all_namespaces { format!("{text}\t") } else { String::new() };
-        if !self.no_headers {
+        if headings {
             text += &place("NAMESPACE");
             text += "LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE\n";
         }
-        for event in &events {
+        for event in events {
             text += &place(str_at(event, "metadata.namespace"));
             text += &format!(
                 "{}\t{}\t{}\t{}/{}\t{}\n",
@@ -87,7 +101,43 @@ impl Args {
                 str_at(event, "message").trim().replace(['\n', '\t'], " "),
             );
         }
-        session.print(&align(&text, TABLE))
+        align(&text, TABLE)
+    }
+
+    /// Prints what there is, then each event as it comes.
+    async fn follow(
+        &self,
+        session: &Session,
+        mapping: &Mapping,
+        namespace: &str,
+        selectors: &Selectors,
+        mut events: Vec<Value>,
+    ) -> Result<(), Error> {
+        events.sort_by_key(|event| last_seen(event).to_owned());
+        let revision = |event: &Value| str_at(event, "metadata.resourceVersion").parse().ok();
+        let newest: Option<u64> = events.iter().filter_map(revision).max();
+        session.print(&self.table(&events, !self.no_headers))?;
+        let spec = WatchSpec {
+            namespace: namespace.to_owned(),
+            field_selector: selectors.field_selector.clone().unwrap_or_default(),
+            resource_version: newest,
+            initial_events: false,
+            ..WatchSpec::all(mapping.gvr())
+        };
+        let mut stream = session.client()?.transport().watch(spec).await?;
+        while let Some(event) = stream.next().await {
+            let event = event?;
+            if matches!(event.kind, EventType::Bookmark | EventType::Deleted) {
+                continue;
+            }
+            let value = event.object.value().map_err(onggi_client::Error::from)?;
+            let fits = self.types.is_empty()
+                || self.types.iter().any(|t| t.eq_ignore_ascii_case(str_at(&value, "type")));
+            if fits {
+                session.print(&self.table(std::slice::from_ref(&value), false))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Args {
     /// Say only what the command says
     #[arg(long, short)]
     quiet: bool,
+    /// How long to wait until the pod runs
+    #[arg(long, default_value = "1m0s", value_parser = crate::duration::parse, value_name = "TIME")]
+    pod_running_timeout: std::time::Duration,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true)]
     command: Vec<String>,
@@ -50,6 +53,12 @@ pub struct AttachArgs {
     /// The input is a terminal
     #[arg(long, short = 't')]
     tty: bool,
+    /// Say only what the container says
+    #[arg(long, short)]
+    quiet: bool,
+    /// How long to wait until the pod runs
+    #[arg(long, default_value = "1m0s", value_parser = crate::duration::parse, value_name = "TIME")]
+    pod_running_timeout: std::time::Duration,
 }
 
 impl Args {
@@ -64,7 +73,7 @@ impl AttachArgs {
     /// Joins it until it ends.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         let pod = pod(session, &self.pod).await?;
-        if self.tty {
+        if self.tty && !self.quiet {
             session.print_error("If you don't see a command prompt, try pressing enter.\n")?;
         }
         join(session, &pod, self.container.as_deref(), Vec::new(), self.stdin, self.tty).await

@@ -66,6 +66,12 @@ pub struct Args {
     /// How many pods may be followed at once
     #[arg(long, default_value_t = 5)]
     max_log_requests: usize,
+    /// Do not check the certificate of the node; the server does that
+    #[arg(long, hide = true)]
+    insecure_skip_tls_verify_backend: bool,
+    /// How long to wait until a pod runs
+    #[arg(long, default_value = "20s", value_parser = crate::duration::parse, value_name = "TIME")]
+    pod_running_timeout: Duration,
     /// Go on when one of them fails
     #[arg(long)]
     ignore_errors: bool,

@@ -1,14 +1,16 @@
 //! `patch`.
 
 use onggi_client::PatchKind;
+use onggi_machinery::patch::{PatchType, apply};
 use onggi_machinery::value::str_at;
 use onggi_machinery::yaml;
+use serde_json::Value;
 
 use crate::error::Error;
+use crate::flags::{Printing, Writing};
 use crate::manifest::Files;
-use crate::output::Format;
 use crate::output::format::hide_managed_fields;
-use crate::select::{DryRun, Selectors};
+use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
 /// Flags of `patch`.
@@ -31,18 +33,19 @@ pub struct Args {
     /// Part of the object: status, scale
     #[arg(long, default_value = "")]
     subresource: String,
-    /// Try it out only
-    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
-    dry_run: DryRun,
-    /// yaml, json, name …
-    #[arg(long, short, default_value = "")]
-    output: String,
+    /// Change what the files hold, ask no server
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    writing: Writing,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 impl Args {
     /// Changes it.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let format = Format::parse(&self.output)?;
+        let format = self.printing.format()?;
         let text = match (&self.patch, &self.patch_file) {
             (Some(text), _) => text.clone(),
             (None, Some(path)) => {
@@ -57,26 +60,51 @@ impl Args {
             "json" => PatchKind::Json,
             _ => PatchKind::Strategic,
         };
-        let found = session.find(&self.args, &self.files, &Selectors::default(), false).await?;
+        let found = if self.local {
+            super::set::local(session, &self.files)?
+        } else {
+            session.find(&self.args, &self.files, &Selectors::default(), false).await?
+        };
         for one in &found {
-            let object = match self.dry_run {
-                DryRun::Client => one.value.clone(),
-                dry_run => {
-                    let part = &self.subresource;
-                    session.patch(one, part, kind, &body, "kubectl-patch", dry_run).await?
-                }
+            let dry_run = self.writing.dry_run;
+            let mut object = if self.local || dry_run == DryRun::Client {
+                tried(one, kind, &body)?
+            } else {
+                let (part, manager) = (&self.subresource, self.writing.manager("kubectl-patch"));
+                session.patch(one, part, kind, &body, manager, dry_run).await?
             };
             if !format.is_table() {
-                let mut object = object;
-                hide_managed_fields(&mut object);
+                if !self.printing.show_managed_fields {
+                    hide_managed_fields(&mut object);
+                }
                 session.print(&format.print(&object, false)?)?;
                 continue;
             }
             let version = "metadata.resourceVersion";
-            let same = str_at(&object, version) == str_at(&one.value, version);
+            let tries = self.local || dry_run == DryRun::Client;
+            let same = if tries {
+                object == one.value
+            } else {
+                str_at(&object, version) == str_at(&one.value, version)
+            };
             let said = if same { "patched (no change)" } else { "patched" };
-            session.print(&format!("{} {said}{}\n", one.label(), self.dry_run.suffix()))?;
+            session.print(&format!("{} {said}{}\n", one.label(), dry_run.suffix()))?;
         }
         Ok(())
     }
+}
+
+/// The object with the patch, as it would be.
+fn tried(one: &Found, kind: PatchKind, body: &Value) -> Result<Value, Error> {
+    let kind = match kind {
+        PatchKind::Json => PatchType::Json,
+        PatchKind::Merge => PatchType::Merge,
+        _ => PatchType::Strategic,
+    };
+    let m = &one.mapping;
+    let schema = onggi_api::schema::of(&m.group, &m.version, &m.kind);
+    let mut object = one.value.clone();
+    apply(kind, schema, &mut object, body.to_string().as_bytes())
+        .map_err(|e| Error::new(e.to_string()))?;
+    Ok(object)
 }

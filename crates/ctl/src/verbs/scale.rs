@@ -28,6 +28,9 @@ pub struct Args {
     /// Only when there are this many now
     #[arg(long, value_name = "COUNT")]
     current_replicas: Option<i64>,
+    /// How long to wait until that many are there; 0 not to wait
+    #[arg(long, default_value = "0s", value_parser = crate::duration::parse, value_name = "TIME")]
+    timeout: std::time::Duration,
     /// Try it out only
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
     dry_run: DryRun,
@@ -58,6 +61,16 @@ impl Args {
                     errors.push(error);
                     continue;
                 }
+            }
+            if !self.timeout.is_zero() && self.dry_run == DryRun::None {
+                let wanted = i64::from(self.replicas);
+                let there = |value: Option<&serde_json::Value>| {
+                    Ok(value.is_none_or(|v| i64_at(v, "status.replicas").unwrap_or(0) == wanted))
+                };
+                let wait = session.until(&one.mapping, one.namespace(), one.name(), there);
+                tokio::time::timeout(self.timeout, wait).await.unwrap_or_else(|_| {
+                    Err(Error::new(format!("timed out waiting for {:?} to be synced", one.name())))
+                })?;
             }
             session.print(&format!("{} scaled{}\n", one.label(), self.dry_run.suffix()))?;
         }

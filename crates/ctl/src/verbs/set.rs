@@ -13,6 +13,8 @@ use crate::session::Session;
 
 mod more;
 
+pub(crate) use more::local;
+
 /// Flags of `set`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

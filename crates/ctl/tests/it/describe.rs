@@ -248,6 +248,34 @@ provisioner: example.com/p
 parameters: {a: b}
 ---
 apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: np}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress:
+  - ports: [{port: 80}]
+    from: [{podSelector: {matchLabels: {app: db}}}, {ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}]
+  - {}
+  policyTypes: [Ingress]
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: nginx}
+spec: {controller: example.com/c}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: ends}
+subsets: [{addresses: [{ip: 10.0.0.1}], ports: [{port: 80}]}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: slice}
+addressType: IPv4
+endpoints: [{addresses: [10.0.0.1], conditions: {ready: true}, nodeName: n1}]
+ports: [{port: 80, name: http, protocol: TCP}]
+---
+apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: in, annotations: {k: v}}
 spec:

@@ -11,7 +11,42 @@ use onggi_client::node::{
 };
 use serde_json::json;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::server::Server;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_of_pods_and_the_api_on_this_machine() {
+    let s = with_pods().await;
+    let mut forward = s.follow("port-forward pod/a :80 --address=127.0.0.1").await;
+    let said = forward.line().await;
+    let address = said.strip_prefix("Forwarding from ").unwrap();
+    let address = address.strip_suffix(" -> 80").unwrap().to_owned();
+    for text in ["hello", "again"] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("80 {text}"));
+    }
+    let mut proxy = s.follow("proxy --port=0").await;
+    let said = proxy.line().await;
+    let address = said.strip_prefix("Starting to serve on ").unwrap().to_owned();
+    for (path, host, status) in [
+        ("/api/v1/namespaces/default/pods/a", "localhost", "200"),
+        ("/api/v1/namespaces/default/pods/none", "127.0.0.1", "404"),
+        ("/api/v1/namespaces/default/pods/a/exec", "localhost", "403"),
+        ("/version", "example.com", "403"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {host}: {answer}");
+    }
+}
 
 struct FakeNode;
 
@@ -46,8 +81,18 @@ impl NodeServer for FakeNode {
         Ok(ExitStatus(0))
     }
 
-    async fn port_forward(&self, _: PodRef, _: u16, _: Box<dyn Duplex>) -> Result<(), NodeError> {
-        Err(NodeError::Failed("no ports here".to_owned()))
+    /// Sends back what it gets, behind the number of the port.
+    async fn port_forward(
+        &self,
+        _: PodRef,
+        port: u16,
+        stream: Box<dyn Duplex>,
+    ) -> Result<(), NodeError> {
+        let (mut read, mut write) = tokio::io::split(stream);
+        write.write_all(format!("{port} ").as_bytes()).await.unwrap();
+        tokio::io::copy(&mut read, &mut write).await.unwrap();
+        write.shutdown().await.unwrap();
+        Ok(())
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) struct Subject {
 }
 
 /// The objects of files, as they stand there.
-pub(super) fn local(session: &Session, files: &Files) -> Result<Vec<Found>, Error> {
+pub(crate) fn local(session: &Session, files: &Files) -> Result<Vec<Found>, Error> {
     let mapper = crate::discovery::Mapper::builtin();
     let found = files.read(session)?.into_iter().map(|manifest| {
         let mapping = mapper.of_object(&manifest.value, &manifest.source)?.clone();
