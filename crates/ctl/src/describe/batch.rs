@@ -164,7 +164,8 @@ pub(super) fn bracketed(list: &[Value]) -> String {
 }
 
 pub(super) fn daemon_set(text: &mut Text, set: &Value, pods: &[Value]) {
-    name(text, set);
+    // kubectl 1.32 leaves the namespace out here.
+    text.field(0, "Name", str_at(set, "metadata.name"));
     text.field(0, "Selector", &selector_text(at(set, "spec.selector")));
     let nodes: Vec<String> = entries_at(set, "spec.template.spec.nodeSelector")
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))

@@ -26,7 +26,7 @@ pub struct Related {
     /// Its events; `None` where they are not wanted.
     pub events: Option<Vec<Value>>,
     /// ReplicaSets of a Deployment, pods of other workloads, of a node or a namespace, slices of a
-    /// Service, Services of an Ingress with their addresses in `endpoints`.
+    /// Service, quotas and limits of a namespace, Services of an Ingress with their addresses in `endpoints`.
     pub objects: Vec<Value>,
     /// The lease of a node, or why there is none.
     pub lease: Option<Result<Value, String>>,
@@ -41,7 +41,7 @@ pub fn object(object: &Value, related: &Related, now: i64) -> String {
         "ReplicaSet" => workload::replica_set(&mut text, object, &related.objects),
         "Service" => rest::service(&mut text, object, &related.objects),
         "Node" => node::node(&mut text, object, related, now),
-        "Namespace" => rest::namespace(&mut text, object),
+        "Namespace" => rest::namespace(&mut text, object, &related.objects),
         "ConfigMap" => rest::config_map(&mut text, object),
         "Secret" => rest::secret(&mut text, object),
         "Job" => batch::job(&mut text, object),

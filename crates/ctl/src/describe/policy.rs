@@ -176,15 +176,18 @@ pub(super) fn quota(text: &mut Text, quota: &Value) {
 pub(super) fn limits(text: &mut Text, range: &Value) {
     text.field(0, "Name", str_at(range, "metadata.name"));
     text.field(0, "Namespace", str_at(range, "metadata.namespace"));
-    text.line(
-        0,
+    limits_table(text, &[range], "");
+}
+
+/// The limits of ranges, an item of a resource a line.
+fn limits_table(text: &mut Text, ranges: &[&Value], indent: &str) {
+    for line in [
         "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio",
-    );
-    text.line(
-        0,
         "----\t--------\t---\t---\t---------------\t-------------\t-----------------------",
-    );
-    for item in list_at(range, "spec.limits") {
+    ] {
+        text.line(0, &format!("{indent}{line}"));
+    }
+    for item in ranges.iter().flat_map(|range| list_at(range, "spec.limits")) {
         const FIELDS: [&str; 5] =
             ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
         let mut names: Vec<&str> =
@@ -197,7 +200,38 @@ pub(super) fn limits(text: &mut Text, range: &Value) {
                 amount.map_or_else(|| "-".to_owned(), text_of)
             };
             let cells: Vec<String> = FIELDS.iter().map(cell).collect();
-            text.line(0, &format!("{}\t{name}\t{}", str_at(item, "type"), cells.join("\t")));
+            let kind = str_at(item, "type");
+            text.line(0, &format!("{indent}{kind}\t{name}\t{}", cells.join("\t")));
+        }
+    }
+}
+
+/// Those of a namespace.
+pub(super) fn ranges(text: &mut Text, ranges: &[&Value]) {
+    text.line(0, "");
+    if ranges.is_empty() {
+        text.line(0, "No LimitRange resource.");
+        return;
+    }
+    text.line(0, "Resource Limits");
+    limits_table(text, ranges, " ");
+}
+
+/// Those of a namespace.
+pub(super) fn quotas(text: &mut Text, quotas: &[&Value]) {
+    text.line(0, "");
+    if quotas.is_empty() {
+        text.line(0, "No resource quota.");
+        return;
+    }
+    text.line(0, "Resource Quotas");
+    for quota in quotas {
+        text.field(1, "Name", str_at(quota, "metadata.name"));
+        text.line(1, "Resource\tUsed\tHard");
+        text.line(1, "--------\t---\t---");
+        for (name, hard) in entries_at(quota, "status.hard") {
+            let used = at(quota, "status.used").get(name).map_or_else(|| "0".to_owned(), text_of);
+            text.line(1, &format!("{name}\t{used}\t{}", text_of(hard)));
         }
     }
 }

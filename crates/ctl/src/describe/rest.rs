@@ -7,6 +7,7 @@ use onggi_machinery::table::selector_text;
 use onggi_machinery::value::{at, entries_at, i64_at, list_at, str_at};
 use serde_json::{Value, json};
 
+use super::policy;
 use super::text::{Text, or, time};
 use crate::jsonpath::text_of;
 
@@ -80,9 +81,15 @@ pub fn addresses(slices: &[Value]) -> String {
     }
 }
 
-pub(super) fn namespace(text: &mut Text, namespace: &Value) {
+/// `bounds`: its quotas and ranges of limits.
+pub(super) fn namespace(text: &mut Text, namespace: &Value, bounds: &[Value]) {
     head(text, namespace, false);
     text.field(0, "Status", str_at(namespace, "status.phase"));
+    let of = |kind: &str| -> Vec<&Value> {
+        bounds.iter().filter(|object| str_at(object, "kind") == kind).collect()
+    };
+    policy::quotas(text, &of("ResourceQuota"));
+    policy::ranges(text, &of("LimitRange"));
 }
 
 pub(super) fn config_map(text: &mut Text, map: &Value) {

@@ -104,6 +104,18 @@ impl Args {
                     |pod: &serde_json::Value| crate::rollout::is_controlled_by(pod, &one.value);
                 related.objects.retain(owned);
             }
+            "Namespace" => {
+                for kind in ["resourcequotas", "limitranges"] {
+                    if let Ok(mapping) = mapper.by_name(kind) {
+                        let none = Selectors::default();
+                        let mut found = session.list(mapping, one.name(), &none).await?;
+                        for object in &mut found {
+                            object["kind"] = serde_json::json!(mapping.kind);
+                        }
+                        related.objects.extend(found);
+                    }
+                }
+            }
             "PersistentVolumeClaim" => {
                 let pods = mapper.by_name("pods")?;
                 related.objects =

@@ -87,8 +87,12 @@ impl Args {
             } else {
                 str_at(&object, version) == str_at(&one.value, version)
             };
-            let said = if same { "patched (no change)" } else { "patched" };
-            session.print(&format!("{} {said}{}\n", one.label(), dry_run.suffix()))?;
+            let said = if same {
+                "patched (no change)".to_owned()
+            } else {
+                format!("patched{}", dry_run.suffix())
+            };
+            session.print(&format!("{} {said}\n", one.label()))?;
         }
         Ok(())
     }
