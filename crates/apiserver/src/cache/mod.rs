@@ -315,11 +315,11 @@ impl Cache {
         collection: &Collection,
         revision: u64,
     ) -> Result<(Vec<(Arc<str>, Arc<Object>)>, u64), StoreError> {
-        let mut request = RangeRequest::all(&collection.prefix(""));
+        let mut request = RangeRequest::all(collection.prefix(""));
         request.revision = Some(revision);
         let (range, revision) = match self.store.range(request).await {
             Err(StoreError::Compacted { .. }) => {
-                let range = self.store.range(RangeRequest::all(&collection.prefix(""))).await?;
+                let range = self.store.range(RangeRequest::all(collection.prefix(""))).await?;
                 let revision = range.revision;
                 (range, revision)
             }

@@ -203,23 +203,20 @@ impl<'p, 'a> Eval<'p, 'a, '_> {
             Some(Expr::Ident(space)) if is_namespace(space) && !self.is_bound(space) => Some(space),
             _ => None,
         };
-        match (space, target) {
-            (None, Some(target)) => {
-                let target = self.eval(target)?;
-                // `orValue` and `or` look at their argument only when they need it.
-                if let Value::Optional(inner) = &target
-                    && let [other] = args
-                    && matches!(name, "orValue" | "or")
-                {
-                    return match (inner, name) {
-                        (Some(inner), "orValue") => Ok(Value::clone(inner)),
-                        (Some(_), _) => Ok(target),
-                        (None, _) => self.eval(other),
-                    };
-                }
-                values.push(target);
+        if let (None, Some(target)) = (space, target) {
+            let target = self.eval(target)?;
+            // `orValue` and `or` look at their argument only when they need it.
+            if let Value::Optional(inner) = &target
+                && let [other] = args
+                && matches!(name, "orValue" | "or")
+            {
+                return match (inner, name) {
+                    (Some(inner), "orValue") => Ok(Value::clone(inner)),
+                    (Some(_), _) => Ok(target),
+                    (None, _) => self.eval(other),
+                };
             }
-            (Some(_), _) | (None, None) => {}
+            values.push(target);
         }
         for arg in args {
             values.push(self.eval(arg)?);

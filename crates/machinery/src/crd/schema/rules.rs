@@ -7,7 +7,7 @@ use std::sync::Arc;
 use onggi_api::{FieldError, FieldPath};
 use serde_json::Value;
 
-use super::{Additional, List, Schema, lists};
+use super::{Additional, Schema, lists};
 use crate::cel::{self, Budget, Declarations, Program, Shape, Value as Cel, Variables};
 use crate::validation::{At, Errors};
 use crate::value::str_at;
