@@ -284,6 +284,9 @@ impl ApiServer {
         if !row.verbs.contains(&verb) {
             return Err(Status::method_not_allowed());
         }
+        if !row.deprecated.is_empty() {
+            context.notes.warn(row.deprecated);
+        }
         if !row.verbs.contains(&Verb::Delete)
             && let Some(answer) = rest::computed(registry, context, row, &request).await
         {

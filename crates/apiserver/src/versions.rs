@@ -36,10 +36,9 @@ pub(crate) fn enter(
     request.list.field_selector = field_selector(version, &request.list.field_selector)?;
     let mut context = Context { version: Some(version), ..context.clone() };
     let checks = validation(request)?;
-    // A delete carries options.
-    let writes = matches!(request.verb, Verb::Create | Verb::Update);
+    let whole = sends_object(version, request);
     let warnings = match &mut request.body {
-        Body::Object(value) if writes && is_of(version, value) => {
+        Body::Object(value) if whole => {
             let found = value["apiVersion"].as_str().unwrap_or_default();
             if !found.is_empty() && found != version.api_version() {
                 return Err(Status::bad_request(format!(
@@ -56,9 +55,11 @@ pub(crate) fn enter(
     Ok((context, warnings))
 }
 
-/// Whether a body is an object of the kind, not one of a subresource such as `Scale`.
-fn is_of(version: &Version, value: &Value) -> bool {
-    value.is_object() && (value["kind"] == version.kind || value["kind"].is_null())
+/// Whether the body is an object of the kind, not a `Scale` or the options of a delete.
+fn sends_object(version: &Version, request: &Request) -> bool {
+    let part = version.resource().and_then(|row| row.subresource(&request.subresource));
+    matches!(request.verb, Verb::Create | Verb::Update)
+        && part.is_none_or(|part| part.kind.2 == version.kind)
 }
 
 /// A field selector in the names of the row.

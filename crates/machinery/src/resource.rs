@@ -167,6 +167,8 @@ pub struct Resource {
     pub validate_create: fn(object: &Value) -> Vec<FieldError>,
     /// What is wrong with the change; called after `validate`.
     pub validate_update: fn(object: &Value, old: &Value) -> Vec<FieldError>,
+    /// Said of every request, where Kubernetes deprecates the kind; else empty.
+    pub deprecated: &'static str,
     /// Advice for a valid object that is sent back as `Warning` headers.
     pub warnings: fn(object: &Value) -> Vec<String>,
     /// What a CustomResourceDefinition adds to the row that was made from it; `None` for the kinds
@@ -215,6 +217,7 @@ impl Resource {
         validate: |_| Vec::new(),
         validate_create: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
+        deprecated: "",
         warnings: |_| Vec::new(),
         custom: None,
     };

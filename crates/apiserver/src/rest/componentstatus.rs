@@ -1,15 +1,15 @@
 //! `componentstatuses`: what the server itself can tell of the control plane, which is its store.
 //! Schedulers and controllers tell of themselves through their leases.
 
+use std::sync::Arc;
+
 use onggi_api::{Object, Status};
 use onggi_client::{ListMeta, Request, Response};
 use onggi_machinery::resource::{Resource, Verb};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use crate::registry::Registry;
 
-const ADVICE: &str = "v1 ComponentStatus is deprecated in v1.19+";
 /// Kubernetes' name of its store.
 const STORE: &str = "etcd-0";
 
@@ -20,7 +20,6 @@ pub(crate) fn answer(
     request: &Request,
 ) -> Result<Response, Status> {
     let store = store(registry);
-    let warnings = vec![ADVICE.to_owned()];
     match request.verb {
         Verb::List => {
             let meta = ListMeta::default();
@@ -28,7 +27,7 @@ pub(crate) fn answer(
             Ok(Response::List { meta, items: vec![Arc::new(item)] })
         }
         _ if request.name == STORE => {
-            Ok(Response::Document { value: store, created: false, warnings })
+            Ok(Response::Document { value: store, created: false, warnings: Vec::new() })
         }
         _ => Err(Status::not_found(&row.group_resource(), &request.name)),
     }

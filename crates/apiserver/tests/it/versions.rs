@@ -79,8 +79,11 @@ async fn an_autoscaler_in_both() {
     assert!(text.contains("unknown field \"spec.metrics\""), "{text}");
     let text = s.call(v2(Verb::Create, "").body(Body::Object(wrong))).await.unwrap_err();
     assert!(text.to_string().contains("does not match the expected API version"), "{text}");
-    let gone = s.call(v1(Verb::Delete, "web")).await.unwrap();
-    assert_eq!(gone["status"], "Success");
+    // The options of a delete are no autoscaler.
+    let options = Body::Object(json!({"propagationPolicy": "Foreground"}));
+    let going = s.call(v1(Verb::Delete, "web").body(options)).await.unwrap();
+    assert_eq!(going["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    assert_eq!(going["apiVersion"], "autoscaling/v1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

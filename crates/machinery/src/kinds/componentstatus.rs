@@ -21,6 +21,7 @@ pub const RESOURCE: Resource = Resource {
         Column::text("Error"),
     ],
     row,
+    deprecated: "v1 ComponentStatus is deprecated in v1.19+",
     ..Resource::BASE
 };
 

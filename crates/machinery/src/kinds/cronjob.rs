@@ -78,7 +78,7 @@ fn default(cron_job: &mut Value) {
     set_default(cron_job, "spec.suspend", false);
     set_default(cron_job, "spec.successfulJobsHistoryLimit", 3);
     set_default(cron_job, "spec.failedJobsHistoryLimit", 1);
-    job::default_in_template(cron_job, "spec.jobTemplate.spec");
+    job::default_parts(cron_job, "spec.jobTemplate.spec");
 }
 
 // === Rules ===

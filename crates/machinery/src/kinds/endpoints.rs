@@ -19,10 +19,7 @@ pub const RESOURCE: Resource = Resource {
     row,
     default,
     validate,
-    warnings: |_| {
-        let advice = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
-        vec![advice.to_owned()]
-    },
+    deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     ..Resource::BASE
 };
 

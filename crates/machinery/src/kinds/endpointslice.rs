@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
-use crate::validation::{At, Errors, names};
+use crate::validation::{At, Errors, labels, names};
 use crate::value::{at, i64_at, items_mut, list_at, set_default, set_default_text, str_at};
 
 /// Names the Service that a slice belongs to.
@@ -71,6 +71,9 @@ fn default(object: &mut Value) {
 
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
+const PORTS_MAX: usize = 20_000;
+const TOPOLOGY_MAX: usize = 16;
+const HINTS_MAX: usize = 8;
 
 fn validate(object: &Value) -> Errors {
     let mut errors = Errors::new();
@@ -85,9 +88,19 @@ fn validate(object: &Value) -> Errors {
     for endpoint in endpoints.items() {
         addresses(&endpoint.child("addresses"), kind.text(), &mut errors);
         endpoint.child("hostname").may(names::dns1123_label, &mut errors);
+        endpoint.child("nodeName").may(names::dns1123_subdomain, &mut errors);
+        topology(&endpoint.child("deprecatedTopology"), &mut errors);
+        for hints in ["hints.forZones", "hints.forNodes"] {
+            hint(&endpoint.child(hints), &mut errors);
+        }
+    }
+    let ports = root.child("ports");
+    let count = ports.items().count();
+    if count > PORTS_MAX {
+        errors.push(FieldError::too_many(&ports.path, count, PORTS_MAX));
     }
     let mut seen = HashSet::new();
-    for port in root.each("ports") {
+    for port in ports.items() {
         let name = port.child("name");
         name.may(names::dns1123_label, &mut errors);
         // The empty name is one too.
@@ -98,6 +111,7 @@ fn validate(object: &Value) -> Errors {
         if port.child("port").is_set() {
             port.child("port").port_number(&mut errors);
         }
+        port.child("appProtocol").may(names::qualified_name, &mut errors);
     }
     errors
 }
@@ -121,6 +135,32 @@ fn addresses(addresses: &At<'_>, kind: &str, errors: &mut Errors) {
             }
             "FQDN" => address.must(names::dns1123_subdomain, errors),
             _ => {}
+        }
+    }
+}
+
+/// Where an endpoint is, of `discovery.k8s.io/v1beta1`.
+fn topology(topology: &At<'_>, errors: &mut Errors) {
+    let count = topology.entries().count();
+    if count > TOPOLOGY_MAX {
+        errors.push(FieldError::too_many(&topology.path, count, TOPOLOGY_MAX));
+    }
+    labels::labels(topology, errors);
+}
+
+/// Zones or nodes that an endpoint is meant for.
+fn hint(hints: &At<'_>, errors: &mut Errors) {
+    let count = hints.items().count();
+    if count > HINTS_MAX {
+        errors.push(FieldError::too_many(&hints.path, count, HINTS_MAX));
+    }
+    let mut seen = HashSet::new();
+    for hint in hints.items() {
+        let name = hint.child("name");
+        if !seen.insert(name.text()) {
+            errors.push(name.duplicate());
+        } else if name.must_be_set(errors) {
+            name.must(names::label_value, errors);
         }
     }
 }

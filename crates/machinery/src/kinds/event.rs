@@ -1,11 +1,17 @@
 //! `v1 Event`.
 
+use onggi_api::FieldError;
 use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
-use crate::validation::{At, Errors};
+use crate::validation::{At, Errors, names};
 use crate::value::{i64_at, is_set, str_at, time_at};
+
+/// How long a reason, an action or the name of an instance may be.
+const WORD_MAX: usize = 128;
+/// How long a message of the newer form may be.
+const MESSAGE_MAX: usize = 1024;
 
 /// The row. A selector by `source` is refused: it is no field of its own here.
 pub const RESOURCE: Resource = Resource {
@@ -86,16 +92,43 @@ fn source(event: &Value) -> String {
     }
 }
 
+// === Rules ===
+
 /// An event stands in the namespace of what it is about, or in `default` for a cluster's object.
+/// One that says when it was seen (`eventTime`) is of the newer form and says more.
 fn validate(event: &Value) -> Errors {
-    let about = At::root(event).child("involvedObject.namespace");
+    let mut errors = Errors::new();
+    let root = At::root(event);
+    let about = root.child("involvedObject.namespace");
     let namespace = str_at(event, "metadata.namespace");
-    if table::text_or(about.text(), "default") == namespace || about.text() == namespace {
-        return Errors::new();
+    let newer = is_set(event, "eventTime");
+    let fits = match about.text() {
+        "" => namespace == "default" || newer && namespace == "kube-system",
+        // The newer form may be about anything.
+        text => text == namespace || newer,
+    };
+    if !fits {
+        let detail = "does not match event.namespace";
+        errors.push(FieldError::invalid(&about.path, about.text(), detail));
     }
-    vec![onggi_api::FieldError::invalid(
-        &about.path,
-        about.text(),
-        "does not match event.namespace",
-    )]
+    if !newer {
+        return errors;
+    }
+    let controller = root.child("reportingComponent");
+    if controller.must_be_set(&mut errors) {
+        controller.must(names::qualified_name, &mut errors);
+    }
+    for field in ["reportingInstance", "action", "reason"] {
+        let text = root.child(field);
+        if text.must_be_set(&mut errors) && text.text().len() > WORD_MAX {
+            let detail = format!("can have at most {WORD_MAX} characters");
+            errors.push(FieldError::invalid(&text.path, "", detail));
+        }
+    }
+    let message = root.child("message");
+    if message.text().len() > MESSAGE_MAX {
+        let detail = format!("can have at most {MESSAGE_MAX} characters");
+        errors.push(FieldError::invalid(&message.path, "", detail));
+    }
+    errors
 }

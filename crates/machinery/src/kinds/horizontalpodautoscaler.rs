@@ -36,7 +36,7 @@ pub const RESOURCE: Resource = Resource {
     row,
     default,
     prepare_create: |object| {
-        set(object, "status", json!({"currentReplicas": 0, "desiredReplicas": 0}));
+        set(object, "status", json!({"desiredReplicas": 0}));
     },
     validate,
     validate_update,

@@ -38,6 +38,8 @@ pub mod replicationcontroller;
 pub mod resource;
 pub mod resourcequota;
 pub mod reviews;
+#[cfg(test)]
+mod rules;
 pub mod runtimeclass;
 pub mod scale;
 pub mod secret;

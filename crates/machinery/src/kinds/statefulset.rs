@@ -30,7 +30,7 @@ pub const RESOURCE: Resource = Resource {
     row,
     default,
     prepare_create: |set| {
-        crate::value::set(set, "status", json!({"replicas": 0, "availableReplicas": 0}));
+        crate::value::set(set, "status", json!({"replicas": 0}));
     },
     validate,
     validate_update,
@@ -50,6 +50,7 @@ fn default(sts: &mut Value) {
     set_default_text(sts, "spec.updateStrategy.type", "RollingUpdate");
     if str_at(sts, "spec.updateStrategy.type") == "RollingUpdate" {
         set_default(sts, "spec.updateStrategy.rollingUpdate.partition", 0);
+        set_default(sts, "spec.updateStrategy.rollingUpdate.maxUnavailable", 1);
     }
     for field in ["whenDeleted", "whenScaled"] {
         let path = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");

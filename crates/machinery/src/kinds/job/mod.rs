@@ -30,7 +30,6 @@ pub const RESOURCE: Resource = Resource {
     singular: "job",
     categories: &["all"],
     subresources: &[status_of("batch", "v1", "Job")],
-    fields: &["status.successful"],
     has_generation: true,
     has_status: true,
     columns: &[
@@ -110,7 +109,24 @@ fn duration(job: &Value, now: i64) -> String {
 // === Defaults ===
 
 fn default(job: &mut Value) {
-    default_spec(job, "spec");
+    const WITHOUT_END: i32 = i32::MAX;
+    map_mut(job, "spec");
+    if let Some(spec) = crate::value::at_mut(job, "spec") {
+        if !is_set(spec, "completions") && !is_set(spec, "parallelism") {
+            set(spec, "completions", 1);
+            set(spec, "parallelism", 1);
+        }
+        set_default(spec, "parallelism", 1);
+        let limit = if is_set(spec, "backoffLimitPerIndex") { WITHOUT_END } else { 6 };
+        set_default(spec, "backoffLimit", limit);
+        set_default_text(spec, "completionMode", "NonIndexed");
+        set_default(spec, "suspend", false);
+        set_default(spec, "manualSelector", false);
+        let failures = is_set(spec, "podFailurePolicy");
+        let replace = if failures { "Failed" } else { "TerminatingOrFailed" };
+        set_default_text(spec, "podReplacementPolicy", replace);
+    }
+    default_parts(job, "spec");
     let labels = at(job, "spec.template.metadata.labels").clone();
     let some = labels.as_object().is_some_and(|labels| !labels.is_empty());
     if some && entries_at(job, "metadata.labels").next().is_none() {
@@ -118,40 +134,16 @@ fn default(job: &mut Value) {
     }
 }
 
-/// Defaults of a job's `spec`, also of the one in the template of a CronJob.
-fn default_spec(object: &mut Value, path: &str) {
-    const WITHOUT_END: i32 = i32::MAX;
-    map_mut(object, path);
-    let Some(spec) = crate::value::at_mut(object, path) else { return };
-    if !is_set(spec, "completions") && !is_set(spec, "parallelism") {
-        set(spec, "completions", 1);
-        set(spec, "parallelism", 1);
-    }
-    set_default(spec, "parallelism", 1);
-    let limit = if is_set(spec, "backoffLimitPerIndex") { WITHOUT_END } else { 6 };
-    set_default(spec, "backoffLimit", limit);
-    set_default_text(spec, "completionMode", "NonIndexed");
-    set_default(spec, "suspend", false);
-    set_default(spec, "manualSelector", false);
-    let failures = is_set(spec, "podFailurePolicy");
-    let replace = if failures { "Failed" } else { "TerminatingOrFailed" };
-    set_default_text(spec, "podReplacementPolicy", replace);
+/// What is set in the template of a CronJob too: the rest comes when the job is made.
+pub(super) fn default_parts(object: &mut Value, spec: &str) {
+    map_mut(object, spec);
+    let Some(spec) = crate::value::at_mut(object, spec) else { return };
     for rule in items_mut(spec, "podFailurePolicy.rules") {
         for condition in items_mut(rule, "onPodConditions") {
             set_default_text(condition, "status", "True");
         }
     }
     workload::default_template_at(spec, "template");
-}
-
-/// The template of a job in a CronJob: the selector comes with the job itself.
-pub(super) fn default_in_template(object: &mut Value, path: &str) {
-    default_spec(object, path);
-    // Kubernetes writes it for jobs alone.
-    let manual = format!("{path}.manualSelector");
-    if !bool_at(object, &manual) {
-        crate::value::remove(object, &manual);
-    }
 }
 
 /// A job selects its pods by its uid, unless its author wants to do that.
