@@ -158,7 +158,7 @@ pub struct Resource {
     /// Clears or sets what a creator may not choose (such as status), before defaulting.
     pub prepare_create: fn(object: &mut Value),
     /// Sets what depends on the name and the uid, which are given after `default` and admission.
-    pub finish_create: fn(object: &mut Value),
+    pub finish_create: Option<fn(object: &mut Value)>,
     /// Restores what an updater may not change silently, before validation.
     pub prepare_update: fn(object: &mut Value, old: &Value),
     /// What is wrong with a new object, beyond types; metadata is checked by the generic path.
@@ -212,7 +212,7 @@ impl Resource {
         row: crate::table::name_and_age,
         default: |_| {},
         prepare_create: |_| {},
-        finish_create: |_| {},
+        finish_create: None,
         prepare_update: |_, _| {},
         validate: |_| Vec::new(),
         validate_create: |_| Vec::new(),

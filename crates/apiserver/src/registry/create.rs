@@ -81,16 +81,20 @@ impl Registry {
         let hooks = rest::hooks(row);
         let generated = meta::needs_name(&object);
         // Where a name is taken, another one is tried on what had none yet.
-        let unnamed = generated.then(|| object.clone());
+        let unnamed = row.finish_create.filter(|_| generated).map(|_| object.clone());
         for attempt in 1.. {
-            if let Some(unnamed) = &unnamed {
-                object.clone_from(unnamed);
+            if generated {
+                if let Some(unnamed) = &unnamed {
+                    object.clone_from(unnamed);
+                }
                 meta::generate_name(&mut object);
                 // A default may hold the name, as the label of a namespace does.
                 kind.default(&mut object);
             }
             let name = super::text(&object, "/metadata/name").to_owned();
-            (row.finish_create)(&mut object);
+            if let Some(finish) = row.finish_create {
+                finish(&mut object);
+            }
             let errors = kind.validate(&object);
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), &name, &errors));

@@ -6,6 +6,7 @@ mod componentstatus;
 mod customresourcedefinition;
 mod eviction;
 mod namespace;
+mod persistentvolume;
 mod pod;
 mod priorityclass;
 mod scale;
@@ -95,6 +96,7 @@ pub(crate) fn hooks(row: &Resource) -> &'static dyn Hooks {
             &customresourcedefinition::CustomResourceDefinitions
         }
         ("", "namespaces") => &namespace::Namespaces,
+        ("", "persistentvolumes") => &persistentvolume::PersistentVolumes,
         ("", "pods") => &pod::Pods,
         ("", "secrets") => &secret::Secrets,
         ("", "services") => &service::Services,

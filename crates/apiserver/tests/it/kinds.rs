@@ -183,6 +183,7 @@ async fn from_create_to_delete() {
         }
         k.run(&format!("delete {name} x --cascade=background --wait=false")).await;
     }
+    assert_eq!(k.run("get jobs -A -o name").await, "");
     let status = k.try_run("get cs", "").await;
     assert!(status.stdout.contains("etcd-0   Healthy   ok"), "{}", status.stdout);
 }

@@ -45,7 +45,7 @@ pub const RESOURCE: Resource = Resource {
     row,
     default,
     prepare_create: |object| set(object, "status", json!({})),
-    finish_create: generate_selector,
+    finish_create: Some(generate_selector),
     validate: validate::validate,
     validate_update: update::validate_update,
     warnings: workload::warnings,

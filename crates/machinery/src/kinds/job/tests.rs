@@ -16,7 +16,7 @@ spec:
 
 fn made(text: &str) -> Value {
     let mut job = created(&RESOURCE, text);
-    (RESOURCE.finish_create)(&mut job);
+    super::generate_selector(&mut job);
     job
 }
 
