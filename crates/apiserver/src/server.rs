@@ -8,6 +8,7 @@ use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
 use onggi_base::Clock;
 use onggi_client::node::NodeConnector;
 use onggi_client::{Body, EventStream, Request, Response, Transport, WatchSpec};
+use onggi_machinery::conversion;
 use onggi_machinery::resource::{Resource, Verb};
 use onggi_machinery::schema::{self, FieldValidation};
 use onggi_store::Store;
@@ -342,6 +343,7 @@ impl ApiServer {
                 version: version.into(),
                 kind: kind.into(),
             };
+            conversion::modern_part(value, &kind.api_version());
             schema::admit(value, &kind, FieldValidation::Ignore)
                 .map_err(|problem| crate::registry::problem_status(&problem))?;
             // What is sent to an action is admitted as it is; parts of the object itself are where

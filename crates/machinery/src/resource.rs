@@ -167,6 +167,9 @@ pub struct Resource {
     pub validate_create: fn(object: &Value) -> Vec<FieldError>,
     /// What is wrong with the change; called after `validate`.
     pub validate_update: fn(object: &Value, old: &Value) -> Vec<FieldError>,
+    /// Whether a delete that names no propagation policy leaves the dependents, as it did before
+    /// there was a garbage collector (`DefaultGarbageCollectionPolicy`).
+    pub orphans: bool,
     /// Said of every request, where Kubernetes deprecates the kind; else empty.
     pub deprecated: &'static str,
     /// Advice for a valid object that is sent back as `Warning` headers.
@@ -217,6 +220,7 @@ impl Resource {
         validate: |_| Vec::new(),
         validate_create: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
+        orphans: false,
         deprecated: "",
         warnings: |_| Vec::new(),
         custom: None,

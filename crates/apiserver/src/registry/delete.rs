@@ -1,5 +1,6 @@
 //! Delete: at once, or marked for those who must act first (finalizers, a pod's kubelet).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
@@ -97,6 +98,18 @@ impl DeleteOptions {
             resource_version: owned("/preconditions/resourceVersion"),
         };
         read.checked(errors)
+    }
+
+    /// With the policy of the kind, where neither the request nor the object says one.
+    fn of_kind(&self, row: &Resource, old: &Value) -> Cow<'_, Self> {
+        let said = || {
+            let finalizers = old["metadata"]["finalizers"].as_array();
+            finalizers.into_iter().flatten().any(|name| name == ORPHAN || name == FOREGROUND)
+        };
+        if !row.orphans || !self.propagation.is_empty() || said() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { propagation: "Orphan".into(), ..self.clone() })
     }
 
     fn checked(self, mut errors: Vec<FieldError>) -> Result<Self, Status> {
@@ -202,6 +215,7 @@ impl Registry {
             admission::mutate(self, &attributes, &mut Value::Null).await?;
             admission::validate(self, &attributes, &Value::Null).await?.done();
             let expect = Expect::Revision(current.head().resource_version);
+            let options = &*options.of_kind(row, &old);
             let (txn, bytes) = match plan(&old, options, hooks, self.clock.now()) {
                 Plan::Nothing => return Ok(Deleted::Waiting(current)),
                 Plan::Remove if options.dry_run => return Ok(Deleted::Gone(old)),
@@ -318,6 +332,7 @@ mod tests {
     fn check(kind: &str, object: Value, options: DeleteOptions, expected: &str) {
         let hooks = rest::hooks(by_any_name(kind).unwrap());
         let now = jiff::Timestamp::from_second(NOW).unwrap();
+        let options = options.of_kind(by_any_name(kind).unwrap(), &object);
         let found = match plan(&object, &options, hooks, now) {
             Plan::Remove => "remove".to_owned(),
             Plan::Nothing => "nothing".to_owned(),
@@ -347,6 +362,10 @@ mod tests {
         let foreground = json!({"metadata": {"finalizers": ["foregroundDeletion"]}});
         check("cm", foreground.clone(), policy("Background"), "remove");
         check("cm", foreground, none(), "foregroundDeletion 0 0");
+
+        // Before there was a garbage collector, nothing of these was deleted with them.
+        check("rc", json!({"metadata": {}}), none(), "orphan 0 0");
+        check("jobs", json!({"metadata": {}}), policy("Background"), "remove");
 
         let pod = |spec: Value| json!({"metadata": {}, "spec": spec});
         let bound = pod(json!({"nodeName": "n", "terminationGracePeriodSeconds": 5}));

@@ -311,7 +311,7 @@ async fn bindings_and_evictions() {
     running["status"]["phase"] = "Running".into();
     s.call(part(Verb::Update, "p", "status", Body::Object(running))).await.unwrap();
     let eviction =
-        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+        json!({"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p"}});
     let evict = |dry: bool| {
         let mut request = part(Verb::Create, "p", "eviction", Body::Object(eviction.clone()));
         request.write.dry_run = dry;

@@ -56,6 +56,28 @@ pub fn version(group: &str, version: &str, plural: &str) -> Option<&'static Vers
     TABLE.iter().find(|v| v.group == group && v.version == version && v.plural == plural)
 }
 
+/// Reads what is sent to a subresource under a version that is no more (`Scale` of `apps/v1beta1`,
+/// `Eviction` of `policy/v1beta1`) as the current one: in what is read of them nothing has changed.
+pub fn modern_part(value: &mut Value, api_version: &str) {
+    const OLD: &[(&str, &str, &str)] = &[
+        ("Scale", "extensions/v1beta1", "autoscaling/v1"),
+        ("Scale", "apps/v1beta1", "autoscaling/v1"),
+        ("Scale", "apps/v1beta2", "autoscaling/v1"),
+        ("Eviction", "policy/v1beta1", "policy/v1"),
+    ];
+    let (kind, version) = (value["kind"].as_str(), value["apiVersion"].as_str());
+    let known = OLD
+        .iter()
+        .any(|(of, old, new)| kind == Some(*of) && version == Some(*old) && api_version == *new);
+    if known {
+        value["apiVersion"] = api_version.into();
+        // The selector was a map once, and is computed anyway.
+        if let Value::Object(map) = value {
+            map.remove("status");
+        }
+    }
+}
+
 /// The version that an object says it has.
 pub fn version_of(group: &str, version: &str, kind: &str) -> Option<&'static Version> {
     TABLE.iter().find(|v| v.group == group && v.version == version && v.kind == kind)

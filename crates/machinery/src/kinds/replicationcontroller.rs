@@ -34,6 +34,7 @@ pub const RESOURCE: Resource = Resource {
     default,
     prepare_create: |object| set(object, "status", json!({"replicas": 0})),
     validate,
+    orphans: true,
     warnings: workload::warnings,
     ..Resource::BASE
 };

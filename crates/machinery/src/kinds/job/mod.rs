@@ -48,6 +48,7 @@ pub const RESOURCE: Resource = Resource {
     finish_create: Some(generate_selector),
     validate: validate::validate,
     validate_update: update::validate_update,
+    orphans: true,
     warnings: workload::warnings,
     ..Resource::BASE
 };
