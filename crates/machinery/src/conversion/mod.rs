@@ -10,6 +10,7 @@ mod definitions;
 mod event;
 mod ingress;
 mod others;
+mod reviews;
 mod webhooks;
 mod workloads;
 
@@ -236,6 +237,13 @@ const fn row(
     }
 }
 
+/// A review of who may, which was sent to `authorization.k8s.io/v1beta1`.
+const fn access_review(plural: &'static str, kind: &'static str) -> Version {
+    const GROUP: &str = "authorization.k8s.io";
+    let version = row((GROUP, "v1beta1"), plural, kind, (GROUP, "v1"), V1_22, reviews::convert);
+    with_way_back(version, reviews::back)
+}
+
 /// Nothing but the version has changed.
 fn same(_: &mut Value) -> Vec<String> {
     Vec::new()
@@ -359,6 +367,18 @@ const TABLE: &[Version] = &[
     row(RBAC1, "clusterroles", "ClusterRole", RBAC, ("1.17", "1.22"), same),
     row(RBAC1, "clusterrolebindings", "ClusterRoleBinding", RBAC, ("1.17", "1.22"), same),
     row(("batch", "v1beta1"), "cronjobs", "CronJob", ("batch", "v1"), V1_25, same),
+    row(
+        ("authentication.k8s.io", "v1beta1"),
+        "tokenreviews",
+        "TokenReview",
+        ("authentication.k8s.io", "v1"),
+        V1_22,
+        same,
+    ),
+    access_review("subjectaccessreviews", "SubjectAccessReview"),
+    access_review("localsubjectaccessreviews", "LocalSubjectAccessReview"),
+    access_review("selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    access_review("selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     with_way_back(
         row(
             ("autoscaling", "v2beta1"),

@@ -233,3 +233,11 @@ fn current_versions_have_schemas_and_no_warnings() {
     let strict = event.decode(br#"{"message":"x"}"#, "application/json", FieldValidation::Strict);
     assert!(strict.unwrap_err().to_string().contains("unknown field \"message\""));
 }
+
+#[test]
+fn a_version_stands_once() {
+    let mut seen = std::collections::HashSet::new();
+    for entry in TABLE {
+        assert!(seen.insert((entry.group, entry.version, entry.plural)), "{entry:?}");
+    }
+}
