@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use onggi_api::{Object, Status};
+use onggi_machinery::kinds::priorityclass;
 use serde_json::Value;
 
 use super::{Attributes, Operation, Plugin, lookup};
@@ -9,9 +10,6 @@ use crate::registry::{Registry, text};
 
 const GROUP: &str = "scheduling.k8s.io";
 const CLASSES: &str = "priorityclasses";
-/// The classes of the system, which are there even before their objects.
-const SYSTEM: [(&str, i64); 2] =
-    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 
 pub(super) struct Priority;
 
@@ -44,7 +42,7 @@ impl Plugin for Priority {
     }
 
     fn validates(&self, attributes: &Attributes<'_>) -> bool {
-        attributes.about(GROUP, CLASSES)
+        attributes.writes() && attributes.about(GROUP, CLASSES)
     }
 
     async fn mutate(
@@ -101,14 +99,6 @@ impl Plugin for Priority {
         attributes: &Attributes<'_>,
         class: &Value,
     ) -> Result<(), Status> {
-        if attributes.operation == Operation::Delete {
-            return if SYSTEM.iter().any(|(name, _)| *name == attributes.name) {
-                let why = "this is a system priority class and cannot be deleted";
-                Err(attributes.forbidden(class, why))
-            } else {
-                Ok(())
-            };
-        }
         if class["globalDefault"] != true {
             return Ok(());
         }
@@ -130,7 +120,9 @@ async fn named(registry: &Registry, name: &str) -> Result<Option<Class>, Status>
     if let Some(object) = lookup::find(registry, GROUP, CLASSES, "", name).await? {
         return Class::of(&object).map(Some);
     }
-    Ok(SYSTEM.iter().find(|(known, _)| *known == name).map(|(known, value)| Class {
+    // Those of the system count even before their objects are there.
+    let system = priorityclass::SYSTEM.iter().find(|(known, ..)| *known == name);
+    Ok(system.map(|(known, value, _)| Class {
         name: (*known).to_owned(),
         value: *value,
         policy: "PreemptLowerPriority".to_owned(),

@@ -122,11 +122,12 @@ fn validate(review: &Value, whose: &Whose) -> Vec<FieldError> {
         let text = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
         errors.push(FieldError::invalid(&field("resourceAttributes"), Value::Null, text));
     }
-    if !matches!(whose, Whose::Own) {
-        if str_at(spec, "user").is_empty() && list_at(spec, "groups").is_empty() {
-            let text = "at least one of user or group must be specified";
-            errors.push(FieldError::invalid(&field("user"), "", text));
-        }
+    if !matches!(whose, Whose::Own)
+        && str_at(spec, "user").is_empty()
+        && list_at(spec, "groups").is_empty()
+    {
+        let text = "at least one of user or group must be specified";
+        errors.push(FieldError::invalid(&field("user"), "", text));
     }
     for (name, parsed) in [("fieldSelector", "fields"), ("labelSelector", "labels")] {
         let selector = &resource[name];

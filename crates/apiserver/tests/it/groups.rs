@@ -71,7 +71,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     (
         "certificates.k8s.io",
         "{kind: CertificateSigningRequest, spec: {request: REQUEST, signerName: a.b/c, usages: [client auth]}}",
-        "a.b/c <none> Pending",
+        "a.b/c admin <none> Pending",
     ),
     (FLOW, "{kind: FlowSchema, spec: {priorityLevelConfiguration: {name: p}}}", "p 1000 <none>"),
     (
@@ -275,6 +275,11 @@ async fn what_is_there_from_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_makes_them_by_protobuf() {
     let Some(k) = Kubectl::start().await else { return };
+    assert_eq!(
+        k.run("get priorityclasses -o name").await,
+        "priorityclass.scheduling.k8s.io/system-cluster-critical\n\
+         priorityclass.scheduling.k8s.io/system-node-critical\n"
+    );
     for (line, created, path, value) in [
         (
             "role r --verb=get,list --resource=pods,deployments.apps",

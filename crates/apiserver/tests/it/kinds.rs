@@ -175,7 +175,7 @@ async fn from_create_to_delete() {
             "patch {name} x --type=merge -p {{\"metadata\":{{\"labels\":{{\"l\":\"1\"}}}}}}"
         ))
         .await;
-        assert_eq!(k.run_with("apply -f -", &manifest).await.contains("/x"), true);
+        assert!(k.run_with("apply -f -", &manifest).await.contains("/x"));
         assert!(k.run(&format!("get {name} -l l=1 -o name")).await.ends_with("/x\n"));
         if ["rc", "sts"].contains(name) {
             k.run(&format!("scale {name} x --replicas=7")).await;

@@ -50,8 +50,9 @@ struct Bindings {
 }
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Index {
+    /// Of the four kinds, in the order of [`KINDS`]; `None` where the kind is not served.
+    collections: [Option<Arc<Collection>>; 4],
     /// By namespace (empty: the cluster) and name.
     roles: HashMap<String, HashMap<String, Arc<[PolicyRule]>>>,
     bindings: HashMap<String, Bindings>,
@@ -159,22 +160,30 @@ fn place(subject: &Subject) -> Option<(bool, String)> {
 
 // === impl Index ===
 
-fn collection(cache: &Cache, plural: &str) -> Option<Arc<Collection>> {
-    cache.of(resource::by_gvr(GROUP, "v1", plural)?).ok()
-}
-
 impl Index {
+    /// Nothing is read yet.
+    pub(super) fn new(cache: &Cache) -> Self {
+        let find = |plural| cache.of(resource::by_gvr(GROUP, "v1", plural)?).ok();
+        Self {
+            collections: KINDS.map(find),
+            roles: HashMap::new(),
+            bindings: HashMap::new(),
+            cursors: [None; 4],
+        }
+    }
+
     /// Whether a kind has changed since it was read.
-    pub(super) fn is_behind(&self, cache: &Cache) -> bool {
-        KINDS.iter().zip(&self.cursors).any(|(plural, cursor)| {
-            collection(cache, plural).is_some_and(|c| cursor.is_none_or(|at| c.revision() > at))
+    pub(super) fn is_behind(&self) -> bool {
+        self.collections.iter().zip(&self.cursors).any(|(collection, cursor)| {
+            let collection = collection.as_ref();
+            collection.is_some_and(|found| cursor.is_none_or(|at| found.revision() > at))
         })
     }
 
     /// Takes in the changes; reads a kind anew where they reach back too far.
-    pub(super) fn catch_up(&mut self, cache: &Cache) {
-        for (at, plural) in KINDS.iter().enumerate() {
-            let Some(collection) = collection(cache, plural) else { continue };
+    pub(super) fn catch_up(&mut self) {
+        for at in 0..KINDS.len() {
+            let Some(collection) = self.collections[at].clone() else { continue };
             let followed = self.cursors[at].is_some_and(|from| self.follow(at, &collection, from));
             if !followed {
                 self.read(at, &collection);

@@ -28,7 +28,8 @@ pub(super) struct Rbac {
 
 impl Rbac {
     pub(super) fn new(cache: Arc<Cache>) -> Self {
-        Self { cache, index: RwLock::default(), seen: AtomicU64::new(0) }
+        let index = RwLock::new(Index::new(&cache));
+        Self { cache, index, seen: AtomicU64::new(0) }
     }
 
     /// Takes in what has changed. Cheap when nothing has: one look at the revision.
@@ -37,9 +38,9 @@ impl Rbac {
         if self.seen.load(Ordering::Acquire) >= applied {
             return;
         }
-        let behind = self.index.read().is_behind(&self.cache);
+        let behind = self.index.read().is_behind();
         if behind {
-            self.index.write().catch_up(&self.cache);
+            self.index.write().catch_up();
         }
         self.seen.fetch_max(applied, Ordering::AcqRel);
     }

@@ -166,7 +166,7 @@ mod tests {
             let form = Form::of(protocol);
             assert_eq!(form.message(STDOUT, b"hi"), message, "{protocol}");
             assert_eq!(form.structured, structured, "{protocol}");
-            let bytes = Bytes::from(message.into_data());
+            let bytes = message.into_data();
             assert_eq!(form.read(&bytes), Some((STDOUT, Cow::Borrowed(&b"hi"[..]))), "{protocol}");
         }
         assert_eq!(Form::of("base64.channel.k8s.io").read(&Bytes::from_static(b"0*")), None);
