@@ -104,7 +104,7 @@ fn rules_of_webhooks() {
         ),
         (
             "sideEffects: None",
-            "sideEffects: None\n  matchConditions: [{name: a, expression: ''}, {name: a, expression: x}]",
+            "sideEffects: None\n  matchConditions: [{name: a, expression: ''}, {name: a, expression: 'true'}]",
             &[
                 "webhooks[0].matchConditions[0].expression: Required value",
                 "webhooks[0].matchConditions[1].name: Duplicate value: \"a\"",
