@@ -39,6 +39,9 @@ pub struct Options {
     pub subresource: String,
     /// What cannot be changed is deleted and created anew (`--force`).
     pub recreate: bool,
+    /// The object is only to be seen beside the one there is (`diff`): it keeps the annotation
+    /// that it has, and the revision that the manifest names does not matter.
+    pub compare: bool,
 }
 
 /// What became of an object.
@@ -166,6 +169,11 @@ pub(crate) fn annotate(manifest: &mut Value) {
     map_mut(manifest, "metadata.annotations").insert(LAST_APPLIED.to_owned(), text.into());
 }
 
+/// Takes the annotation of an `apply` from a manifest.
+fn forget(manifest: &mut Value) {
+    map_mut(manifest, "metadata.annotations").remove(LAST_APPLIED);
+}
+
 struct Task<'a> {
     client: &'a Client,
     mapping: &'a Mapping,
@@ -179,7 +187,11 @@ type Done = (Outcome, Value, Vec<String>);
 
 impl Task<'_> {
     async fn client_side(&self, mut manifest: Value) -> Result<Done, Error> {
-        annotate(&mut manifest);
+        if self.options.compare {
+            forget(&mut manifest);
+        } else {
+            annotate(&mut manifest);
+        }
         let current = match self.send(self.request(Verb::Get, self.name)).await {
             Ok((current, _)) => current,
             Err(error) if error.is_not_found() => return self.create(manifest).await,
@@ -187,6 +199,10 @@ impl Task<'_> {
                 return Err(error.about("retrieving current configuration of", self.source));
             }
         };
+        if self.options.compare && !at(&manifest, "metadata.resourceVersion").is_null() {
+            let revision = str_at(&current, "metadata.resourceVersion");
+            manifest["metadata"]["resourceVersion"] = revision.into();
+        }
         let mut warnings = Vec::new();
         let last = at(&current, "metadata.annotations").get(LAST_APPLIED).and_then(Value::as_str);
         if last.is_none() {
@@ -268,8 +284,7 @@ impl Task<'_> {
         let manager = self.options.field_manager.as_str();
         let manager = if manager.is_empty() { "kubectl" } else { manager };
         manager.clone_into(&mut request.write.field_manager);
-        let (object, said) =
-            self.send(request).await.map_err(|e| e.about("applying", self.source))?;
+        let (object, said) = self.send(request).await?;
         Ok((Outcome::ServerSideApplied, object, said))
     }
 

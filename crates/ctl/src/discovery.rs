@@ -1,6 +1,8 @@
 //! Which kinds there are, and what a person means by a name: from the server's discovery, or from
 //! the table that is built in.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use onggi_api::{GroupVersion, GroupVersionResource};
 use onggi_client::HttpTransport;
@@ -112,6 +114,12 @@ impl Mapper {
     /// Every kind.
     pub fn all(&self) -> &[Mapping] {
         &self.mappings
+    }
+
+    /// Every kind in one version: the first, which the server prefers.
+    pub fn preferred(&self) -> impl Iterator<Item = &Mapping> {
+        let mut seen = HashSet::new();
+        self.mappings.iter().filter(move |m| seen.insert((&m.group, &m.plural)))
     }
 
     /// The kind that an object says it has.

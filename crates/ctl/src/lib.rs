@@ -24,4 +24,4 @@ pub mod verbs;
 
 pub use error::Error;
 pub use session::{Connection, Globals, Io, Session};
-pub use verbs::Verb;
+pub use verbs::{Verb, ended};

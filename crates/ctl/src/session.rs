@@ -1,5 +1,6 @@
 //! What every verb works with: the global flags, the connection, where to print.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,7 +119,8 @@ pub struct Session {
     io: Io,
     connection: OnceLock<Connection>,
     mapper: OnceCell<Mapper>,
-    warned: AtomicBool,
+    /// What the server advised; each is said once, as kubectl does.
+    warned: Mutex<HashSet<String>>,
     names_users: AtomicBool,
 }
 
@@ -163,7 +165,7 @@ impl Session {
             io,
             connection: OnceLock::new(),
             mapper: OnceCell::new(),
-            warned: AtomicBool::new(false),
+            warned: Mutex::default(),
             names_users: AtomicBool::new(false),
         }
     }
@@ -276,7 +278,18 @@ impl Session {
     /// `GET` of a path, as JSON.
     pub async fn get(&self, path: &str, accept: &'static str) -> Result<Value, Error> {
         let http = &self.connection()?.http;
-        let body = self.within(async { Ok(http.get(path, accept).await?) }).await?;
+        let request = http::Request::get(path)
+            .header(http::header::ACCEPT, accept)
+            .body(Full::default())
+            .map_err(|e| Error::new(format!("path {path:?}: {e}")))?;
+        let (body, warnings) = self
+            .within(async {
+                let response = http.send(request).await?;
+                let warnings = onggi_client::http::warnings(response.headers());
+                Ok((http.read(response).await?, warnings))
+            })
+            .await?;
+        self.warn(&warnings)?;
         serde_json::from_slice(&body)
             .map_err(|e| Error::new(format!("the answer to {path} is no JSON: {e}")))
     }
@@ -298,11 +311,15 @@ impl Session {
             .header(http::header::ACCEPT, "application/json")
             .body(Full::new(body.into()))
             .map_err(|e| Error::new(format!("path {path:?}: {e}")))?;
-        self.within(async {
-            let response = http.send(request).await?;
-            Ok(http.read(response).await?)
-        })
-        .await
+        let (body, warnings) = self
+            .within(async {
+                let response = http.send(request).await?;
+                let warnings = onggi_client::http::warnings(response.headers());
+                Ok((http.read(response).await?, warnings))
+            })
+            .await?;
+        self.warn(&warnings)?;
+        Ok(body)
     }
 
     /// `POST` of an object that is a question, such as a review; the answer.
@@ -342,18 +359,18 @@ impl Session {
 
     /// The server's advice.
     pub fn warn(&self, warnings: &[String]) -> Result<(), Error> {
-        if !warnings.is_empty() {
-            self.warned.store(true, Ordering::Relaxed);
-        }
-        warnings.iter().try_for_each(|text| self.print_error(&format!("Warning: {text}\n")))
+        let mut warned = self.warned.lock();
+        let new = warnings.iter().filter(|text| warned.insert((*text).clone()));
+        new.into_iter().try_for_each(|text| self.print_error(&format!("Warning: {text}\n")))
     }
 
     /// What `--warnings-as-errors` makes of the advice that was given.
     pub(crate) fn check_warnings(&self) -> Result<(), Error> {
-        if self.globals.warnings_as_errors && self.warned.load(Ordering::Relaxed) {
-            return Err(Error::new("1 warning received"));
+        match self.warned.lock().len() {
+            count if count == 0 || !self.globals.warnings_as_errors => Ok(()),
+            1 => Err(Error::new("1 warning received")),
+            count => Err(Error::new(format!("{count} warnings received"))),
         }
-        Ok(())
     }
 
     /// `--user` names others in this verb, not who calls.

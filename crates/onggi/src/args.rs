@@ -210,3 +210,16 @@ fn host_name() -> anyhow::Result<String> {
         .context("cannot read the host's name; give one with --node-name")?;
     Ok(name.trim().to_ascii_lowercase())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn no_flag_stands_for_two_things() {
+        Args::command().debug_assert();
+        onggi_ctl::flags::as_kubectl(Args::command()).debug_assert();
+    }
+}

@@ -80,8 +80,7 @@ fn run(command: Command, globals: onggi_ctl::Globals) -> anyhow::Result<ExitCode
         Command::Images(verb) => lifecycle::wait(images::run(verb)),
         Command::Kubectl(onggi_ctl::Verb::Completion(completion)) => {
             let session = onggi_ctl::Session::new(globals);
-            completion.run(&session, Args::command()).map_err(anyhow::Error::from)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(onggi_ctl::ended(completion.run(&session, Args::command())))
         }
         Command::Kubectl(verb) => lifecycle::wait(async { Ok(verb.run(globals).await) }),
     }

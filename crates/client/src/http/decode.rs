@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use http::StatusCode;
 use http::response::Parts;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyStream;
 use hyper::body::Incoming;
 use onggi_api::status::reason;
@@ -101,7 +101,7 @@ pub(super) fn response(context: &Context, parts: &Parts, body: &Bytes) -> Result
     if context.verb == Verb::DeleteCollection {
         return list(context, body);
     }
-    let warnings = warnings(parts);
+    let warnings = warnings(&parts.headers);
     if context.is_object {
         let object = Arc::new(Object::from_bytes(body.clone(), context.fields)?);
         return Ok(Response::Object { object, created, warnings });
@@ -199,9 +199,9 @@ pub fn body_stream(body: Incoming) -> impl Stream<Item = Result<Bytes, String>> 
     })
 }
 
-/// `Warning: 299 - "text"` (RFC 7234).
-fn warnings(parts: &Parts) -> Vec<String> {
-    let all = parts.headers.get_all(http::header::WARNING).iter();
+/// Advice of the server: `Warning: 299 - "text"` (RFC 7234).
+pub fn warnings(headers: &HeaderMap) -> Vec<String> {
+    let all = headers.get_all(http::header::WARNING).iter();
     all.filter_map(|value| {
         let text = value.to_str().ok()?;
         let quoted = text.split_once('"')?.1.rsplit_once('"')?.0;

@@ -26,7 +26,7 @@ use crate::node::Duplex;
 use crate::tls::{Config, ConfigError, Connector, Impersonation, Token};
 use crate::transport::{Error, EventStream, Request, Response, Transport, WatchSpec};
 
-pub use decode::{body_stream, failure};
+pub use decode::{body_stream, failure, warnings};
 
 /// What an answer other than a stream may take. Deletions and lists can be long.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);

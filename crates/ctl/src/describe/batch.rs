@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::pod::template_into;
 use super::text::{Text, or, time};
+use crate::jsonpath::text_of;
 
 fn number(object: &Value, path: &str) -> i64 {
     i64_at(object, path).unwrap_or(0)
@@ -137,6 +138,10 @@ pub(super) fn stateful_set(text: &mut Text, set: &Value, pods: &[Value]) {
     text.field(0, "Update Strategy", str_at(set, "spec.updateStrategy.type"));
     if let Some(partition) = i64_at(set, "spec.updateStrategy.rollingUpdate.partition") {
         text.field(1, "Partition", &partition.to_string());
+        let most = at(set, "spec.updateStrategy.rollingUpdate.maxUnavailable");
+        if !most.is_null() {
+            text.field(1, "MaxUnavailable", &text_of(most));
+        }
     }
     pods_status(text, pods);
     template_into(text, at(set, "spec.template"), None);

@@ -1,7 +1,9 @@
 //! `describe`: objects for people, in kubectl's layout. Pure: an object, what belongs to it, and
 //! the time become a text.
 
+mod autoscale;
 mod batch;
+mod certificate;
 mod net;
 mod node;
 mod pod;
@@ -17,6 +19,7 @@ use serde_json::Value;
 
 use crate::output::tabwriter::{DESCRIBE, align};
 pub use pod::template;
+pub use policy::rules;
 pub use rest::addresses;
 use text::Text;
 
@@ -58,10 +61,17 @@ pub fn object(object: &Value, related: &Related, now: i64) -> String {
         "ResourceQuota" => policy::quota(&mut text, object),
         "LimitRange" => policy::limits(&mut text, object),
         "PersistentVolumeClaim" => storage::claim(&mut text, object, &related.objects),
+        "PersistentVolume" => storage::volume(&mut text, object, now),
         "StorageClass" => storage::class(&mut text, object),
+        "VolumeAttributesClass" => storage::attributes(&mut text, object),
+        "CSINode" => storage::csi_node(&mut text, object),
         "NetworkPolicy" => net::policy(&mut text, object),
         "Endpoints" => net::endpoints(&mut text, object),
         "EndpointSlice" => net::slice(&mut text, object),
+        "ServiceCIDR" => net::service_cidr(&mut text, object),
+        "IPAddress" => net::address(&mut text, object),
+        "HorizontalPodAutoscaler" => autoscale::autoscaler(&mut text, object),
+        "CertificateSigningRequest" => certificate::request(&mut text, object),
         "IngressClass" => net::ingress_class(&mut text, object),
         "Ingress" => storage::ingress(&mut text, object, &related.objects),
         "ServiceAccount" => rest::service_account(&mut text, object),
@@ -71,6 +81,7 @@ pub fn object(object: &Value, related: &Related, now: i64) -> String {
     const SILENT: &[&str] = &[
         "Secret",
         "Namespace",
+        "NetworkPolicy",
         "Role",
         "ClusterRole",
         "RoleBinding",

@@ -1,10 +1,10 @@
-//! NetworkPolicies, Endpoints, EndpointSlices, IngressClasses.
+//! NetworkPolicies, Endpoints, EndpointSlices, IngressClasses, ServiceCIDRs, IPAddresses.
 
 use onggi_machinery::table::selector_text;
 use onggi_machinery::value::{at, i64_at, list_at, str_at, time_at};
 use serde_json::Value;
 
-use super::text::{Text, or};
+use super::text::{Text, or, time};
 use crate::jsonpath::text_of;
 
 pub(super) fn policy(text: &mut Text, policy: &Value) {
@@ -166,5 +166,42 @@ pub(super) fn ingress_class(text: &mut Text, class: &Value) {
         for (label, field) in [("APIGroup", "apiGroup"), ("Kind", "kind"), ("Name", "name")] {
             text.some(1, label, str_at(parameters, field));
         }
+    }
+}
+
+pub(super) fn service_cidr(text: &mut Text, object: &Value) {
+    text.field(0, "Name", str_at(object, "metadata.name"));
+    text.labels(object);
+    text.annotations(object);
+    let cidrs: Vec<&str> = list_at(object, "spec.cidrs").iter().filter_map(Value::as_str).collect();
+    text.field(0, "CIDRs", &cidrs.join(", "));
+    let conditions = list_at(object, "status.conditions");
+    if conditions.is_empty() {
+        return;
+    }
+    text.line(0, "Status:\nConditions:");
+    text.line(1, "Type\tStatus\tLastTransitionTime\tReason\tMessage");
+    text.line(1, "----\t------\t------------------\t------\t-------");
+    for condition in conditions {
+        let of = |field: &str| str_at(condition, field);
+        let when = time(condition, "lastTransitionTime");
+        let cells = [of("type"), of("status"), &when, of("reason"), of("message")];
+        text.line(1, &cells.join("\t"));
+    }
+}
+
+pub(super) fn address(text: &mut Text, object: &Value) {
+    text.field(0, "Name", str_at(object, "metadata.name"));
+    text.labels(object);
+    text.annotations(object);
+    let parent = at(object, "spec.parentRef");
+    if parent.is_null() {
+        return;
+    }
+    text.line(0, "Parent Reference:");
+    for (label, field) in
+        [("Group", "group"), ("Resource", "resource"), ("Namespace", "namespace"), ("Name", "name")]
+    {
+        text.field(1, label, str_at(parent, field));
     }
 }

@@ -164,4 +164,30 @@ fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
             |kind: &str| shown(pods.iter().map(|pod| sum(pod, kind, resource)).sum(), resource);
         text.line(1, &format!("{resource}\t{}\t{}", total("requests"), total("limits")));
     }
+    extended(text, node, &pods);
+}
+
+/// Huge pages with their shares, then what only some nodes have.
+fn extended(text: &mut Text, node: &Value, pods: &[&Value]) {
+    const STANDARD: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
+    let names = entries_at(node, "status.allocatable").map(|(name, _)| name);
+    let mut names: Vec<&str> = names.filter(|name| !STANDARD.contains(name)).collect();
+    names.sort_unstable_by_key(|name| (!name.starts_with("hugepages-"), *name));
+    for name in names {
+        let total = |kind: &str| {
+            let containers = pods.iter().flat_map(|pod| list_at(pod, "spec.containers"));
+            let all = containers.filter_map(|container| {
+                str_at(at(at(container, "resources"), kind), name).parse::<Quantity>().ok()
+            });
+            all.reduce(|sum, more| sum.plus(&more)).unwrap_or_else(|| Quantity::from_units(0))
+        };
+        let whole = milli(at(node, "status"), "allocatable", name);
+        let shown = |used: Quantity| match name.starts_with("hugepages-") {
+            true if whole == 0 => format!("{used} (0%)"),
+            true => format!("{used} ({}%)", i128::from(used.millis()) * 100 / whole),
+            false => used.to_string(),
+        };
+        let (asked, most) = (shown(total("requests")), shown(total("limits")));
+        text.line(1, &format!("{name}\t{asked}\t{most}"));
+    }
 }

@@ -339,50 +339,90 @@ fn volumes(text: &mut Text, nested: bool, volumes: &[Value]) {
         return;
     }
     text.line(top, "Volumes:");
-    let level = 2;
     for volume in volumes {
         let name = str_at(volume, "name");
         text.line(1, &format!("{}{name}:", if nested { " " } else { "" }));
-        let optional = |source: &Value| bool_at(source, "optional").to_string();
-        if let Some(source) = volume.get("configMap") {
-            text.field(level, "Type", "ConfigMap (a volume populated by a ConfigMap)");
-            text.field(level, "Name", str_at(source, "name"));
-            text.field(level, "Optional", &optional(source));
-        } else if let Some(source) = volume.get("secret") {
-            text.field(level, "Type", "Secret (a volume populated by a Secret)");
-            text.field(level, "SecretName", str_at(source, "secretName"));
-            text.field(level, "Optional", &optional(source));
-        } else if let Some(source) = volume.get("emptyDir") {
-            let kind = "EmptyDir (a temporary directory that shares a pod's lifetime)";
-            text.field(level, "Type", kind);
-            text.field(level, "Medium", str_at(source, "medium"));
-            text.field(level, "SizeLimit", or(str_at(source, "sizeLimit"), "<unset>"));
-        } else if let Some(source) = volume.get("hostPath") {
-            text.field(level, "Type", "HostPath (bare host directory volume)");
-            text.field(level, "Path", str_at(source, "path"));
-            text.field(level, "HostPathType", str_at(source, "type"));
-        } else if let Some(source) = volume.get("projected") {
-            let kind = "Projected (a volume that contains injected data from multiple sources)";
-            text.field(level, "Type", kind);
-            for source in list_at(source, "sources") {
-                projected(text, level, source);
-            }
-        } else if let Some(source) = volume.get("downwardAPI") {
-            text.field(
-                level,
-                "Type",
-                "DownwardAPI (a volume populated by information about the pod)",
-            );
-            text.line(level, "Items:");
-            for item in list_at(source, "items") {
-                let path = str_at(item, "path");
-                let field = str_at(item, "fieldRef.fieldPath");
-                text.line(level + 1, &format!("{field} -> {path}"));
-            }
-        } else {
-            let kind = volume.as_object().and_then(|map| map.keys().find(|key| *key != "name"));
-            text.field(level, "Type", kind.map_or("<unknown>", String::as_str));
+        source(text, volume);
+    }
+}
+
+/// What a volume is made of: `volume` holds a source under the name of its kind.
+pub(super) fn source(text: &mut Text, volume: &Value) {
+    let level = 2;
+    let optional = |source: &Value| bool_at(source, "optional").to_string();
+    if let Some(source) = volume.get("configMap") {
+        text.field(level, "Type", "ConfigMap (a volume populated by a ConfigMap)");
+        text.field(level, "Name", str_at(source, "name"));
+        text.field(level, "Optional", &optional(source));
+    } else if let Some(source) = volume.get("secret") {
+        text.field(level, "Type", "Secret (a volume populated by a Secret)");
+        text.field(level, "SecretName", str_at(source, "secretName"));
+        text.field(level, "Optional", &optional(source));
+    } else if let Some(source) = volume.get("emptyDir") {
+        let kind = "EmptyDir (a temporary directory that shares a pod's lifetime)";
+        text.field(level, "Type", kind);
+        text.field(level, "Medium", str_at(source, "medium"));
+        text.field(level, "SizeLimit", or(str_at(source, "sizeLimit"), "<unset>"));
+    } else if let Some(source) = volume.get("hostPath") {
+        text.field(level, "Type", "HostPath (bare host directory volume)");
+        text.field(level, "Path", str_at(source, "path"));
+        text.field(level, "HostPathType", str_at(source, "type"));
+    } else if let Some(source) = volume.get("projected") {
+        let kind = "Projected (a volume that contains injected data from multiple sources)";
+        text.field(level, "Type", kind);
+        for source in list_at(source, "sources") {
+            projected(text, level, source);
         }
+    } else if let Some(source) = volume.get("downwardAPI") {
+        text.field(level, "Type", "DownwardAPI (a volume populated by information about the pod)");
+        text.line(level, "Items:");
+        for item in list_at(source, "items") {
+            let path = str_at(item, "path");
+            let field = str_at(item, "fieldRef.fieldPath");
+            text.line(level + 1, &format!("{field} -> {path}"));
+        }
+    } else if let Some(source) = volume.get("persistentVolumeClaim") {
+        let kind =
+            "PersistentVolumeClaim (a reference to a PersistentVolumeClaim in the same namespace)";
+        text.field(level, "Type", kind);
+        text.field(level, "ClaimName", str_at(source, "claimName"));
+        text.field(level, "ReadOnly", &bool_at(source, "readOnly").to_string());
+    } else if let Some(source) = volume.get("nfs") {
+        text.field(level, "Type", "NFS (an NFS mount that lasts the lifetime of a pod)");
+        text.field(level, "Server", str_at(source, "server"));
+        text.field(level, "Path", str_at(source, "path"));
+        text.field(level, "ReadOnly", &bool_at(source, "readOnly").to_string());
+    } else if let Some(source) = volume.get("local") {
+        let kind = "LocalVolume (a persistent volume backed by local storage on a node)";
+        text.field(level, "Type", kind);
+        text.field(level, "Path", str_at(source, "path"));
+    } else if let Some(source) = volume.get("csi") {
+        csi(text, level, source);
+    } else if let Some(source) = volume.get("image") {
+        text.field(level, "Type", "Image (a container image or OCI artifact)");
+        text.field(level, "Reference", str_at(source, "reference"));
+        text.field(level, "PullPolicy", str_at(source, "pullPolicy"));
+    } else {
+        let kind = volume.as_object().and_then(|map| map.keys().find(|key| *key != "name"));
+        text.field(level, "Type", kind.map_or("<unknown>", String::as_str));
+    }
+}
+
+fn csi(text: &mut Text, level: usize, source: &Value) {
+    text.field(level, "Type", "CSI (a Container Storage Interface (CSI) volume source)");
+    text.field(level, "Driver", str_at(source, "driver"));
+    text.field(level, "FSType", str_at(source, "fsType"));
+    text.some(level, "VolumeHandle", str_at(source, "volumeHandle"));
+    text.field(level, "ReadOnly", &bool_at(source, "readOnly").to_string());
+    let mut name = "VolumeAttributes:";
+    for (key, value) in entries_at(source, "volumeAttributes") {
+        // The value is indented in its own cell too.
+        let value = value.as_str().unwrap_or_default();
+        text.line(level, &format!("{name}\t{}{key}={value}", "  ".repeat(level)));
+        name = "    ";
+    }
+    if name != "    " {
+        text.field(level, "VolumeAttributes", "<none>");
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn role(text: &mut Text, role: &Value) {
     text.line(0, "PolicyRule:");
     text.line(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs");
     text.line(1, "---------\t-----------------\t--------------\t-----");
-    for row in rules(list_at(role, "rules")) {
+    for row in rules(list_at(role, "rules").iter()) {
         text.line(1, &row);
     }
 }
@@ -47,12 +47,12 @@ impl Row {
     }
 }
 
-/// One resource, or one path, a line; verbs of the same are put together.
-fn rules(rules: &[Value]) -> Vec<String> {
+/// Lines of rules: one resource a line, verbs of the same put together; one path and verb a line.
+pub fn rules<'a>(rules: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
     let texts = |rule: &Value, field: &str| -> Vec<String> {
         list_at(rule, field).iter().filter_map(|v| v.as_str().map(str::to_owned)).collect()
     };
-    let mut rows: Vec<Row> = Vec::new();
+    let (mut rows, mut paths): (Vec<Row>, Vec<Row>) = (Vec::new(), Vec::new());
     let mut add = |row: Row, verbs: &[Value]| {
         let at = rows.iter().position(|known| Row { verbs: Vec::new(), ..known.clone() } == row);
         let at = at.unwrap_or_else(|| {
@@ -80,9 +80,15 @@ fn rules(rules: &[Value]) -> Vec<String> {
             }
         }
         for path in texts(rule, "nonResourceURLs") {
-            add(Row { path, ..Row::default() }, verbs);
+            let one = |verb: &Value| Row {
+                path: path.clone(),
+                verbs: vec![verb.clone()],
+                ..Row::default()
+            };
+            paths.extend(verbs.iter().map(one));
         }
     }
+    rows.append(&mut paths);
     rows.sort_by_key(Row::key);
     rows.iter().map(Row::line).collect()
 }

@@ -194,20 +194,58 @@ fn fields(text: &mut Text, level: usize, name: &str, value: &Value) {
     }
 }
 
-/// `creationTimestamp` as `Creation Timestamp`.
+/// `creationTimestamp` as `Creation Timestamp`, with kubectl's view of where a word ends.
 fn spaced(name: &str) -> String {
-    let mut label = String::new();
-    let mut before = ' ';
-    for c in name.chars() {
-        if c.is_uppercase() && before.is_lowercase() {
-            label.push(' ');
-        }
-        if label.is_empty() {
-            label.extend(c.to_uppercase());
-        } else {
-            label.push(c);
-        }
-        before = c;
+    const ACRONYMS: [&str; 5] = ["API", "URL", "UID", "OSB", "GUID"];
+    if !name.chars().all(|c| c.is_alphabetic() || c == '-') {
+        return name.to_owned();
     }
-    label
+    let mut words: Vec<String> = Vec::new();
+    let mut before = None;
+    for c in name.chars() {
+        let case = (c.is_uppercase(), c.is_lowercase());
+        // Of several capitals the last begins the word in small letters behind them.
+        let begun = (before == Some((true, false)) && case.1)
+            .then(|| words.last_mut().and_then(String::pop))
+            .flatten();
+        match begun {
+            Some(capital) => words.push(format!("{capital}{c}")),
+            None => match words.last_mut() {
+                Some(word) if before == Some(case) => word.push(c),
+                _ => words.push(c.to_string()),
+            },
+        }
+        before = Some(case);
+    }
+    words.retain(|word| !word.is_empty());
+    for word in &mut words {
+        let capitals = word.to_uppercase();
+        if ACRONYMS.contains(&capitals.as_str()) {
+            *word = capitals;
+        } else if let Some(first) = word.chars().next() {
+            *word = format!("{}{}", first.to_uppercase(), &word[first.len_utf8()..]);
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spaced;
+
+    #[test]
+    fn words_as_kubectl_divides_them() {
+        for (name, label) in [
+            ("creationTimestamp", "Creation Timestamp"),
+            ("uid", "UID"),
+            ("apiGroups", "API Groups"),
+            ("nonResourceURLs", "Non Resource UR Ls"),
+            ("clusterIP", "Cluster IP"),
+            ("HTTPServer", "HTTP Server"),
+            ("f:spec", "f:spec"),
+            ("x509", "x509"),
+        ] {
+            assert_eq!(spaced(name), label);
+        }
+    }
 }

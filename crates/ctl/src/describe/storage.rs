@@ -1,10 +1,11 @@
 //! Volumes, claims and classes; Ingresses.
 
-use onggi_machinery::value::{at, entries_at, list_at, str_at};
+use onggi_machinery::table::human_duration;
+use onggi_machinery::value::{at, entries_at, list_at, str_at, time_at};
 use serde_json::Value;
 
 use super::batch::bracketed;
-use super::text::{Text, or};
+use super::text::{Text, or, time};
 use crate::jsonpath::text_of;
 
 /// `RWO,ROX`.
@@ -48,21 +49,114 @@ pub(super) fn claim(text: &mut Text, claim: &Value, pods: &[Value]) {
     text.field(0, "Used By", or(&users.join("\n\t"), "<none>"));
 }
 
+/// A map on one line: `a=b,c=d`.
+pub(super) fn pairs(object: &Value, path: &str) -> String {
+    let pairs: Vec<String> = entries_at(object, path)
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    or(&pairs.join(","), "<none>").to_owned()
+}
+
+pub(super) fn volume(text: &mut Text, volume: &Value, now: i64) {
+    text.field(0, "Name", str_at(volume, "metadata.name"));
+    text.labels(volume);
+    text.annotations(volume);
+    text.field(0, "Finalizers", &bracketed(list_at(volume, "metadata.finalizers")));
+    text.field(0, "StorageClass", str_at(volume, "spec.storageClassName"));
+    let status = match time_at(volume, "metadata.deletionTimestamp") {
+        Some(since) => format!("Terminating (lasts {})", human_duration(now - since)),
+        None => str_at(volume, "status.phase").to_owned(),
+    };
+    text.field(0, "Status", &status);
+    let claim = at(volume, "spec.claimRef");
+    let claim = match claim.is_null() {
+        true => String::new(),
+        false => format!("{}/{}", str_at(claim, "namespace"), str_at(claim, "name")),
+    };
+    text.field(0, "Claim", &claim);
+    text.field(0, "Reclaim Policy", str_at(volume, "spec.persistentVolumeReclaimPolicy"));
+    text.field(0, "Access Modes", &modes(list_at(volume, "spec.accessModes")));
+    text.some(0, "VolumeMode", str_at(volume, "spec.volumeMode"));
+    text.field(0, "Capacity", or(str_at(volume, "spec.capacity.storage"), "0"));
+    affinity(text, at(volume, "spec.nodeAffinity.required"));
+    text.field(0, "Message", str_at(volume, "status.message"));
+    text.line(0, "Source:");
+    // Beside the source stand fields that are none.
+    const OWN: [&str; 3] = ["capacity", "claimRef", "nodeAffinity"];
+    let source = entries_at(volume, "spec")
+        .filter(|(name, value)| value.is_object() && !OWN.contains(name))
+        .map(|(name, value)| (name.to_owned(), value.clone()))
+        .collect();
+    super::pod::source(text, &Value::Object(source));
+}
+
+fn affinity(text: &mut Text, required: &Value) {
+    if required.is_null() {
+        text.field(0, "Node Affinity", "<none>");
+        return;
+    }
+    text.field(0, "Node Affinity", "");
+    let terms = list_at(required, "nodeSelectorTerms");
+    text.field(1, "Required Terms", if terms.is_empty() { "<none>" } else { "" });
+    for (place, term) in terms.iter().enumerate() {
+        let expressions = list_at(term, "matchExpressions");
+        if expressions.is_empty() {
+            text.field(2, &format!("Term {place}"), "<none>");
+        }
+        for (at, one) in expressions.iter().enumerate() {
+            let name = if at == 0 { format!("Term {place}:") } else { String::new() };
+            let (key, operator) = (str_at(one, "key"), str_at(one, "operator").to_lowercase());
+            let values: Vec<&str> =
+                list_at(one, "values").iter().filter_map(Value::as_str).collect();
+            let values = match values.is_empty() {
+                true => String::new(),
+                false => format!(" [{}]", values.join(", ")),
+            };
+            text.line(2, &format!("{name}\t{key} {operator}{values}"));
+        }
+    }
+}
+
+pub(super) fn attributes(text: &mut Text, class: &Value) {
+    text.field(0, "Name", str_at(class, "metadata.name"));
+    text.field(0, "Annotations", &pairs(class, "metadata.annotations"));
+    text.field(0, "DriverName", str_at(class, "driverName"));
+    text.field(0, "Parameters", &pairs(class, "parameters"));
+}
+
+pub(super) fn csi_node(text: &mut Text, node: &Value) {
+    text.field(0, "Name", str_at(node, "metadata.name"));
+    text.labels(node);
+    text.annotations(node);
+    text.field(0, "CreationTimestamp", &time(node, "metadata.creationTimestamp"));
+    text.line(0, "Spec:");
+    let drivers = at(node, "spec.drivers");
+    if !drivers.is_null() {
+        text.line(1, "Drivers:");
+    }
+    for driver in list_at(node, "spec.drivers") {
+        text.line(2, &format!("{}:", str_at(driver, "name")));
+        text.field(3, "Node ID", str_at(driver, "nodeID"));
+        let count = at(driver, "allocatable.count");
+        if !count.is_null() {
+            text.line(3, "Allocatables:");
+            text.field(4, "Count", &text_of(count));
+        }
+        if !at(driver, "topologyKeys").is_null() {
+            text.field(3, "Topology Keys", &bracketed(list_at(driver, "topologyKeys")));
+        }
+    }
+}
+
 pub(super) fn class(text: &mut Text, class: &Value) {
     text.field(0, "Name", str_at(class, "metadata.name"));
     let default =
         at(class, "metadata.annotations").get("storageclass.kubernetes.io/is-default-class");
     let is_default = default.is_some_and(|value| value == "true");
     text.field(0, "IsDefaultClass", if is_default { "Yes" } else { "No" });
-    let joined = |path: &str| {
-        let pairs: Vec<String> = entries_at(class, path)
-            .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-            .collect();
-        or(&pairs.join(","), "<none>").to_owned()
-    };
-    text.field(0, "Annotations", &joined("metadata.annotations"));
+    text.field(0, "Annotations", &pairs(class, "metadata.annotations"));
     text.field(0, "Provisioner", str_at(class, "provisioner"));
-    text.field(0, "Parameters", &joined("parameters"));
+    text.field(0, "Parameters", &pairs(class, "parameters"));
     let grows = at(class, "allowVolumeExpansion").as_bool();
     let grows = match grows {
         None => "<unset>",

@@ -41,7 +41,7 @@ pub struct VersionsArgs {}
 impl ResourcesArgs {
     /// Prints them, by group and name.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let mut found: Vec<&Mapping> = session.mapper().await?.all().iter().collect();
+        let mut found: Vec<&Mapping> = session.mapper().await?.preferred().collect();
         found.retain(|m| self.api_group.as_ref().is_none_or(|group| *group == m.group));
         found.retain(|m| self.namespaced.is_none_or(|only| only == m.namespaced));
         let has_all = |wanted: &[String], of: &[String]| wanted.iter().all(|one| of.contains(one));

@@ -104,6 +104,7 @@ impl Args {
             validation: validation(&self.validate)?.to_owned(),
             subresource: self.subresource.clone(),
             recreate: self.force,
+            compare: false,
         };
         let (client, mapper) = (session.client()?, session.mapper().await?);
         let mut errors = Vec::new();

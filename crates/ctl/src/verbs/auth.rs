@@ -3,6 +3,7 @@
 use onggi_machinery::value::{entries_at, list_at, str_at};
 use serde_json::{Value, json};
 
+use crate::describe;
 use crate::error::Error;
 use crate::flags::Printing;
 use crate::output::tabwriter::{TABLE, align};
@@ -193,60 +194,11 @@ impl CanI {
         if !self.no_headers {
             text += "Resources\tNon-Resource URLs\tResource Names\tVerbs\n";
         }
-        let words = |rule: &Value, field: &str| {
-            let items = list_at(rule, field).iter().filter_map(Value::as_str);
-            format!("[{}]", items.collect::<Vec<_>>().join(" "))
-        };
-        for rule in compacted(list_at(&answer, "status.resourceRules")) {
-            let (group, resource) = (str_at(&rule, "group"), str_at(&rule, "resource"));
-            let resource =
-                if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
-            text += &format!(
-                "{resource}\t[]\t{}\t{}\n",
-                words(&rule, "resourceNames"),
-                words(&rule, "verbs")
-            );
-        }
-        for rule in list_at(&answer, "status.nonResourceRules") {
-            text +=
-                &format!("\t{}\t[]\t{}\n", words(rule, "nonResourceURLs"), words(rule, "verbs"));
-        }
+        let of = |field: &str| list_at(&answer, field).iter();
+        let rules = of("status.resourceRules").chain(of("status.nonResourceRules"));
+        text.extend(describe::rules(rules).into_iter().map(|row| row + "\n"));
         session.print(&align(&text, TABLE))
     }
-}
-
-/// Rules of one resource each, those of the same resource and names as one, in their order.
-fn compacted(rules: &[Value]) -> Vec<Value> {
-    let mut found: Vec<Value> = Vec::new();
-    for rule in rules {
-        for group in list_at(rule, "apiGroups") {
-            for resource in list_at(rule, "resources") {
-                let names = rule.get("resourceNames").cloned().unwrap_or_else(|| json!([]));
-                let twin = found.iter_mut().find(|other| {
-                    other["group"] == *group
-                        && other["resource"] == *resource
-                        && other["resourceNames"] == names
-                });
-                let verbs = list_at(rule, "verbs");
-                match twin.and_then(|twin| twin["verbs"].as_array_mut()) {
-                    Some(known) => {
-                        for verb in verbs {
-                            if !known.contains(verb) {
-                                known.push(verb.clone());
-                            }
-                        }
-                    }
-                    None => found.push(json!({
-                        "group": group, "resource": resource, "resourceNames": names, "verbs": verbs,
-                    })),
-                }
-            }
-        }
-    }
-    found.sort_by_key(|rule| {
-        (str_at(rule, "group").to_owned(), str_at(rule, "resource").to_owned())
-    });
-    found
 }
 
 impl Whoami {

@@ -58,6 +58,7 @@ impl Args {
         let options = Options {
             namespace: session.namespace(),
             dry_run: DryRun::Server,
+            compare: true,
             server_side: self.server_side,
             force_conflicts: self.force_conflicts,
             field_manager: self.field_manager.clone(),

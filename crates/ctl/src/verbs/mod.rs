@@ -141,13 +141,7 @@ impl Verb {
     /// Does it, and says what went wrong on the error output.
     pub async fn run(self, globals: Globals) -> ExitCode {
         let session = Session::new(globals);
-        match self.run_in(&session).await {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprint!("{}", error.report());
-                ExitCode::from(error.code())
-            }
-        }
+        ended(self.run_in(&session).await)
     }
 
     /// Does it in a session.
@@ -200,6 +194,17 @@ impl Verb {
             Self::Completion(args) => args.run(session, own_command()),
             Self::Options(args) => args.run(session),
             Self::Version(args) => args.run(session).await,
+        }
+    }
+}
+
+/// How a verb's process ends: what went wrong stands on the error output then.
+pub fn ended(done: Result<(), Error>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("{}", error.report());
+            ExitCode::from(error.code())
         }
     }
 }

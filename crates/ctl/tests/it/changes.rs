@@ -32,6 +32,11 @@ async fn differences_and_replacements() {
     let changed = s.try_run(&format!("diff -f {file}")).await;
     assert_eq!(changed.code, 1);
     assert!(changed.out.contains("-  a: \"1\"\n+  a: \"2\"\n"), "{}", changed.out);
+    // What the server printed is no change, however old it is.
+    let live = s.file("live.yaml", &s.run("get cm m -o yaml").await);
+    s.run("label cm m more=yes").await;
+    s.same(&format!("diff -f {live}")).await;
+    assert_eq!(s.try_run(&format!("diff -f {live}")).await.code, 0);
     assert_eq!(s.run(&format!("replace -f {file}")).await, "configmap/m replaced\n");
     assert_eq!(s.run("get cm m -o jsonpath={.data.a}").await, "2");
     let out = s.run(&format!("replace --force -f {file}")).await;
