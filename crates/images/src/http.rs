@@ -315,7 +315,32 @@ where
     let stream = http_body_util::BodyDataStream::new(content)
         .map_err(|e| io::Error::other(e.to_string()))
         .boxed();
-    io::BufReader::with_capacity(256 << 10, SyncIoBridge::new(StreamReader::new(stream)))
+    let reader = SyncIoBridge::new(StreamReader::new(stream));
+    ToItsEnd { reader: io::BufReader::with_capacity(256 << 10, reader), begun: false }
+}
+
+/// Reads what nobody wants any more before it goes: a connection that is closed while its client
+/// still sends loses the answer that says why.
+struct ToItsEnd<R: io::Read> {
+    reader: R,
+    /// Where it was read once, reading may block.
+    begun: bool,
+}
+
+impl<R: io::Read> io::Read for ToItsEnd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begun = true;
+        self.reader.read(buffer)
+    }
+}
+
+impl<R: io::Read> Drop for ToItsEnd<R> {
+    fn drop(&mut self) {
+        if self.begun {
+            // A client that is gone sends no more, which is the end too.
+            let _ = io::copy(&mut self.reader, &mut io::sink());
+        }
+    }
 }
 
 async fn save(images: Images, names: Vec<String>) -> Result<Response<Body>> {
