@@ -7,6 +7,7 @@
 
 mod faults;
 mod functional;
+mod helm;
 mod images;
 mod machine;
 mod network;
