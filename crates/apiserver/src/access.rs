@@ -1,5 +1,6 @@
 //! Options: who is let in, what they may, what is kept of it.
 
+use crate::audit::AuditOptions;
 use crate::authn::StaticTokens;
 use crate::authz::Mode;
 
@@ -53,6 +54,8 @@ pub struct Access {
     pub request_header: Option<RequestHeader>,
     /// The certificates, in PEM, by which pods know this server: `ca.crt` beside long-lived tokens.
     pub root_ca: String,
+    /// `--audit-policy-file` and `--audit-log-*`; `None`: no audit log.
+    pub audit: Option<AuditOptions>,
 }
 
 impl Default for Access {
@@ -67,6 +70,7 @@ impl Default for Access {
             client_ca: String::new(),
             request_header: None,
             root_ca: String::new(),
+            audit: None,
         }
     }
 }

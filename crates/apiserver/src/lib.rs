@@ -18,6 +18,7 @@
 
 mod access;
 mod admission;
+mod audit;
 mod authn;
 mod authz;
 mod bootstrap;
@@ -45,6 +46,7 @@ mod webhook;
 
 pub use access::{Access, Anonymous, RequestHeader};
 pub use admission::{Plugins, UnknownPlugin};
+pub use audit::{AuditOptions, Log, Place as LogPlace};
 pub use authn::{StaticTokens, User};
 pub use authz::Mode;
 pub use sealing::{sealed_prefixes, sealed_resources};

@@ -31,6 +31,7 @@ impl Transport for LocalTransport {
     }
 
     async fn watch(&self, spec: WatchSpec) -> Result<EventStream, Error> {
-        Ok(self.server.handle_watch(&self.context.user, &spec).await?)
+        let Context { user, user_agent, .. } = &self.context;
+        Ok(self.server.handle_watch(user, user_agent, &spec).await?)
     }
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use futures::StreamExt;
 use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
 use onggi_base::Clock;
 use onggi_client::node::NodeConnector;
@@ -18,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plugins};
+use crate::audit::{self, Audit, Record};
 use crate::authn::{Authenticators, TokenAuthority, User};
-use crate::authz::{Attributes, Because, Chain, Target};
+use crate::authz::{self, Attributes, Chain, Decision, Target};
 use crate::cache::Cache;
 use crate::compaction;
 use crate::custom::{self, CustomKinds};
@@ -86,6 +88,8 @@ pub struct ApiServer {
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) flow_control: FlowControl,
+    /// `None`: no audit log.
+    pub(crate) audit: Option<Audit>,
     /// Whether the first objects are being made.
     pub(crate) bootstrapping: AtomicBool,
     pub(crate) forms: Forms,
@@ -105,6 +109,9 @@ impl ApiServer {
         let tokens =
             TokenAuthority::new(&options.token_key, &options.access.verify_keys, &options.issuer)
                 .map_err(Error::TokenKey)?;
+        let audit = options.access.audit.as_ref();
+        let audit = audit.map(|audit| Audit::open(audit, Arc::clone(&options.clock)));
+        let audit = audit.transpose().map_err(Error::Access)?;
         let metrics = Arc::new(Metrics::default());
         let store: Arc<dyn Store> = Arc::new(Metered::new(options.store, Arc::clone(&metrics)));
         let kinds = Arc::new(CustomKinds::default());
@@ -126,6 +133,7 @@ impl ApiServer {
             },
             metrics,
             flow_control: FlowControl::new(),
+            audit,
             bootstrapping: AtomicBool::new(false),
             forms: Forms::default(),
             nodes: RwLock::default(),
@@ -154,6 +162,13 @@ impl ApiServer {
         self.shutdown.cancel();
     }
 
+    /// Ends when the audit log holds all events so far.
+    pub async fn flush_audit(&self) {
+        if let Some(audit) = &self.audit {
+            audit.flush().await;
+        }
+    }
+
     /// What is served, with its documents.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         self.registry.kinds.snapshot().catalog()
@@ -167,9 +182,33 @@ impl ApiServer {
         &self.shutdown
     }
 
-    /// Why it is allowed, or 403.
-    pub(crate) fn authorize(&self, attributes: &Attributes<'_>) -> Result<Because, Status> {
-        self.registry.authorizers.check(attributes)
+    /// Whether it is allowed, or 403.
+    pub(crate) fn authorize(
+        &self,
+        attributes: &Attributes<'_>,
+        record: Option<&mut Record>,
+    ) -> Result<(), Status> {
+        let decision = self.registry.authorizers.decide(attributes);
+        if let Some(record) = record {
+            record.decided(&decision);
+        }
+        match decision {
+            Decision::Allow(_) => Ok(()),
+            Decision::NoOpinion(why) => Err(authz::forbidden(attributes, &why.to_string())),
+        }
+    }
+
+    /// The record of a request inside of the process.
+    async fn record(
+        &self,
+        asked: &Attributes<'_>,
+        resource: &GroupVersionResource,
+        user_agent: &str,
+    ) -> Option<Record> {
+        let audit = self.audit.as_ref()?;
+        let Attributes { user, verb, target } = asked;
+        let now = self.registry.clock.now();
+        audit.begin(audit::local::arrival(user, user_agent, verb, resource, target, now)).await
     }
 
     /// Any verb but watch, by a user.
@@ -195,8 +234,37 @@ impl ApiServer {
             name,
             selector,
         };
-        self.authorize(&Attributes { user: &context.user, verb: verb.as_str(), target })?;
-        self.perform(context.clone(), request).await
+        let asked = Attributes { user: &context.user, verb: verb.as_str(), target };
+        let Some(mut record) = self.record(&asked, &request.resource, &context.user_agent).await
+        else {
+            self.authorize(&asked, None)?;
+            return self.perform(context.clone(), request).await;
+        };
+        let allowed = self.authorize(&asked, Some(&mut record));
+        record.reads(&context.notes);
+        let done = match allowed {
+            Ok(()) => {
+                record.asked(&request.body);
+                self.perform(context.clone(), request).await
+            }
+            Err(status) => Err(status),
+        };
+        let code = match &done {
+            Ok(response) => {
+                record.answers(response);
+                match response {
+                    Response::Object { created: true, .. }
+                    | Response::Document { created: true, .. } => 201,
+                    _ => 200,
+                }
+            }
+            Err(status) => {
+                record.fails(status);
+                status.code
+            }
+        };
+        record.complete(code, false).await;
+        done
     }
 
     /// Any verb but watch; who may has been decided. A write goes on to its end when the caller
@@ -221,6 +289,7 @@ impl ApiServer {
     pub(crate) async fn handle_watch(
         &self,
         user: &User,
+        user_agent: &str,
         spec: &WatchSpec,
     ) -> Result<EventStream, Status> {
         let GroupVersionResource { group, resource, .. } = &spec.resource;
@@ -233,8 +302,29 @@ impl ApiServer {
             name,
             selector,
         };
-        self.authorize(&Attributes { user, verb: "watch", target })?;
-        self.open_watch(spec, None).await
+        let asked = Attributes { user, verb: "watch", target };
+        let Some(mut record) = self.record(&asked, &spec.resource, user_agent).await else {
+            self.authorize(&asked, None)?;
+            return self.open_watch(spec, None).await;
+        };
+        let opened = match self.authorize(&asked, Some(&mut record)) {
+            Ok(()) => self.open_watch(spec, None).await,
+            Err(status) => Err(status),
+        };
+        match opened {
+            Ok(events) => {
+                record.started(200).await;
+                // It ends with the watch.
+                Ok(Box::pin(events.inspect(move |_| {
+                    let _open = &record;
+                })))
+            }
+            Err(status) => {
+                record.fails(&status);
+                record.complete(status.code, false).await;
+                Err(status)
+            }
+        }
     }
 
     /// `ends`: when the watch will be cut off, where that is known.

@@ -6,6 +6,7 @@
 //! `prepare_…`, its `default`, its `validate`. Kinds of old versions pass [`conversion`] first.
 
 pub mod admission;
+pub mod audit;
 pub mod cel;
 pub mod conversion;
 pub mod crd;

@@ -148,6 +148,21 @@ pub(crate) struct Server {
     /// Beginnings of headers with more about the user
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     requestheader_extra_headers_prefix: Vec<String>,
+    /// An audit.k8s.io/v1 Policy: what the audit log keeps of which requests
+    #[arg(long, value_name = "FILE")]
+    audit_policy_file: Option<PathBuf>,
+    /// The audit log; - for the standard output
+    #[arg(long, value_name = "FILE")]
+    audit_log_path: Option<PathBuf>,
+    /// Days that full audit logs are kept; 0 for ever
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    audit_log_maxage: u32,
+    /// How many full audit logs are kept; 0 for all
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    audit_log_maxbackup: u32,
+    /// The size in MiB at which an audit log is full; 0 for 100
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    audit_log_maxsize: u32,
 }
 
 impl Server {
@@ -173,6 +188,11 @@ impl Server {
             requestheader_username_headers: self.requestheader_username_headers,
             requestheader_group_headers: self.requestheader_group_headers,
             requestheader_extra_headers_prefix: self.requestheader_extra_headers_prefix,
+            audit_policy_file: self.audit_policy_file,
+            audit_log_path: self.audit_log_path,
+            audit_log_maxage: self.audit_log_maxage,
+            audit_log_maxbackup: self.audit_log_maxbackup,
+            audit_log_maxsize: self.audit_log_maxsize,
         };
         Ok(Options { control, ..self.node.options()? })
     }

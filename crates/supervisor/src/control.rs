@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onggi_apiserver::{
-    Access, Anonymous, Mode, Plugins, RequestHeader, StaticTokens, sealed_prefixes,
-    sealed_resources,
+    Access, Anonymous, AuditOptions, Log, LogPlace, Mode, Plugins, RequestHeader, StaticTokens,
+    sealed_prefixes, sealed_resources,
 };
 use onggi_base::pki::{Authority, Pair};
+use onggi_machinery::audit;
 use serde::{Deserialize, Serialize};
 
 /// What is left out is as `onggi up` has it.
@@ -56,6 +57,16 @@ pub struct Control {
     pub requestheader_group_headers: Vec<String>,
     /// `--requestheader-extra-headers-prefix`.
     pub requestheader_extra_headers_prefix: Vec<String>,
+    /// `--audit-policy-file`.
+    pub audit_policy_file: Option<PathBuf>,
+    /// `--audit-log-path`.
+    pub audit_log_path: Option<PathBuf>,
+    /// `--audit-log-maxage`, in days.
+    pub audit_log_maxage: u32,
+    /// `--audit-log-maxbackup`.
+    pub audit_log_maxbackup: u32,
+    /// `--audit-log-maxsize`, in MiB.
+    pub audit_log_maxsize: u32,
 }
 
 /// An option cannot be followed.
@@ -81,6 +92,7 @@ impl Control {
             client_ca: self.client_ca(own_ca)?,
             root_ca: own_ca.to_owned(),
             api_audiences: self.api_audiences.clone(),
+            audit: self.audit()?,
             ..Access::default()
         };
         if !self.authorization_modes.is_empty() {
@@ -116,6 +128,41 @@ impl Control {
             });
         }
         Ok(access)
+    }
+
+    /// What the audit log keeps, and where; it takes both options to have one.
+    fn audit(&self) -> Result<Option<AuditOptions>, Error> {
+        const OPTION: &str = "audit-policy-file";
+        let policy = match &self.audit_policy_file {
+            Some(path) => {
+                let problem = |e| wrong(OPTION)(format!("{}: {e}", path.display()));
+                Some(audit::read(&read(OPTION, path)?).map_err(problem)?)
+            }
+            None => None,
+        };
+        let (policy, path) = match (policy, &self.audit_log_path) {
+            (Some(policy), Some(path)) => (policy, path),
+            (None, Some(_)) => {
+                tracing::warn!("no --{OPTION}: nothing is written to the audit log");
+                return Ok(None);
+            }
+            (Some(_), None) => {
+                tracing::warn!("no --audit-log-path: the audit policy is not followed");
+                return Ok(None);
+            }
+            (None, None) => return Ok(None),
+        };
+        let place = match path.as_os_str() {
+            dash if dash == "-" => LogPlace::Stdout,
+            _ => LogPlace::File(path.clone()),
+        };
+        let log = Log {
+            place,
+            max_age_days: self.audit_log_maxage,
+            max_backups: self.audit_log_maxbackup,
+            max_megabytes: self.audit_log_maxsize,
+        };
+        Ok(Some(AuditOptions { policy, log }))
     }
 
     /// The authorities of users' certificates: the cluster's own, and others.

@@ -188,6 +188,7 @@ async fn run_control_plane(options: Options, reporter: &Reporter) -> Result<(), 
         closing.close();
     };
     let (ended, ()) = tokio::join!(tasks.run(GRACE), told);
+    server.flush_audit().await;
     store.close().await;
     Ok(ended?)
 }
@@ -428,6 +429,7 @@ impl Node {
             self.workloads.end_pods(DOWN_GRACE_SECONDS).await?;
         }
         self.network.drained().await;
+        self.server.flush_audit().await;
         self.store.close().await;
         Ok(ended?)
     }

@@ -237,7 +237,6 @@ impl Notes {
     }
 
     /// The annotations so far.
-    #[allow(dead_code, reason = "for the audit log")]
     pub(crate) fn annotations(&self) -> Vec<(String, String)> {
         self.0.lock().annotations.clone()
     }

@@ -88,6 +88,7 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpStream) {
+    let remote = stream.peer_addr().ok();
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "the options of a connection");
     }
@@ -99,11 +100,16 @@ async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpSt
     let chain = stream.get_ref().1.peer_certificates();
     let authorities = &server.registry.authenticators.certificates;
     let peer = chain.map(|chain| Arc::new(authorities.peer(chain)));
+    let remote = remote.map(|address| address.ip());
     let service = {
         let server = Arc::clone(&server);
         service_fn(move |request| {
             let (server, peer) = (Arc::clone(&server), peer.clone());
-            async move { Ok::<_, std::convert::Infallible>(super::handle(server, peer, request).await) }
+            async move {
+                Ok::<_, std::convert::Infallible>(
+                    super::handle(server, peer, remote, request).await,
+                )
+            }
         })
     };
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -15,6 +15,9 @@ pub(super) fn text(server: &ApiServer) -> Bytes {
     let mut out = String::with_capacity(64 << 10);
     server.metrics.write(&mut out);
     server.flow_control.write_metrics(&mut out);
+    if let Some(audit) = &server.audit {
+        audit.write_metrics(&mut out);
+    }
     objects(server, &mut out);
     process(&mut out);
     title(&mut out, "kubernetes_build_info", "gauge", "What runs here.");

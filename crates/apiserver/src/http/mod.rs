@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod audited;
 pub(crate) mod compress;
 mod connection;
 mod decode;
@@ -18,6 +19,7 @@ mod status;
 mod table;
 mod watch;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use onggi_machinery::resource::{Resource, Verb};
 
 use crate::ApiServer;
 use crate::admission;
+use crate::audit::{Ending, Record};
 use crate::authn::{self, Peer};
 use crate::authz::{Attributes, Target};
 use crate::flowcontrol::{Classified, Permit, seats_of_list};
@@ -61,6 +64,17 @@ struct Seen {
     flow: Option<Classified>,
     /// It is a stream: its time says nothing.
     stream: bool,
+    /// `None`: the audit log keeps nothing of it.
+    record: Option<Record>,
+    /// What ends the record of a stream.
+    ending: Ending,
+}
+
+/// Who sends a request, and under which name.
+struct Caller<'a> {
+    peer: Option<&'a Peer>,
+    remote: Option<IpAddr>,
+    audit_id: &'a HeaderValue,
 }
 
 /// A whole body.
@@ -72,6 +86,7 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 async fn handle(
     server: Arc<ApiServer>,
     peer: Option<Arc<Peer>>,
+    remote: Option<IpAddr>,
     request: Incomings,
 ) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -80,14 +95,22 @@ async fn handle(
     let began = std::time::Instant::now();
     let audit_id = audit_id(request.headers());
     let mut seen = Seen::default();
-    let work = std::panic::AssertUnwindSafe(route(&server, peer.as_deref(), request, &mut seen));
-    let mut response = match work.catch_unwind().await {
+    let caller = Caller { peer: peer.as_deref(), remote, audit_id: &audit_id };
+    let work = std::panic::AssertUnwindSafe(route(&server, &caller, request, &mut seen));
+    let routed = work.catch_unwind().await;
+    let panicked = routed.is_err();
+    let failure = |status: Status, record: &mut Option<Record>| {
+        if let Some(record) = record {
+            record.fails(&status);
+        }
+        preferences.failure(&status, uri.query())
+    };
+    let mut response = match routed {
         Ok(Ok(response)) => response,
-        Ok(Err(status)) => preferences.failure(&status, uri.query()),
+        Ok(Err(status)) => failure(status, &mut seen.record),
         Err(_) => {
             tracing::error!(%method, path, "a request panicked");
-            let status = Status::internal("this request made the server fail");
-            preferences.failure(&status, uri.query())
+            failure(Status::internal("this request made the server fail"), &mut seen.record)
         }
     };
     let code = response.status().as_u16();
@@ -98,7 +121,15 @@ async fn handle(
         let size = response.body().size_hint().exact();
         server.metrics.done(seen.labels, code, took, size);
     }
-    // The place of the audit log.
+    if let Some(mut record) = seen.record.take() {
+        if seen.stream && !panicked {
+            record.started(code).await;
+            seen.ending.hold(record);
+            response = response.map(|body| audited::ends(body, seen.ending));
+        } else {
+            record.complete(code, panicked).await;
+        }
+    }
     tracing::debug!(%method, path, code, ?took, "request");
     let headers = response.headers_mut();
     headers.insert("audit-id", audit_id);
@@ -243,15 +274,34 @@ fn user_agent(request: &Incomings) -> String {
 
 async fn route(
     server: &Arc<ApiServer>,
-    peer: Option<&Peer>,
-    request: Incomings,
+    caller: &Caller<'_>,
+    mut request: Incomings,
     seen: &mut Seen,
 ) -> Result<Response<Body>, Status> {
     let registry = &server.registry;
     let (headers, path) = (request.headers(), request.uri().path());
-    let user = registry.authenticators.request(registry, peer, headers, path)?;
-    let user = authn::impersonated(&registry.authorizers, &user, headers)?.unwrap_or(user);
-    let info = Info::parse(request.method(), request.uri())?;
+    let shown = registry.authenticators.request(registry, caller.peer, headers, path);
+    let info = Info::parse(request.method(), request.uri());
+    if let Some(audit) = &server.audit {
+        seen.record = audited::begin(audit, server, &request, caller, &info, &shown).await;
+    }
+    let mut user = match shown {
+        Ok(user) => user,
+        Err(status) => {
+            if let Some(record) = seen.record.take() {
+                let how = audited::attempted(headers, caller.peer.is_some());
+                record.refused(status.code, how).await;
+            }
+            return Err(status);
+        }
+    };
+    if let Some(other) = authn::impersonated(&registry.authorizers, &user, headers)? {
+        if let Some(record) = &mut seen.record {
+            record.acts_as(&other);
+        }
+        user = other;
+    }
+    let info = info?;
     let place = match &info.place {
         Place::Path => {
             let verb = match *request.method() {
@@ -267,7 +317,7 @@ async fn route(
             let asked = Attributes { user: &user, verb, target: Target::Path(path) };
             seen.flow = server.flow_control.classify(&asked);
             let _seats = enter(server, seen.flow.as_ref(), 1).await?;
-            server.authorize(&asked)?;
+            server.authorize(&asked, seen.record.as_mut())?;
             let _in_flight = server.metrics.in_flight(false);
             return documents::answer(server, &request).await;
         }
@@ -290,8 +340,12 @@ async fn route(
     // What lasts holds no seats.
     let wanted = seen.flow.as_ref().filter(|_| !seen.stream);
     let seats = enter(server, wanted, seats(server, &info, place)).await?;
-    server.authorize(&asked)?;
+    server.authorize(&asked, seen.record.as_mut())?;
     let context = Context { user_agent: user_agent(&request), ..Context::new(user) };
+    if let Some(record) = &mut seen.record {
+        record.reads(&context.notes);
+        request.extensions_mut().insert(seen.ending.clone());
+    }
     if seen.stream {
         admission::connect(&server.registry, &context, place, &info.query).await?;
         return streams::answer(server, place, &info.query, request).await;
@@ -316,10 +370,17 @@ async fn route(
     let writes = !matches!(info.verb, Verb::Get | Verb::List);
     let _in_flight = server.metrics.in_flight(writes);
     let gzip = compress::wanted(request.headers());
+    let record = &mut seen.record;
     let work = async {
         let decoded = decode::request(server, &info, place, request).await?;
+        if let Some(record) = record {
+            record.asked(&decoded.request.body);
+        }
         let context = Context { duplicates: decoded.duplicates, ..context };
         let response = server.perform(context, decoded.request).await?;
+        if let Some(record) = record {
+            record.answers(&response);
+        }
         let asked = Asked { place, query: &info.query, accept, gzip };
         answer::encode(server, &asked, response).await
     };
@@ -328,7 +389,12 @@ async fn route(
         .unwrap_or_else(|_| {
             Err(Status::timeout("request did not complete within the allotted timeout"))
         })
-        .unwrap_or_else(|status| status::response(&status, &accept));
+        .unwrap_or_else(|status| {
+            if let Some(record) = &mut seen.record {
+                record.fails(&status);
+            }
+            status::response(&status, &accept)
+        });
     // Refused requests are warned about too.
     answer::warn(&mut answered, &notes.take_warnings());
     Ok(answered)

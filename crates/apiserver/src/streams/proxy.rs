@@ -14,6 +14,7 @@ use onggi_api::Status;
 use tokio_util::sync::CancellationToken;
 
 use crate::ApiServer;
+use crate::audit::Ending;
 use crate::http::{Body, Incomings, ResourcePlace, full};
 use backend::{Backend, Target};
 
@@ -49,6 +50,7 @@ pub(super) async fn answer(
         _ => backend::service(server, &place.namespace, &target).await?,
     };
     let client = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+    let ending = request.extensions_mut().remove::<Ending>();
     let upgrades = client.filter(|_| request.headers().contains_key(header::UPGRADE));
     let outgoing = outgoing(request, &path, &authority, upgrades.is_some())?;
     let (mut sender, driver) = hyper::client::conn::http1::Builder::new()
@@ -71,7 +73,11 @@ pub(super) async fn answer(
             return Err(unreachable("it switched protocols unasked"));
         };
         let behind = hyper::upgrade::on(&mut response);
-        tokio::spawn(join(client, behind, server.shutdown().clone()));
+        let joined = join(client, behind, server.shutdown().clone());
+        tokio::spawn(async move {
+            joined.await;
+            drop(ending);
+        });
         return Ok(response.map(|_| full("")));
     }
     let headers = response.headers_mut();

@@ -10,6 +10,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::audit::Ending;
 use crate::http::{Body, Incomings, full};
 
 /// A connection that speaks WebSocket.
@@ -52,7 +53,9 @@ where
             ))
         })?;
     let upgraded = hyper::upgrade::on(&mut request);
+    let ending = request.extensions_mut().remove::<Ending>();
     tokio::spawn(async move {
+        let _ending = ending;
         match upgraded.await {
             Ok(connection) => {
                 let io = TokioIo::new(connection);

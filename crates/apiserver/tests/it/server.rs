@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use onggi_apiserver::{ApiServer, Options, User};
+use onggi_apiserver::{Access, ApiServer, Options, User};
 use onggi_base::SystemClock;
 use onggi_base::pki::{Authority, Pair, client_config, server_config};
 use onggi_client::{Body, Error, EventType, Request, Response, Transport, WatchSpec};
@@ -38,6 +38,11 @@ impl Server {
 
     /// With a store that keeps so much history.
     pub(crate) async fn with(history: History) -> Self {
+        Self::with_access(history, Access::default()).await
+    }
+
+    /// With options.
+    pub(crate) async fn with_access(history: History, access: Access) -> Self {
         let now = time::OffsetDateTime::now_utc();
         let authority = Authority::generate("test", now).unwrap();
         let pair = authority
@@ -45,7 +50,7 @@ impl Server {
             .unwrap();
         let admin = authority.issue_client("admin", Some("system:masters"), now).unwrap();
         let store: Arc<dyn Store> = Arc::new(memory::open(history).unwrap());
-        let server = open(&store, &admin).await;
+        let server = open(&store, &admin, access).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         server.bootstrap(address).await.unwrap();
@@ -59,7 +64,7 @@ impl Server {
 
     /// A second server on the same store.
     pub(crate) async fn another(&self) -> Arc<ApiServer> {
-        open(&self.store, &self.admin).await
+        open(&self.store, &self.admin, Access::default()).await
     }
 
     /// TLS as a client with a certificate, or without one.
@@ -149,7 +154,7 @@ impl Server {
     }
 }
 
-async fn open(store: &Arc<dyn Store>, key: &Pair) -> Arc<ApiServer> {
+async fn open(store: &Arc<dyn Store>, key: &Pair, access: Access) -> Arc<ApiServer> {
     ApiServer::open(Options {
         store: Arc::clone(store),
         clock: Arc::new(SystemClock),
@@ -157,7 +162,7 @@ async fn open(store: &Arc<dyn Store>, key: &Pair) -> Arc<ApiServer> {
         node_ports: 30000..=32767,
         token_key: key.key.clone(),
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
-        access: onggi_apiserver::Access::default(),
+        access,
     })
     .await
     .unwrap()

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::codec::{BytesCodec, Framed};
 
 use super::websocket::Socket;
+use crate::audit::Ending;
 use crate::http::{Body, Incomings, full};
 
 pub(super) use frames::{Decoder, Encoder, Frame, SpdyError, data};
@@ -99,7 +100,9 @@ where
             Status::failure(403, onggi_api::status::reason::FORBIDDEN, text)
         })?;
     let upgraded = hyper::upgrade::on(&mut request);
+    let ending = request.extensions_mut().remove::<Ending>();
     tokio::spawn(async move {
+        let _ending = ending;
         match upgraded.await {
             Ok(connection) => session(Link::bare(connection), protocol).await,
             Err(error) => tracing::debug!(%error, "a client did not switch to SPDY"),
