@@ -41,7 +41,7 @@ impl GoTemplate {
         Template::new("output")
             .missing_key(missing)
             .func("exists", |args| Ok(Go::Bool(exists(args))))
-            .func("base64decode", |args| decoded(args))
+            .func("base64decode", decoded)
             .parse(&self.text)
             .map_err(|e| Error::new(format!("error parsing template {}, {e}", self.text)))
     }

@@ -123,7 +123,7 @@ impl Which {
             object["status"]["conditions"] = Value::Array(list);
             match session.replace(&one, "approval", object, "").await {
                 Err(Error::Api(error)) if error.is_conflict() && tried < TRIES => {
-                    one.value = session.object(&one.mapping, "", &one.name().to_owned()).await?;
+                    one.value = session.object(&one.mapping, "", one.name()).await?;
                 }
                 result => return result,
             }

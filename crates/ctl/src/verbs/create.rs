@@ -233,7 +233,7 @@ impl Args {
     }
 }
 
-fn doing<'a>((object, common): (Value, Common), word: &'a str) -> (Value, Common, &'a str) {
+fn doing((object, common): (Value, Common), word: &str) -> (Value, Common, &str) {
     (object, common, word)
 }
 

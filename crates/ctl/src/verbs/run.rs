@@ -219,10 +219,10 @@ impl Args {
         if self.tty {
             container["tty"] = json!(true);
         }
-        if self.leave_stdin_open {
-            if let Some(container) = container.as_object_mut() {
-                container.remove("stdinOnce");
-            }
+        if self.leave_stdin_open
+            && let Some(container) = container.as_object_mut()
+        {
+            container.remove("stdinOnce");
         }
         if self.privileged {
             container["securityContext"] = json!({"privileged": true});

@@ -108,7 +108,8 @@ fn rule(value: &Value, path: &FieldPath, omit_managed_fields: bool, errors: &mut
     }
     let resources = resources(&fields, errors);
     let namespaces = fields.texts("namespaces", errors);
-    if !non_resource_urls.is_empty() && !(resources.is_empty() && namespaces.is_empty()) {
+    let of_resources = !resources.is_empty() || !namespaces.is_empty();
+    if of_resources && !non_resource_urls.is_empty() {
         let detail = "rules cannot apply to both regular resources and non-resource URLs";
         errors.push(FieldError::invalid(&path, non_resource_urls.clone(), detail));
     }

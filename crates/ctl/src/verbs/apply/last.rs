@@ -18,11 +18,14 @@ use crate::verbs::edit::editor;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LastApplied {
     /// Print the manifest of the last apply
-    ViewLastApplied(View),
+    #[command(name = "view-last-applied")]
+    View(View),
     /// Keep a manifest as that of the last apply
-    SetLastApplied(Set),
+    #[command(name = "set-last-applied")]
+    Set(Set),
     /// Change the manifest of the last apply in an editor
-    EditLastApplied(Edit),
+    #[command(name = "edit-last-applied")]
+    Edit(Edit),
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,9 +72,9 @@ pub(super) struct Edit {
 impl LastApplied {
     pub(super) async fn run(self, session: &Session) -> Result<(), Error> {
         match self {
-            Self::ViewLastApplied(view) => view.run(session).await,
-            Self::SetLastApplied(set) => set.run(session).await,
-            Self::EditLastApplied(edit) => edit.run(session).await,
+            Self::View(view) => view.run(session).await,
+            Self::Set(set) => set.run(session).await,
+            Self::Edit(edit) => edit.run(session).await,
         }
     }
 }

@@ -42,9 +42,9 @@ impl Token {
         match (&self.bound_object_kind, &self.bound_object_name) {
             (Some(kind), Some(name)) => {
                 if !["Pod", "Secret", "Node"].contains(&kind.as_str()) {
-                    return Err(Error::new(format!(
-                        "supported --bound-object-kind values are Node, Pod, Secret"
-                    )));
+                    return Err(Error::new(
+                        "supported --bound-object-kind values are Node, Pod, Secret",
+                    ));
                 }
                 spec["boundObjectRef"] = json!({"apiVersion": "v1", "kind": kind, "name": name});
                 if let Some(uid) = &self.bound_object_uid {
