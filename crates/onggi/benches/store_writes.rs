@@ -42,7 +42,7 @@ enum Writer {
 /// Whom to ask.
 #[derive(Clone)]
 enum Server {
-    Onggi(Config),
+    Onggi(Box<Config>),
     /// With the value to write.
     Etcd(Bytes),
 }
@@ -50,7 +50,7 @@ enum Server {
 fn main() {
     let Some(cluster) = Cluster::up() else { return };
     let config = common::config(&cluster);
-    let ours = Server::Onggi(config);
+    let ours = Server::Onggi(Box::new(config));
     let size = common::in_namespace(&cluster, async || ours.writer().await.write("first").await);
     let etcd = Etcd::start(&cluster, &cluster.data().with_file_name("etcd"));
     let theirs = Server::Etcd(Bytes::from(vec![b'x'; size]));

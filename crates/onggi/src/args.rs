@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Print the administrator's kubeconfig
     Kubeconfig(Place),
     #[command(flatten)]
-    Kubectl(onggi_ctl::Verb),
+    Kubectl(Box<onggi_ctl::Verb>),
     #[command(flatten)]
     Images(crate::images::Verb),
     /// What `up` starts

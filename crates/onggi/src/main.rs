@@ -78,11 +78,13 @@ fn run(command: Command, globals: onggi_ctl::Globals) -> anyhow::Result<ExitCode
         Command::Kubeconfig(place) => lifecycle::kubeconfig(&place),
         Command::Status(status) => lifecycle::wait(status::run(&status)),
         Command::Images(verb) => lifecycle::wait(images::run(verb)),
-        Command::Kubectl(onggi_ctl::Verb::Completion(completion)) => {
-            let session = onggi_ctl::Session::new(globals);
-            Ok(onggi_ctl::ended(completion.run(&session, Args::command())))
-        }
-        Command::Kubectl(verb) => lifecycle::wait(async { Ok(verb.run(globals).await) }),
+        Command::Kubectl(verb) => match *verb {
+            onggi_ctl::Verb::Completion(completion) => {
+                let session = onggi_ctl::Session::new(globals);
+                Ok(onggi_ctl::ended(completion.run(&session, Args::command())))
+            }
+            verb => lifecycle::wait(async { Ok(verb.run(globals).await) }),
+        },
     }
 }
 

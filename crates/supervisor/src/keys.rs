@@ -66,7 +66,6 @@ pub(crate) fn rotate_when_told(store: &Arc<LocalStore>) -> io::Result<()> {
 pub async fn rotate(data_dir: &Path, control: &Control) -> Result<Rotation, Error> {
     let paths = Paths::new(data_dir)?;
     if let Some(pid) = lock::holder(&paths.lock())? {
-        let pid = i32::try_from(pid).unwrap_or_default();
         kill(Pid::from_raw(pid), ROTATE)?;
         return Ok(Rotation::Daemon(pid));
     }

@@ -80,7 +80,7 @@ async fn many_at_once_do_not_exceed() {
     let (at, _) = made.iter().enumerate().find(|(_, made)| made.is_ok()).unwrap();
     world.delete("secrets", &format!("s{at}"), "Background").await;
     world.until("resourcequotas", used("secrets", "4")).await;
-    let (taken, _) = made.iter().enumerate().filter(|(_, made)| made.is_ok()).next_back().unwrap();
+    let (taken, _) = made.iter().enumerate().rfind(|(_, made)| made.is_ok()).unwrap();
     let again = world.client.create(&secrets, "default", secret(taken)).await.unwrap_err();
     assert!(again.is_already_exists());
     world.until("resourcequotas", used("secrets", "4")).await;
