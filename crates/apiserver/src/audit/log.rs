@@ -46,6 +46,8 @@ pub(super) struct Rotated {
     max_size: u64,
     limits: Limits,
     clock: Arc<dyn Clock>,
+    /// The time in the name of the last file put aside.
+    last: Option<jiff::Timestamp>,
 }
 
 impl Writer {
@@ -60,6 +62,7 @@ impl Writer {
             max_size: u64::from(mebibytes) << 20,
             limits: Limits { max_age_days: log.max_age_days, max_backups: log.max_backups },
             clock,
+            last: None,
         };
         let problem = |error| format!("cannot open the audit log {}: {error}", path.display());
         rotated.open().map_err(problem)?;
@@ -133,12 +136,13 @@ impl Rotated {
         let mut now = self.clock.now();
         let aside = loop {
             let name = rotation::backup(&self.path, now);
-            // Two in one millisecond: the later one says so.
-            if !name.try_exists()? {
+            // Two in one millisecond: the later one says so, also where the earlier one went.
+            if !name.try_exists()? && self.last.is_none_or(|last| now > last) {
                 break name;
             }
             now += rotation::STEP;
         };
+        self.last = Some(now);
         match fs::rename(&self.path, &aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             // Someone has taken it away already.

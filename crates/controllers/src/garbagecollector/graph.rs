@@ -115,6 +115,24 @@ impl Graph {
         found
     }
 
+    /// Those whose owner would be of this kind and is not there: it may have gone before the kind was
+    /// followed. Goes through all objects.
+    pub(super) fn bereft(&self, place: usize) -> Vec<Vertex> {
+        // A copy: looking for an owner takes the lock again.
+        let kinds = self.kinds.read().clone();
+        let mut found = Vec::new();
+        for (at, kind) in kinds.iter().enumerate().filter(|(_, kind)| !kind.gone) {
+            for key in kind.objects.keys() {
+                let Some(object) = kind.objects.get_key(&key) else { continue };
+                let lacks = |owner: &OwnerReference| matches!(self.owner(&key.namespace, owner), Owner::Unknown(of) if of == place);
+                if object.owners.iter().any(lacks) {
+                    found.push(Vertex { kind: at, key, uid: object.uid.clone() });
+                }
+            }
+        }
+        found
+    }
+
     /// The owner that a reference in a namespace names. Versions do not matter: an owner of an old
     /// version is the same object.
     pub(super) fn owner(&self, namespace: &str, reference: &OwnerReference) -> Owner {

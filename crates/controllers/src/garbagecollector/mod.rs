@@ -55,6 +55,8 @@ async fn follow(graph: Graph, place: usize, objects: Cache<Dependent>, queue: Wo
         return;
     }
     let mut changes = objects.subscribe();
+    // Whose owner went before it was seen hears of no change.
+    graph.bereft(place).into_iter().for_each(|vertex| queue.add(vertex));
     while let Some(change) = changes.recv().await {
         concerned(&graph, place, &change).into_iter().for_each(|vertex| queue.add(vertex));
     }

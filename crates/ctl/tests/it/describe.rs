@@ -221,7 +221,7 @@ spec: {hard: {pods: '10', cpu: '2'}}
 apiVersion: v1
 kind: LimitRange
 metadata: {name: lr}
-spec: {limits: [{type: Container, max: {cpu: '2'}, default: {cpu: '1', memory: 1Gi}, defaultRequest: {cpu: 500m}}]}
+spec: {limits: [{type: Container, max: {cpu: '2'}, default: {cpu: '1'}, defaultRequest: {cpu: 500m}}]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
