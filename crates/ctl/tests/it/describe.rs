@@ -8,7 +8,7 @@ const OBJECTS: &str = r#"
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings, annotations: {note: hello}}
-data: {a: "1", long: "two\nlines\n"}
+data: {a: "two\nlines\n"}
 ---
 apiVersion: v1
 kind: Secret
