@@ -13,6 +13,8 @@ pub(crate) struct Memory {
     pub(crate) private: f64,
     /// Private and of no file.
     pub(crate) anonymous: f64,
+    /// All that is resident.
+    pub(crate) rss: f64,
 }
 
 /// Its memory.
@@ -27,6 +29,7 @@ pub(crate) fn memory(pid: i32) -> Memory {
         pss: sum(&["Pss:"]),
         private: sum(&["Private_Clean:", "Private_Dirty:"]),
         anonymous: sum(&["Anonymous:"]),
+        rss: sum(&["Rss:"]),
     }
 }
 
