@@ -22,7 +22,7 @@ impl FieldPath {
 
     /// `self.name`.
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() { Self(name.to_owned()) } else { self.with([".", name, ""]) }
     }
 
     /// `self[index]`.
@@ -32,7 +32,16 @@ impl FieldPath {
 
     /// `self[key]`, for maps whose keys are free.
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        self.with(["[", key, "]"])
+    }
+
+    /// Validation makes hundreds of these for a pod: one allocation each, and no formatter.
+    fn with(&self, parts: [&str; 3]) -> Self {
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut path = String::with_capacity(self.0.len() + length);
+        path.push_str(&self.0);
+        parts.iter().for_each(|part| path.push_str(part));
+        Self(path)
     }
 
     /// The path as text.

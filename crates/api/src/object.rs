@@ -211,6 +211,13 @@ impl Object {
         Self::from_bytes(splice_resource_version(stored, revision)?, fields)
     }
 
+    /// The same for a writer that knows the head of what it has written.
+    pub fn from_written(stored: &[u8], revision: u64, head: Head) -> Result<Self, DecodeError> {
+        let bytes = splice_resource_version(stored, revision)?;
+        let head = Head { resource_version: revision, ..head };
+        Ok(Self { head, bytes, typed: OnceLock::new() })
+    }
+
     /// From JSON as a client or server sends it.
     pub fn from_bytes(bytes: Bytes, fields: &[&str]) -> Result<Self, DecodeError> {
         let envelope: Envelope =
@@ -278,9 +285,48 @@ impl std::fmt::Debug for Object {
     }
 }
 
+// === impl OwnerReference ===
+
+impl OwnerReference {
+    fn of(value: &Value) -> Self {
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        Self {
+            api_version: text("apiVersion"),
+            kind: text("kind"),
+            name: text("name"),
+            uid: text("uid"),
+            controller: value["controller"].as_bool(),
+            block_owner_deletion: value["blockOwnerDeletion"].as_bool(),
+        }
+    }
+}
+
 // === impl Head ===
 
 impl Head {
+    /// Of a value that was validated: the head that its bytes are read as.
+    pub fn of(value: &Value, fields: &[&str]) -> Self {
+        let metadata = &value["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let items = |name: &str| metadata[name].as_array().into_iter().flatten();
+        let labels = metadata["labels"].as_object().into_iter().flatten();
+        let version = metadata["resourceVersion"].as_str();
+        Self {
+            api_version: text(&value["apiVersion"]),
+            kind: text(&value["kind"]),
+            namespace: text(&metadata["namespace"]),
+            name: text(&metadata["name"]),
+            uid: text(&metadata["uid"]),
+            resource_version: version.and_then(|text| text.parse().ok()).unwrap_or(0),
+            generation: metadata["generation"].as_i64().unwrap_or(0),
+            labels: labels.map(|(key, value)| (key.clone(), text(value))).collect(),
+            owner_references: items("ownerReferences").map(OwnerReference::of).collect(),
+            finalizers: items("finalizers").map(text).collect(),
+            deleting: metadata["deletionTimestamp"].is_string(),
+            fields: fields.iter().map(|path| field_text(value, path)).collect(),
+        }
+    }
+
     /// The controller among the owners.
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.owner_references.iter().find(|owner| owner.controller == Some(true))
@@ -324,6 +370,31 @@ pub fn metadata_mut(value: &mut Value) -> &mut Map<String, Value> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn the_head_of_a_value_is_that_of_its_bytes() {
+        let value = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "a", "namespace": "n", "uid": "u", "generation": 3,
+                "labels": {"x": "y", "a": ""}, "finalizers": ["f/1"],
+                "deletionTimestamp": "2026-01-02T03:04:05Z",
+                "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "K", "name": "o", "uid": "i", "controller": true},
+                    {"apiVersion": "v1", "kind": "K", "name": "p", "uid": "j"},
+                ],
+            },
+            "spec": {"nodeName": "node", "hostNetwork": true},
+        });
+        let fields = ["metadata.name", "spec.nodeName", "spec.hostNetwork", "status.phase"];
+        let stored = encode(&value).unwrap();
+        let read = Object::from_stored(&stored, 7, &fields).unwrap();
+        let known = Object::from_written(&stored, 7, Head::of(&value, &fields)).unwrap();
+        assert_eq!((known.head(), known.bytes()), (read.head(), read.bytes()));
+        let bare = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}});
+        let read = Object::from_bytes(encode(&bare).unwrap(), &[]).unwrap();
+        assert_eq!(Head::of(&bare, &[]), *read.head());
+    }
 
     #[test]
     fn the_version_is_spliced_and_parsed() {

@@ -193,15 +193,17 @@ fn suffix_multiplier(suffix: &str) -> Result<(Multiplier, Format), ParseQuantity
 fn scale(whole: &str, fraction: &str, multiplier: Multiplier) -> Option<i128> {
     const CAP: i128 = i64::MAX as i128 * NANO;
     let fraction = fraction.trim_end_matches('0');
-    let digits = format!("{whole}{fraction}");
-    let digits = digits.trim_start_matches('0');
-    if digits.is_empty() {
+    let digits = whole.bytes().chain(fraction.bytes()).skip_while(|digit| *digit == b'0');
+    let mut mantissa = 0_i128;
+    for (place, digit) in digits.enumerate() {
+        if place == 30 {
+            return Some(CAP);
+        }
+        mantissa = mantissa * 10 + i128::from(digit.wrapping_sub(b'0'));
+    }
+    if mantissa == 0 {
         return Some(0);
     }
-    if digits.len() > 30 {
-        return Some(CAP);
-    }
-    let mantissa: i128 = digits.parse().ok()?;
     let fraction_len = i32::try_from(fraction.len()).ok()?;
     let (power, shift) = match multiplier {
         Multiplier::Ten(power) => (power.clamp(-60, 60), 0),

@@ -25,6 +25,7 @@ mod bootstrap;
 mod cache;
 mod compaction;
 mod custom;
+mod detach;
 mod discovery;
 mod expiry;
 mod flowcontrol;

@@ -1,10 +1,11 @@
 //! The server itself: what it is made of, who may do what, which verb goes where.
 
 use std::ops::RangeInclusive;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
 use onggi_base::Clock;
 use onggi_client::node::NodeConnector;
@@ -25,6 +26,7 @@ use crate::authz::{self, Attributes, Chain, Decision, Target};
 use crate::cache::Cache;
 use crate::compaction;
 use crate::custom::{self, CustomKinds};
+use crate::detach::Detach;
 use crate::expiry;
 use crate::flowcontrol::{self, FlowControl};
 use crate::http::Forms;
@@ -278,9 +280,9 @@ impl ApiServer {
             return self.dispatch(&context, request).await;
         }
         let server = Arc::clone(self);
-        let write = tokio::spawn(async move { server.dispatch(&context, request).await });
-        write.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a write failed");
+        let write = async move { server.dispatch(&context, request).await };
+        Detach::new(AssertUnwindSafe(write).catch_unwind()).await.unwrap_or_else(|_| {
+            tracing::error!("a write panicked");
             Err(Status::internal("this request made the server fail"))
         })
     }

@@ -1,7 +1,7 @@
 //! What a request costs the API server: creates of pods and ConfigMaps and reads of one object,
 //! through TLS and the whole filter chain, durably.
 //!
-//! `cargo bench -p onggi --bench requests`
+//! `cargo bench -p onggi --bench requests`; `-- pod` asks only what has that word in its title.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
 mod common;
@@ -74,7 +74,12 @@ fn main() {
         "requests through TLS by HTTP/1.1 in JSON, medians of {ROUNDS} rounds, load {}",
         process::load()
     ));
-    for operation in &OPERATIONS {
+    let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let asked = |operation: &&Operation| {
+        let title = operation.title.to_lowercase();
+        words.iter().all(|word| title.contains(&word.to_lowercase()))
+    };
+    for operation in OPERATIONS.iter().filter(asked) {
         for connections in [1, 16, 64] {
             // The round before the first warms up.
             let rounds: Vec<_> = (0..=ROUNDS)

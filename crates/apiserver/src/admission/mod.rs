@@ -86,6 +86,7 @@ pub(crate) struct Admission {
     quotas: quota::Quotas,
     configurations: webhook::Configurations,
     policies: policy::Policies,
+    default_priority: priority::DefaultClass,
     server: OnceLock<Weak<ApiServer>>,
 }
 
@@ -109,6 +110,7 @@ impl Admission {
             quotas: quota::Quotas::default(),
             configurations: webhook::Configurations::default(),
             policies: policy::Policies::default(),
+            default_priority: priority::DefaultClass::default(),
             server: OnceLock::new(),
         }
     }

@@ -1,12 +1,16 @@
 //! Priority: the number and the preemption policy behind a pod's priority class.
 
 use async_trait::async_trait;
-use onggi_api::{Object, Status};
+use onggi_api::Status;
 use onggi_machinery::kinds::priorityclass;
 use serde_json::Value;
 
 use super::{Attributes, Operation, Plugin, lookup};
 use crate::registry::{Registry, text};
+
+/// The class that pods without one have. Every pod asks for it: found anew only after a change of
+/// a class.
+pub(super) struct DefaultClass(lookup::Watched<Option<Class>>);
 
 const GROUP: &str = "scheduling.k8s.io";
 const CLASSES: &str = "priorityclasses";
@@ -14,24 +18,43 @@ const CLASSES: &str = "priorityclasses";
 pub(super) struct Priority;
 
 /// What a class says.
-struct Class {
+#[derive(Clone)]
+pub(super) struct Class {
     name: String,
     value: i64,
     policy: String,
 }
 
 impl Class {
-    fn of(object: &Object) -> Result<Self, Status> {
-        let value = object.value().map_err(Status::internal)?;
-        let policy = match text(&value, "/preemptionPolicy") {
+    fn of(class: &Value) -> Self {
+        let policy = match text(class, "/preemptionPolicy") {
             "" => "PreemptLowerPriority",
             policy => policy,
         };
-        Ok(Self {
-            name: object.head().name.clone(),
-            value: value["value"].as_i64().unwrap_or(0),
+        Self {
+            name: text(class, "/metadata/name").to_owned(),
+            value: class["value"].as_i64().unwrap_or(0),
             policy: policy.to_owned(),
-        })
+        }
+    }
+
+    /// The default among classes; the least important one where there are several.
+    fn default_of(classes: &[Value]) -> Option<Self> {
+        let defaults = classes.iter().filter(|class| class["globalDefault"] == true);
+        defaults.map(Self::of).min_by_key(|class| class.value)
+    }
+}
+
+impl Default for DefaultClass {
+    fn default() -> Self {
+        Self(lookup::Watched::new(GROUP, CLASSES))
+    }
+}
+
+impl DefaultClass {
+    fn get(&self, registry: &Registry) -> Result<Option<Class>, Status> {
+        let found = self.0.get(registry, Class::default_of)?;
+        Ok(found.as_ref().clone())
     }
 }
 
@@ -52,7 +75,7 @@ impl Plugin for Priority {
         pod: &mut Value,
     ) -> Result<(), Status> {
         let class = match text(pod, "/spec/priorityClassName") {
-            "" => default_class(registry)?,
+            "" => registry.admission.default_priority.get(registry)?,
             name => match named(registry, name).await? {
                 Some(class) => Some(class),
                 None => {
@@ -103,12 +126,13 @@ impl Plugin for Priority {
             return Ok(());
         }
         let name = text(class, "/metadata/name");
-        match default_object(registry)?.filter(|other| other.head().name != name) {
+        let present = registry.admission.default_priority.get(registry)?;
+        match present.filter(|other| other.name != name) {
             None => Ok(()),
             Some(other) => {
                 let why = format!(
                     "PriorityClass {} is already marked as default. Only one default can exist",
-                    other.head().name
+                    other.name
                 );
                 Err(attributes.forbidden(class, &why))
             }
@@ -118,7 +142,7 @@ impl Plugin for Priority {
 
 async fn named(registry: &Registry, name: &str) -> Result<Option<Class>, Status> {
     if let Some(object) = lookup::find(registry, GROUP, CLASSES, "", name).await? {
-        return Class::of(&object).map(Some);
+        return Ok(Some(Class::of(&object.value().map_err(Status::internal)?)));
     }
     // Those of the system count even before their objects are there.
     let system = priorityclass::SYSTEM.iter().find(|(known, ..)| *known == name);
@@ -127,23 +151,4 @@ async fn named(registry: &Registry, name: &str) -> Result<Option<Class>, Status>
         value: *value,
         policy: "PreemptLowerPriority".to_owned(),
     }))
-}
-
-fn default_class(registry: &Registry) -> Result<Option<Class>, Status> {
-    default_object(registry)?.map(|object| Class::of(&object)).transpose()
-}
-
-/// The default; the least important one where there are several.
-fn default_object(registry: &Registry) -> Result<Option<std::sync::Arc<Object>>, Status> {
-    let mut found = None;
-    for object in lookup::list(registry, GROUP, CLASSES, "") {
-        let value = object.value().map_err(Status::internal)?;
-        let priority = value["value"].as_i64().unwrap_or(0);
-        if value["globalDefault"] == true
-            && found.as_ref().is_none_or(|(least, _)| priority < *least)
-        {
-            found = Some((priority, object));
-        }
-    }
-    Ok(found.map(|(_, object)| object))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use onggi_api::{Object, Status};
 use onggi_machinery::resource;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -20,6 +21,14 @@ const TOKEN_SECONDS: i64 = 3607;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct ServiceAccount;
+
+/// What counts of an account.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    automount_service_account_token: Option<bool>,
+    image_pull_secrets: Option<Value>,
+}
 
 #[async_trait]
 impl Plugin for ServiceAccount {
@@ -51,13 +60,13 @@ impl Plugin for ServiceAccount {
             );
             return Err(attributes.forbidden(pod, &why));
         };
-        let account = account.value().map_err(Status::internal)?;
-        let wants = |value: &Value| value["automountServiceAccountToken"].as_bool();
-        if wants(&pod["spec"]).or(wants(&account)).unwrap_or(true) {
+        let account = account.typed::<Account>().map_err(Status::internal)?;
+        let wanted = pod["spec"]["automountServiceAccountToken"].as_bool();
+        if wanted.or(account.automount_service_account_token).unwrap_or(true) {
             mount_token(pod);
         }
         if pod["spec"]["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
-            && let Some(secrets) = account.get("imagePullSecrets")
+            && let Some(secrets) = &account.image_pull_secrets
         {
             pod["spec"]["imagePullSecrets"] = secrets.clone();
         }

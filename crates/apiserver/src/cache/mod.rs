@@ -11,18 +11,21 @@
 mod collection;
 mod selection;
 mod watcher;
+mod written;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use onggi_api::{Object, Status};
 use onggi_machinery::resource::{self, Resource};
 use onggi_store::{
     Error as StoreError, Event, EventKind, KeyValue, RangeRequest, Store, WatchStream,
 };
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +34,7 @@ use crate::custom::{self, CustomKinds, Effect};
 pub(crate) use collection::Collection;
 pub(crate) use selection::Selection;
 pub(crate) use watcher::{open as open_watch, shown as list_shown};
+use written::{Announced, Heads};
 
 /// Under this prefix lie the objects of the API.
 pub(crate) const REGISTRY: &str = "/registry/";
@@ -49,6 +53,7 @@ pub(crate) struct Cache {
     /// Those of custom kinds, likewise.
     custom: ArcSwap<HashMap<String, Arc<Collection>>>,
     kinds: Arc<CustomKinds>,
+    heads: Heads,
     applied: watch::Sender<u64>,
     shutdown: CancellationToken,
 }
@@ -61,10 +66,12 @@ fn place(row: &Resource) -> String {
 
 /// The key of an object; `namespace` is empty for cluster-scoped kinds.
 pub(crate) fn key(row: &Resource, namespace: &str, name: &str) -> String {
+    let group = if row.group.is_empty() { "core" } else { row.group };
+    let namespaced = [REGISTRY, group, "/", row.plural, "/", namespace, "/", name];
     if row.namespaced() {
-        format!("{REGISTRY}{}/{namespace}/{name}", place(row))
+        namespaced.concat()
     } else {
-        format!("{REGISTRY}{}/{name}", place(row))
+        [REGISTRY, group, "/", row.plural, "/", name].concat()
     }
 }
 
@@ -84,6 +91,7 @@ impl Cache {
             collections,
             custom: ArcSwap::default(),
             kinds,
+            heads: Heads::default(),
             applied: watch::Sender::new(0),
             shutdown,
         });
@@ -100,6 +108,11 @@ impl Cache {
     fn at(&self, place: &str) -> Option<Arc<Collection>> {
         let built_in = self.collections.get(place).cloned();
         built_in.or_else(|| self.custom.load().get(place).cloned())
+    }
+
+    /// To be called before the bytes of an object go to the store, and held until it has answered.
+    pub(crate) fn announce(&self, row: &Resource, object: &Value, bytes: &Bytes) -> Announced<'_> {
+        self.heads.announce(row, object, bytes)
     }
 
     /// Every change up to this revision is in the collections.
@@ -231,11 +244,13 @@ impl Cache {
         &self,
         collection: &Collection,
         key: &str,
-        bytes: &[u8],
+        bytes: &Bytes,
         revision: u64,
     ) -> Option<Arc<Object>> {
         let object = if collection.row.custom.is_some() {
             self.kinds.read(collection.row, bytes, revision)
+        } else if let Some(head) = self.heads.take(bytes) {
+            Object::from_written(bytes, revision, head)
         } else {
             Object::from_stored(bytes, revision, collection.row.fields)
         };

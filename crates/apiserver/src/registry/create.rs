@@ -110,6 +110,7 @@ impl Registry {
                 return Ok(Response::Document { value: object, created: true, warnings });
             }
             let bytes = self.encoded(row, &object).await?;
+            let _announced = self.cache.announce(row, &object, &bytes);
             match self.store.txn(Txn::put(key.clone(), Expect::Absent, bytes.clone())).await {
                 Ok(committed) => {
                     admitted.done();

@@ -290,6 +290,7 @@ impl Registry {
             }
             let expect = Expect::Revision(current.head().resource_version);
             let bytes = self.encoded(row, &new).await?;
+            let _announced = self.cache.announce(row, &new, &bytes);
             let txn = if gone {
                 Txn::delete(key.clone(), expect)
             } else {

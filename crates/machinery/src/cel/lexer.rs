@@ -51,6 +51,13 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
+/// Whether a name may be that of a variable.
+pub(crate) fn is_identifier(name: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let is_word = RESERVED.contains(&name) || matches!(name, "true" | "false" | "null" | "in");
+    name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit()) && !is_word
+}
+
 struct Lexer {
     text: Vec<char>,
     at: usize,

@@ -40,6 +40,7 @@ mod value;
 use std::collections::BTreeSet;
 
 use ast::Expr;
+pub(crate) use lexer::is_identifier;
 pub use value::{Fields, Key, List, Map, Opaque, Shape, Text, Value};
 
 /// What is wrong with an expression; several lines, the second showing the place.

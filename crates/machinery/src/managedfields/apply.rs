@@ -154,7 +154,7 @@ impl Writer<'_> {
         }
         let comparison = compare(self.ty, live, &object).without(self.reset);
         if !creates {
-            let changed = comparison.set();
+            let changed = comparison.clone().into_set();
             let mut conflicts: Conflicts = managed
                 .0
                 .iter()

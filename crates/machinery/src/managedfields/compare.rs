@@ -78,9 +78,9 @@ impl Comparison {
     }
 
     /// What was set anew.
-    pub(super) fn set(&self) -> FieldSet {
-        let mut set = self.modified.clone();
-        set.unite(self.added.clone());
+    pub(super) fn into_set(self) -> FieldSet {
+        let mut set = self.modified;
+        set.unite(self.added);
         set
     }
 

@@ -143,8 +143,8 @@ impl Writer<'_> {
         if comparison.is_same() {
             return;
         }
-        let mut own = comparison.set();
         lose(managed, &comparison);
+        let mut own = comparison.into_set();
         own.subtract(unowned());
         if own.is_empty() {
             return;

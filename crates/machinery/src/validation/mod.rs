@@ -89,7 +89,9 @@ impl<'a> At<'a> {
 
     /// Those of the named children that are set.
     pub fn present(&self, names: &[&str]) -> Vec<At<'a>> {
-        names.iter().map(|name| self.child(name)).filter(Self::is_set).collect()
+        // Most are not: only those that are need a path.
+        let set = names.iter().filter(|name| value::is_set(self.value, name));
+        set.map(|name| self.child(name)).collect()
     }
 
     /// Whether there is anything.

@@ -26,7 +26,6 @@ impl Plane {
         let began = Instant::now();
         let onggi = Path::new(env!("CARGO_BIN_EXE_onggi"));
         let server = cluster.start(onggi, &["server", "--no-node"]);
-        let pid = server.pid();
         let kubeconfig = cluster.paths().kubeconfig();
         let look = |what: &str| {
             assert!(began.elapsed() < PATIENCE, "{what} is not there: {}", cluster.log());
@@ -49,6 +48,7 @@ impl Plane {
                 look("readiness");
             }
         });
+        let pid = cluster.daemon();
         (Self { config, pid, server: Some(server) }, began.elapsed().as_secs_f64())
     }
 
@@ -59,7 +59,9 @@ impl Plane {
 
     fn end(&mut self) {
         if let Some(server) = self.server.take() {
-            server.terminate();
+            let process = nix::unistd::Pid::from_raw(self.pid);
+            nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
+            server.finish("");
         }
     }
 }

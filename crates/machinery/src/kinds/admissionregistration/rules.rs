@@ -6,7 +6,7 @@ use onggi_api::FieldError;
 use serde_json::Value;
 
 use crate::admission::environment;
-use crate::cel::{Declarations, compile};
+use crate::cel::{Declarations, compile, is_identifier};
 use crate::validation::{At, Errors, duplicates, labels, names};
 
 pub(super) const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
@@ -236,36 +236,6 @@ pub(super) fn policy_name(spec: &At<'_>, errors: &mut Errors) {
     if name.must_be_set(errors) {
         name.must(names::dns1123_subdomain, errors);
     }
-}
-
-fn is_identifier(name: &str) -> bool {
-    const RESERVED: &[&str] = &[
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.starts_with(letter)
-        && name.chars().all(|c| letter(c) || c.is_ascii_digit())
-        && !RESERVED.contains(&name)
 }
 
 /// `apps/v1/Deployment`: the cell for a policy's kind of parameters.

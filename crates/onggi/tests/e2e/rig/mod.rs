@@ -251,18 +251,6 @@ impl Running {
         String::from_utf8(line).unwrap()
     }
 
-    /// Its process.
-    pub(crate) fn pid(&self) -> i32 {
-        self.0.id().try_into().unwrap()
-    }
-
-    /// Asks it to end and waits until it has.
-    pub(crate) fn terminate(mut self) {
-        let process = nix::unistd::Pid::from_raw(self.pid());
-        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
-        self.0.wait().unwrap();
-    }
-
     /// Ends it.
     pub(crate) fn stop(mut self) {
         self.0.kill().unwrap();
