@@ -86,7 +86,8 @@ fn main() {
                 .map(|round| measure(&cluster, &plane, operation, connections, round))
                 .skip(1)
                 .collect();
-            let of = |field: fn(&Round) -> f64| median(&rounds.iter().map(field).collect::<Vec<_>>());
+            let of =
+                |field: fn(&Round) -> f64| median(&rounds.iter().map(field).collect::<Vec<_>>());
             row(
                 &format!("{}, {connections} connections", operation.title),
                 format!("{:.3} ms CPU", of(|r| r.cpu)),

@@ -1,5 +1,5 @@
-//! Durable ConfigMap creates through TLS, beside etcd's own bare writes of as many bytes: the same
-//! number of connections, the same disk, the same client code, turn by turn.
+//! Durable ConfigMap creates through TLS by HTTP/1.1 and HTTP/2, beside etcd's own bare writes of as
+//! many bytes: the same number of connections, the same disk, the same client code, turn by turn.
 //!
 //! `cargo bench -p onggi --bench store_writes`
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::etcd::{self, Etcd};
+use common::plane::{self, CONFIG_MAPS};
 use common::rig::Cluster;
 use common::wire::Connection;
 use common::{median, percentile, process, row, skipped, title};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use onggi_client::Config;
-use serde_json::json;
 
 const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 5;
@@ -35,14 +35,21 @@ struct Round {
 
 /// A client of one of the two.
 enum Writer {
-    Onggi(Connection, String),
+    /// With the address of the server and that of the collection.
+    Onggi(Connection, String, String),
     Etcd(Connection, Bytes),
+}
+
+#[derive(Clone, Copy)]
+enum Protocol {
+    Http1,
+    Http2,
 }
 
 /// Whom to ask.
 #[derive(Clone)]
 enum Server {
-    Onggi(Box<Config>),
+    Onggi(Protocol, Box<Config>),
     /// With the value to write.
     Etcd(Bytes),
 }
@@ -50,18 +57,22 @@ enum Server {
 fn main() {
     let Some(cluster) = Cluster::up() else { return };
     let config = common::config(&cluster);
-    let ours = Server::Onggi(Box::new(config));
-    let size = common::in_namespace(&cluster, async || ours.writer().await.write("first").await);
+    let ours = |protocol| Server::Onggi(protocol, Box::new(config.clone()));
+    let (http1, http2) = (ours(Protocol::Http1), ours(Protocol::Http2));
+    let size = common::in_namespace(&cluster, async || http2.writer().await.write("first").await);
     let etcd = Etcd::start(&cluster, &cluster.data().with_file_name("etcd"));
     let theirs = Server::Etcd(Bytes::from(vec![b'x'; size]));
-    let (mut our_rounds, mut their_rounds) = (Vec::new(), Vec::new());
+    let (mut by_http1, mut by_http2, mut their_rounds) = (Vec::new(), Vec::new(), Vec::new());
     // The round before the first warms up.
     for round in 0..=ROUNDS {
         let found = etcd.as_ref().map(|etcd| measure(&cluster, &theirs, etcd.pid(), round));
-        let mine = measure(&cluster, &ours, cluster.daemon(), round);
+        let mine =
+            [&http1, &http2].map(|server| measure(&cluster, server, cluster.daemon(), round));
         if round > 0 {
+            let [first, second] = mine;
             their_rounds.extend(found);
-            our_rounds.push(mine);
+            by_http1.push(first);
+            by_http2.push(second);
         }
     }
     title(&format!(
@@ -69,15 +80,17 @@ fn main() {
         TIME.as_secs(),
         process::load()
     ));
-    let rate = report("ConfigMaps created through TLS", &our_rounds);
+    report("ConfigMaps created through TLS by HTTP/1.1", &by_http1);
+    report("ConfigMaps created through TLS by HTTP/2", &by_http2);
     if etcd.is_none() {
         return skipped("etcd");
     }
-    let peer = report("etcd, bare Put without TLS", &their_rounds);
-    let ratios: Vec<_> =
-        our_rounds.iter().zip(&their_rounds).map(|(o, t)| o.rate / t.rate).collect();
-    row("ratio, by rounds", format!("{:.2}", median(&ratios)), "target 1.00 or more");
-    row("ratio of the medians", format!("{:.2}", rate / peer), "");
+    report("etcd, bare Put without TLS", &their_rounds);
+    for (what, ours) in [("ratio by HTTP/1.1", by_http1), ("ratio by HTTP/2", by_http2)] {
+        let pairs = ours.iter().zip(&their_rounds);
+        let ratios: Vec<_> = pairs.map(|(ours, theirs)| ours.rate / theirs.rate).collect();
+        row(what, format!("{:.2}", median(&ratios)), "median of the rounds, target 1.00 or more");
+    }
 }
 
 /// All connections write until the time is over.
@@ -114,17 +127,15 @@ fn measure(cluster: &Cluster, server: &Server, pid: i32, round: usize) -> Round 
     }
 }
 
-fn report(what: &str, rounds: &[Round]) -> f64 {
+fn report(what: &str, rounds: &[Round]) {
     let of = |field: fn(&Round) -> f64| median(&rounds.iter().map(field).collect::<Vec<_>>());
-    let rate = of(|r| r.rate);
     let beside = format!(
         "p50 {:.2} ms, p99 {:.1} ms, {:.3} ms of CPU each",
         of(|r| r.p50),
         of(|r| r.p99),
         of(|r| r.cpu)
     );
-    row(what, format!("{rate:.0}/s"), beside);
-    rate
+    row(what, format!("{:.0}/s", of(|r| r.rate)), beside);
 }
 
 // === impl Server ===
@@ -132,9 +143,13 @@ fn report(what: &str, rounds: &[Round]) -> f64 {
 impl Server {
     async fn writer(&self) -> Writer {
         match self {
-            Self::Onggi(config) => {
-                let path = "/api/v1/namespaces/default/configmaps";
-                Writer::Onggi(Connection::tls(config).await, format!("{}{path}", config.server))
+            Self::Onggi(protocol, config) => {
+                let connection = match protocol {
+                    Protocol::Http1 => Connection::http1(config).await,
+                    Protocol::Http2 => Connection::tls(config).await,
+                };
+                let host = common::wire::address(config).to_string();
+                Writer::Onggi(connection, host, format!("{}{CONFIG_MAPS}", config.server))
             }
             Self::Etcd(value) => Writer::Etcd(etcd::connect().await, value.clone()),
         }
@@ -152,12 +167,14 @@ impl Writer {
                 etcd::put(connection, &key, value).await;
                 value.len()
             }
-            Self::Onggi(connection, uri) => {
-                let object = json!({
-                    "apiVersion": "v1", "kind": "ConfigMap",
-                    "metadata": {"name": name}, "data": {"payload": "x".repeat(900)},
-                });
-                let request = Request::post(uri.as_str())
+            Self::Onggi(connection, host, uri) => {
+                let object = plane::config_map(name);
+                let mut request = Request::post(uri.as_str());
+                // In HTTP/2 the address says it.
+                if matches!(connection, Connection::Http1(_)) {
+                    request = request.header("host", host.as_str());
+                }
+                let request = request
                     .header("content-type", "application/json")
                     .body(Full::new(Bytes::from(object.to_string())))
                     .unwrap();

@@ -64,7 +64,8 @@ fn measure(cluster: &Cluster, plane: &Plane, round: usize) -> Round {
         let mut watchers = Vec::new();
         for _ in 0..WATCHERS {
             let mut connection = Connection::http1(&plane.config).await;
-            let path = format!("{CONFIG_MAPS}?watch=true&resourceVersion={}", revision(plane).await);
+            let path =
+                format!("{CONFIG_MAPS}?watch=true&resourceVersion={}", revision(plane).await);
             let (parts, body) = connection.open(plane::get(&plane.config, &path)).await;
             assert_eq!(parts.status, StatusCode::OK);
             watchers.push(tokio::spawn(async move {

@@ -384,7 +384,8 @@ async fn route(
         let asked = Asked { place, query: &info.query, accept, gzip };
         answer::encode(server, &asked, response).await
     };
-    let mut answered = tokio::time::timeout(timeout, work)
+    // Boxed: it is large, and would be moved several times on its way.
+    let mut answered = tokio::time::timeout(timeout, Box::pin(work))
         .await
         .unwrap_or_else(|_| {
             Err(Status::timeout("request did not complete within the allotted timeout"))

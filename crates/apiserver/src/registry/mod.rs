@@ -166,7 +166,12 @@ impl Registry {
 
 /// A text of the object, empty where it has none.
 pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    // Asked for dozens of times a write; only a pointer with escapes needs more than this.
+    let found = match pointer.contains('~') {
+        true => value.pointer(pointer),
+        false => pointer.split('/').skip(1).try_fold(value, |here, key| here.get(key)),
+    };
+    found.and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Errors of the store that no caller has dealt with.
