@@ -1,5 +1,6 @@
 //! Options: who is let in, what they may, what is kept of it.
 
+use crate::aggregation::FrontProxy;
 use crate::audit::AuditOptions;
 use crate::authn::StaticTokens;
 use crate::authz::Mode;
@@ -52,6 +53,9 @@ pub struct Access {
     pub client_ca: String,
     /// `--requestheader-*`.
     pub request_header: Option<RequestHeader>,
+    /// As whom this server speaks to aggregated ones; `None`: they are told nothing that they could
+    /// believe.
+    pub front_proxy: Option<FrontProxy>,
     /// The certificates, in PEM, by which pods know this server: `ca.crt` beside long-lived tokens.
     pub root_ca: String,
     /// `--audit-policy-file` and `--audit-log-*`; `None`: no audit log.
@@ -69,6 +73,7 @@ impl Default for Access {
             api_audiences: Vec::new(),
             client_ca: String::new(),
             request_header: None,
+            front_proxy: None,
             root_ca: String::new(),
             audit: None,
         }

@@ -47,6 +47,8 @@ impl ApiServer {
             let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
             self.ensure("", "v1", "serviceaccounts", name, account).await?;
         }
+        let authentication = self.authentication.clone();
+        self.ensure("", "v1", "configmaps", "kube-system", authentication).await?;
         self.ensure_policy().await?;
         let address = self.registry.services.kubernetes_address().to_string();
         let labels = json!({"component": "apiserver", "provider": "kubernetes"});
@@ -200,8 +202,8 @@ impl ApiServer {
             Err(status) if status.is_already_exists() => {}
             Err(status) => return Err(failed(status)),
         }
-        // Where the server is may have changed since the last start.
-        if plural == "endpointslices" {
+        // Where the server is, and what vouches for it, may have changed since the last start.
+        if matches!(plural, "endpointslices" | "configmaps") {
             let update = request(Verb::Update, &name, Body::Object(object));
             self.handle(&context, update).await.map_err(failed)?;
         }

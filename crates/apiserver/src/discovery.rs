@@ -39,9 +39,9 @@ pub(crate) struct Discovery {
     resources: BTreeMap<(String, String), Document>,
 }
 
-const JSON: &str = "application/json";
-const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-const V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+pub(crate) const V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
 /// A group: its versions, the one to be preferred first.
 struct Group {

@@ -18,6 +18,7 @@
 
 mod access;
 mod admission;
+mod aggregation;
 mod audit;
 mod authn;
 mod authz;
@@ -47,6 +48,7 @@ mod webhook;
 
 pub use access::{Access, Anonymous, RequestHeader};
 pub use admission::{Plugins, UnknownPlugin};
+pub use aggregation::FrontProxy;
 pub use audit::{AuditOptions, Log, Place as LogPlace};
 pub use authn::{StaticTokens, User};
 pub use authz::Mode;

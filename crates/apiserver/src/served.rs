@@ -83,7 +83,7 @@ fn builtin() -> Vec<Served> {
 }
 
 /// Where a group stands among the others, the highest first; custom groups come last, by name.
-fn group_priority(group: &str) -> i64 {
+pub(crate) fn group_priority(group: &str) -> i64 {
     match group {
         "apiregistration.k8s.io" => 20_000,
         "extensions" => 500,

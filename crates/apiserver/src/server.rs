@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
+use crate::aggregation::{self, Aggregation};
 use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plugins};
 use crate::audit::{self, Audit, Record};
 use crate::authn::{Authenticators, TokenAuthority, User};
@@ -90,6 +91,9 @@ pub struct ApiServer {
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) flow_control: FlowControl,
+    pub(crate) aggregation: Aggregation,
+    /// What aggregated servers are told: a ConfigMap.
+    pub(crate) authentication: serde_json::Value,
     /// `None`: no audit log.
     pub(crate) audit: Option<Audit>,
     /// Whether the first objects are being made.
@@ -118,7 +122,11 @@ impl ApiServer {
         let store: Arc<dyn Store> = Arc::new(Metered::new(options.store, Arc::clone(&metrics)));
         let kinds = Arc::new(CustomKinds::default());
         let cache = Cache::start(Arc::clone(&store), Arc::clone(&kinds), shutdown.clone()).await?;
+        let authentication = aggregation::authentication(&options.access);
+        let front = options.access.front_proxy.clone();
         let server = Arc::new(Self {
+            aggregation: Aggregation::new(Arc::clone(&cache), front),
+            authentication,
             registry: Registry {
                 store,
                 authorizers: Chain::new(&options.access.modes, &cache),
@@ -142,9 +150,11 @@ impl ApiServer {
             shutdown,
         });
         server.registry.admission.attach(&server);
+        server.aggregation.attach(&server);
         tokio::spawn(expiry::run(Arc::downgrade(&server), server.shutdown.clone()));
         tokio::spawn(compaction::run(Arc::downgrade(&server), server.shutdown.clone()));
         tokio::spawn(flowcontrol::run(Arc::downgrade(&server)));
+        tokio::spawn(aggregation::run(Arc::downgrade(&server), server.shutdown.clone()));
         tokio::spawn(custom::run_lifecycle(Arc::downgrade(&server), server.shutdown.clone()));
         Ok(server)
     }
@@ -174,6 +184,11 @@ impl ApiServer {
     /// What is served, with its documents.
     pub(crate) fn catalog(&self) -> Arc<Catalog> {
         self.registry.kinds.snapshot().catalog()
+    }
+
+    /// What is served with aggregated servers; `None` where there are none.
+    pub(crate) fn documents(&self) -> Option<Arc<aggregation::Documents>> {
+        self.aggregation.documents(&self.catalog())
     }
 
     pub(crate) fn nodes(&self) -> Option<Arc<dyn NodeConnector>> {

@@ -178,15 +178,19 @@ impl Config {
         let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(bare)
             .map_err(|_| wrong(format!("{name:?} can be no name in a certificate")))?;
-        let mut config = match &self.ca {
-            Some(ca) if !self.insecure => pki::client_config(ca, self.client.as_ref()),
-            _ => self.unusual_config(),
-        }
-        .map_err(|e| wrong(e.to_string()))?;
+        let mut config = self.client_config().map_err(|e| wrong(e.to_string()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let http1 = Arc::new(config.clone());
         config.alpn_protocols.insert(0, b"h2".to_vec());
         Ok(Tls { name, any: Arc::new(config), http1 })
+    }
+
+    /// Whom the caller trusts and what it shows, for who dials by another way.
+    pub fn client_config(&self) -> Result<ClientConfig, pki::Error> {
+        match &self.ca {
+            Some(ca) if !self.insecure => pki::client_config(ca, self.client.as_ref()),
+            _ => self.unusual_config(),
+        }
     }
 
     /// A server that the machine's authorities vouch for, or nobody.

@@ -69,13 +69,25 @@ pub(super) async fn answer(
             value_answer(request, &server.registry.authenticators.service_accounts.jwks())
         }
         ["openapi", "v2"] => Ok(open_api_v2(server, request)),
-        ["openapi", "v3"] => value_answer(request, server.catalog().openapi().index()),
+        ["openapi", "v3"] => match server.documents() {
+            Some(all) => value_answer(request, &all.index()),
+            None => value_answer(request, server.catalog().openapi().index()),
+        },
         ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),
+        ["apis"] if let Some(all) = server.documents() => {
+            discovery(request, all.groups(wanted(request)))
+        }
         ["api"] | ["apis"] => {
             let core = segments[0] == "api";
             discovery(request, server.catalog().discovery().groups(core, wanted(request)))
         }
         ["api", version] => legacy(server, request, "", version),
+        ["apis", group]
+            if let Some(all) = server.documents()
+                && let Some(group) = all.group(group) =>
+        {
+            value_answer(request, group)
+        }
         ["apis", group] => {
             let catalog = server.catalog();
             let group = catalog.discovery().group(group).ok_or_else(Status::no_such_path)?;
@@ -104,9 +116,12 @@ fn value_answer(request: &Incomings, value: &Value) -> Result<Response<Body>, St
 
 fn open_api_v2(server: &ApiServer, request: &Incomings) -> Response<Body> {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let protobuf = accept.is_some_and(|types| types.contains("com.github.proto-openapi.spec.v2"));
+    if let Some(all) = server.documents() {
+        return kept(request, all.v2(protobuf), None);
+    }
     let catalog = server.catalog();
     let openapi = catalog.openapi();
-    let protobuf = accept.is_some_and(|types| types.contains("com.github.proto-openapi.spec.v2"));
     kept(request, if protobuf { openapi.v2_protobuf() } else { openapi.v2() }, None)
 }
 
@@ -149,7 +164,11 @@ fn paths(server: &ApiServer) -> Value {
     let catalog = server.catalog();
     let groups = catalog.discovery().paths();
     let mut all: Vec<String> = PATHS.iter().map(|path| (*path).to_owned()).chain(groups).collect();
+    if let Some(documents) = server.documents() {
+        all.extend(documents.paths());
+    }
     all.sort();
+    all.dedup();
     json!({"paths": all})
 }
 

@@ -34,8 +34,9 @@ use onggi_machinery::resource::{Resource, Verb};
 
 use crate::ApiServer;
 use crate::admission;
+use crate::aggregation;
 use crate::audit::{Ending, Record};
-use crate::authn::{self, Peer};
+use crate::authn::{self, Peer, User};
 use crate::authz::{Attributes, Target};
 use crate::flowcontrol::{Classified, Permit, seats_of_list};
 use crate::metrics::Labels;
@@ -272,6 +273,11 @@ fn user_agent(request: &Incomings) -> String {
     value.map_or_else(String::new, |text| String::from_utf8_lossy(text.as_bytes()).into_owned())
 }
 
+/// Who asks, for another server to believe.
+fn whom<'a>(user: &'a User, caller: &Caller<'a>) -> aggregation::Caller<'a> {
+    aggregation::Caller { user, remote: caller.remote, audit_id: caller.audit_id }
+}
+
 async fn route(
     server: &Arc<ApiServer>,
     caller: &Caller<'_>,
@@ -319,6 +325,10 @@ async fn route(
             let _seats = enter(server, seen.flow.as_ref(), 1).await?;
             server.authorize(&asked, seen.record.as_mut())?;
             let _in_flight = server.metrics.in_flight(false);
+            if let Some(route) = server.aggregation.route_of_path(path) {
+                let whom = whom(&user, caller);
+                return Ok(aggregation::answer(server, &route, &whom, request).await);
+            }
             return documents::answer(server, &request).await;
         }
         Place::Resource(place) => place,
@@ -341,6 +351,21 @@ async fn route(
     let wanted = seen.flow.as_ref().filter(|_| !seen.stream);
     let seats = enter(server, wanted, seats(server, &info, place)).await?;
     server.authorize(&asked, seen.record.as_mut())?;
+    if let Some(route) =
+        server.aggregation.route(&place.resource.group, &place.resource.version)
+    {
+        seen.stream =
+            info.verb == Verb::Watch || request.headers().contains_key(header::UPGRADE);
+        if seen.stream {
+            drop(seats);
+            request.extensions_mut().insert(seen.ending.clone());
+        }
+        let whom = whom(&user, caller);
+        let answer = aggregation::answer(server, &route, &whom, request);
+        return tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| {
+            Status::timeout("request did not complete within the allotted timeout")
+        });
+    }
     let context = Context { user_agent: user_agent(&request), ..Context::new(user) };
     if let Some(record) = &mut seen.record {
         record.reads(&context.notes);

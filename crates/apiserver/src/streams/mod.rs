@@ -4,7 +4,7 @@
 mod exec;
 mod logs;
 mod port_forward;
-mod proxy;
+pub(crate) mod proxy;
 mod spdy;
 mod target;
 pub(crate) mod websocket;

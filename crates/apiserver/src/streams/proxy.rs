@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::ApiServer;
 use crate::audit::Ending;
 use crate::http::{Body, Incomings, ResourcePlace, full};
-use backend::{Backend, Target};
+use backend::Target;
+pub(crate) use backend::{Backend, endpoint};
 
 /// Headers of one connection, not of what it carries (RFC 9110, 7.6.1).
-const HOP_BY_HOP: &[HeaderName] = &[
+pub(crate) const HOP_BY_HOP: &[HeaderName] = &[
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -160,7 +161,7 @@ fn rewrite_location(headers: &mut HeaderMap, prefix: &str, authority: &str) {
 }
 
 /// Copies between two connections that have switched protocols until both have ended.
-async fn join(
+pub(crate) async fn join(
     client: hyper::upgrade::OnUpgrade,
     behind: hyper::upgrade::OnUpgrade,
     shutdown: CancellationToken,

@@ -242,7 +242,7 @@ fn connection(server: &str, message: String) -> Error {
 }
 
 /// The innermost causes: outer ones only say that something failed.
-fn causes(error: &dyn std::error::Error) -> String {
+pub fn causes(error: &dyn std::error::Error) -> String {
     let mut texts = vec![error.to_string()];
     let mut inner = error.source();
     while let Some(cause) = inner {
@@ -272,15 +272,22 @@ impl tower_service::Service<Uri> for Dial {
         let connector = self.0.clone();
         Box::pin(async move {
             let connected = connector.connect(false).await?;
-            Ok(Io { stream: TokioIo::new(connected.stream), http2: connected.http2 })
+            Ok(Io::new(connected.stream, connected.http2))
         })
     }
 }
 
-/// A connection as the pool takes it.
-struct Io {
+/// A connection as a pool of hyper's takes it.
+pub struct Io {
     stream: TokioIo<Box<dyn Duplex>>,
     http2: bool,
+}
+
+impl Io {
+    /// `http2`: what the other side has chosen.
+    pub fn new(stream: Box<dyn Duplex>, http2: bool) -> Self {
+        Self { stream: TokioIo::new(stream), http2 }
+    }
 }
 
 impl Connection for Io {

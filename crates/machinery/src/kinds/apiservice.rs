@@ -85,6 +85,15 @@ pub fn local(group: &str, version: &str) -> Value {
     })
 }
 
+/// The object for a group and version of custom kinds.
+pub fn custom(group: &str, version: &str) -> Value {
+    let mut object = local(group, version);
+    set(&mut object, "metadata.labels", json!({"kube-aggregator.kubernetes.io/automanaged": "true"}));
+    set(&mut object, "spec.groupPriorityMinimum", 1000);
+    set(&mut object, "spec.versionPriority", 100);
+    object
+}
+
 /// Where a group stands in discovery, the highest first (`pkg/controlplane/apiserver`); custom
 /// groups come last.
 pub fn group_priority(group: &str) -> i64 {
@@ -111,6 +120,11 @@ pub fn group_priority(group: &str) -> i64 {
         "flowcontrol.apiserver.k8s.io" => 16_100,
         _ => 1000,
     }
+}
+
+/// Where a version of ours stands in its group, the highest first; of custom groups all alike.
+pub fn priority_of(group: &str, version: &str) -> i64 {
+    if group_priority(group) == 1000 { 100 } else { version_priority(group, version) }
 }
 
 /// Where a version stands in its group, the highest first.

@@ -30,9 +30,9 @@ pub(super) struct Target<'a> {
 }
 
 /// A connection to a program, and what its `Host` is.
-pub(super) struct Backend {
-    pub(super) connection: Box<dyn Duplex>,
-    pub(super) authority: String,
+pub(crate) struct Backend {
+    pub(crate) connection: Box<dyn Duplex>,
+    pub(crate) authority: String,
 }
 
 impl<'a> Target<'a> {
@@ -93,33 +93,48 @@ pub(super) async fn service(
     namespace: &str,
     target: &Target<'_>,
 ) -> Result<Backend, Status> {
+    let Backend { connection, authority } =
+        endpoint(server, namespace, target.name, target.port).await?;
+    secured(connection, authority, target.https).await
+}
+
+/// To one of the ready endpoints behind a port of a service, as it is: for who does TLS themselves.
+pub(crate) async fn endpoint(
+    server: &ApiServer,
+    namespace: &str,
+    name: &str,
+    port: &str,
+) -> Result<Backend, Status> {
     let row = resource::by_gvr("", "v1", "services").ok_or_else(Status::no_such_path)?;
-    let object = server.registry.current(row, namespace, target.name).await?;
+    let object = server.registry.current(row, namespace, name).await?;
     let service = object.value().map_err(Status::internal)?;
-    let none =
-        || Status::unavailable(format!("no endpoints available for service {:?}", target.name));
-    let port = service_port(&service, target.port).ok_or_else(|| {
-        Status::unavailable(format!(
-            "no service port {:?} found for service {:?}",
-            target.port, target.name
-        ))
+    let none = || Status::unavailable(format!("no endpoints available for service {name:?}"));
+    if text(&service, "/spec/type") == "ExternalName" {
+        let number = port.parse().map_err(|_| none())?;
+        return dial(text(&service, "/spec/externalName"), number).await;
+    }
+    let port_name = service_port(&service, port).ok_or_else(|| {
+        Status::unavailable(format!("no service port {port:?} found for service {name:?}"))
     })?;
-    let slices = slices(server, namespace, target.name)?;
-    let endpoints: Vec<_> = slices.iter().flat_map(|slice| ready(slice, &port)).collect();
+    let slices = slices(server, namespace, name)?;
+    let endpoints: Vec<_> = slices.iter().flat_map(|slice| ready(slice, &port_name)).collect();
     let Endpoint { address, port, pod } = endpoints.choose(&mut rand::rng()).ok_or_else(none)?;
-    let authority = authority(address, *port);
-    let connection: Box<dyn Duplex> = match pod {
+    match pod {
         Some((namespace, name)) => {
             let (object, pod) = target::read(server, namespace, name).await?;
             let node = target::node_of(server, &pod).await?;
-            to_pod(node, target::reference(&object), *port)
+            let connection = to_pod(node, target::reference(&object), *port);
+            Ok(Backend { connection, authority: authority(address, *port) })
         }
-        None => {
-            let connected = tokio::net::TcpStream::connect(&authority).await;
-            Box::new(connected.map_err(unreachable)?)
-        }
-    };
-    secured(connection, authority, target.https).await
+        None => dial(address, *port).await,
+    }
+}
+
+async fn dial(host: &str, port: u16) -> Result<Backend, Status> {
+    let addresses = onggi_client::resolve::resolve(host, port).await.map_err(unreachable)?;
+    let connected = tokio::net::TcpStream::connect(addresses.as_slice()).await;
+    let connection = Box::new(connected.map_err(unreachable)?);
+    Ok(Backend { connection, authority: authority(host, port) })
 }
 
 /// The name of the port that is meant by a name or a number, or the only one.
