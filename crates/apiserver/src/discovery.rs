@@ -41,7 +41,8 @@ pub(crate) struct Discovery {
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-pub(crate) const V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+pub(crate) const V2BETA1: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
 /// A group: its versions, the one to be preferred first.
 struct Group {

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::aggregation::{self, Aggregation};
 use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plugins};
+use crate::aggregation::{self, Aggregation};
 use crate::audit::{self, Audit, Record};
 use crate::authn::{Authenticators, TokenAuthority, User};
 use crate::authz::{self, Attributes, Chain, Decision, Target};

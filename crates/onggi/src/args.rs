@@ -148,6 +148,12 @@ pub(crate) struct Server {
     /// Beginnings of headers with more about the user
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     requestheader_extra_headers_prefix: Vec<String>,
+    /// The certificate that aggregated API servers are shown; one of our own where it is not given
+    #[arg(long, value_name = "FILE")]
+    proxy_client_cert_file: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    proxy_client_key_file: Option<PathBuf>,
     /// An audit.k8s.io/v1 Policy: what the audit log keeps of which requests
     #[arg(long, value_name = "FILE")]
     audit_policy_file: Option<PathBuf>,
@@ -188,6 +194,8 @@ impl Server {
             requestheader_username_headers: self.requestheader_username_headers,
             requestheader_group_headers: self.requestheader_group_headers,
             requestheader_extra_headers_prefix: self.requestheader_extra_headers_prefix,
+            proxy_client_cert_file: self.proxy_client_cert_file,
+            proxy_client_key_file: self.proxy_client_key_file,
             audit_policy_file: self.audit_policy_file,
             audit_log_path: self.audit_log_path,
             audit_log_maxage: self.audit_log_maxage,

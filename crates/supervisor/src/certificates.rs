@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use onggi_apiserver::FrontProxy;
 use onggi_base::files::write_atomic;
 use onggi_base::pki::{self, Authority, Pair};
 use rustls::ServerConfig;
@@ -26,6 +27,8 @@ pub struct Certificates {
     pub admin: Pair,
     /// Signs requests for certificates.
     pub signer: Arc<Authority>,
+    /// As whom the API server speaks to aggregated ones.
+    pub front_proxy: FrontProxy,
 }
 
 /// Why there are no certificates.
@@ -79,8 +82,23 @@ pub fn open(
     let admin = authority.issue_client("onggi-admin", Some("system:masters"), now)?;
     let token_key = token_key(paths)?;
     let ca = authority.certificate().to_owned();
+    let front_proxy = match options.control.front_proxy()? {
+        Some(given) => given,
+        None => front_proxy(paths, now)?,
+    };
     let signer = options.control.signer()?.unwrap_or_else(|| Arc::new(authority));
-    Ok(Certificates { ca, server, token_key, admin, signer })
+    Ok(Certificates { ca, server, token_key, admin, signer, front_proxy })
+}
+
+/// An authority of its own: whoever trusts it believes what is said of users.
+fn front_proxy(paths: &Paths, now: time::OffsetDateTime) -> Result<FrontProxy, Error> {
+    const NAME: &str = "front-proxy-client";
+    let authority = Authority::open(&paths.pki(), "front-proxy-ca", now)?;
+    Ok(FrontProxy {
+        client: authority.issue_client(NAME, None, now)?,
+        ca: authority.certificate().to_owned(),
+        allowed_names: vec![NAME.to_owned()],
+    })
 }
 
 fn token_key(paths: &Paths) -> Result<String, Error> {

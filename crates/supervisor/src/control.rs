@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onggi_apiserver::{
-    Access, Anonymous, AuditOptions, Log, LogPlace, Mode, Plugins, RequestHeader, StaticTokens,
-    sealed_prefixes, sealed_resources,
+    Access, Anonymous, AuditOptions, FrontProxy, Log, LogPlace, Mode, Plugins, RequestHeader,
+    StaticTokens, sealed_prefixes, sealed_resources,
 };
 use onggi_base::pki::{Authority, Pair};
 use onggi_machinery::audit;
@@ -57,6 +57,10 @@ pub struct Control {
     pub requestheader_group_headers: Vec<String>,
     /// `--requestheader-extra-headers-prefix`.
     pub requestheader_extra_headers_prefix: Vec<String>,
+    /// `--proxy-client-cert-file`: what is shown to aggregated servers.
+    pub proxy_client_cert_file: Option<PathBuf>,
+    /// `--proxy-client-key-file`.
+    pub proxy_client_key_file: Option<PathBuf>,
     /// `--audit-policy-file`.
     pub audit_policy_file: Option<PathBuf>,
     /// `--audit-log-path`.
@@ -87,8 +91,9 @@ fn read(option: &'static str, path: &Path) -> Result<String, Error> {
 
 impl Control {
     /// Who is let in, and what they may; `own_ca` is the cluster's authority.
-    pub(crate) fn access(&self, own_ca: &str) -> Result<Access, Error> {
+    pub(crate) fn access(&self, own_ca: &str, front: &FrontProxy) -> Result<Access, Error> {
         let mut access = Access {
+            front_proxy: Some(front.clone()),
             client_ca: self.client_ca(own_ca)?,
             root_ca: own_ca.to_owned(),
             api_audiences: self.api_audiences.clone(),
@@ -189,6 +194,23 @@ impl Control {
             ("tls-cert-file", &self.tls_cert_file),
             ("tls-private-key-file", &self.tls_private_key_file),
         )
+    }
+
+    /// As whom aggregated servers are spoken to, where it is not as our own front proxy.
+    pub(crate) fn front_proxy(&self) -> Result<Option<FrontProxy>, Error> {
+        const OPTION: &str = "proxy-client-cert-file";
+        let client = pair(
+            (OPTION, &self.proxy_client_cert_file),
+            ("proxy-client-key-file", &self.proxy_client_key_file),
+        )?;
+        let Some(client) = client else { return Ok(None) };
+        let Some(path) = &self.requestheader_client_ca_file else {
+            let problem = "--requestheader-client-ca-file must say who has signed it";
+            return Err(wrong(OPTION)(problem.into()));
+        };
+        let ca = read("requestheader-client-ca-file", path)?;
+        let allowed_names = self.requestheader_allowed_names.clone();
+        Ok(Some(FrontProxy { client, ca, allowed_names }))
     }
 
     /// Who signs requests for certificates, where it is not the cluster's own authority.

@@ -147,7 +147,7 @@ async fn open_server(
         node_ports: NODE_PORTS,
         token_key: certificates.token_key.clone(),
         issuer: issuer.unwrap_or_else(|| format!("https://kubernetes.default.svc.{DOMAIN}")),
-        access: control.access(&certificates.ca)?,
+        access: control.access(&certificates.ca, &certificates.front_proxy)?,
     };
     let server = ApiServer::open_with(server_options, control.plugins()?).await?;
     Ok((server, store))

@@ -31,11 +31,7 @@ impl Verdict {
 }
 
 /// What the objects say before anyone asks the server itself; `None`: it is to be asked.
-pub(super) fn objects(
-    place: &Place,
-    service: Option<&Value>,
-    slices: &[Value],
-) -> Option<Verdict> {
+pub(super) fn objects(place: &Place, service: Option<&Value>, slices: &[Value]) -> Option<Verdict> {
     let Place { namespace, service: name, port, .. } = place;
     let Some(service) = service else {
         let message = format!("service/{name} in {namespace:?} is not present");

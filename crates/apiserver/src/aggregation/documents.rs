@@ -44,16 +44,17 @@ impl Documents {
     }
 
     /// Whether it was made from these.
-    pub(super) fn is_of(&self, catalog: &Arc<Catalog>, routes: &Arc<Routes>, known: &AllKnown) -> bool {
+    pub(super) fn is_of(
+        &self,
+        catalog: &Arc<Catalog>,
+        routes: &Arc<Routes>,
+        known: &AllKnown,
+    ) -> bool {
         let same = |a: &Arc<Known>, b: &Arc<Known>| Arc::ptr_eq(a, b);
         Arc::ptr_eq(&self.catalog, catalog)
             && Arc::ptr_eq(&self.routes, routes)
             && self.known.len() == known.len()
-            && self
-                .known
-                .iter()
-                .zip(known)
-                .all(|((a, one), (b, other))| a == b && same(one, other))
+            && self.known.iter().zip(known).all(|((a, one), (b, other))| a == b && same(one, other))
     }
 
     /// `/apis`.
@@ -128,7 +129,8 @@ impl Documents {
             let ours = &self.catalog.openapi().v2().bytes;
             let mut all: Value = serde_json::from_slice(ours).unwrap_or_default();
             for route in self.routes.values() {
-                let theirs = self.known.get(&route.name).and_then(|known| known.openapi_v2.as_ref());
+                let theirs =
+                    self.known.get(&route.name).and_then(|known| known.openapi_v2.as_ref());
                 if let Some(theirs) = theirs {
                     let prefix = format!("/apis/{}/{}", route.group, route.version);
                     openapi::merge_v2(&mut all, theirs, &prefix);

@@ -171,9 +171,9 @@ fn objects(server: &ApiServer, route: &Route) -> (Option<Verdict>, String) {
     let service = cache.of(row).ok().and_then(|services| services.get(&key));
     let row = &kinds::endpointslice::RESOURCE;
     let labels = format!("kubernetes.io/service-name={}", place.service);
-    let slices = Selection::parse(row, &place.namespace, &labels, "").ok().and_then(|selection| {
-        Some(cache.of(row).ok()?.list(&selection, cache.applied(), 0).items)
-    });
+    let slices = Selection::parse(row, &place.namespace, &labels, "")
+        .ok()
+        .and_then(|selection| Some(cache.of(row).ok()?.list(&selection, cache.applied(), 0).items));
     let slices = slices.unwrap_or_default();
     let heads = service.iter().chain(&slices).map(|object| {
         let head = object.head();
@@ -255,9 +255,8 @@ async fn read(aggregation: &Aggregation, route: &Route) -> Result<Known, String>
         as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;\
         as=APIGroupDiscoveryList,application/json";
     let Route { group, version, remote, .. } = route;
-    let json = |got: &Got| {
-        serde_json::from_slice::<Value>(&got.body).map_err(|error| error.to_string())
-    };
+    let json =
+        |got: &Got| serde_json::from_slice::<Value>(&got.body).map_err(|error| error.to_string());
     let whole = get(aggregation, remote, "/apis", AGGREGATED).await?;
     let listed = match whole.code.is_success() && whole.content_type.contains("APIGroupDiscovery") {
         true => discovery::of_aggregated(&json(&whole)?, group, version),

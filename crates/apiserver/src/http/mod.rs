@@ -351,20 +351,17 @@ async fn route(
     let wanted = seen.flow.as_ref().filter(|_| !seen.stream);
     let seats = enter(server, wanted, seats(server, &info, place)).await?;
     server.authorize(&asked, seen.record.as_mut())?;
-    if let Some(route) =
-        server.aggregation.route(&place.resource.group, &place.resource.version)
-    {
-        seen.stream =
-            info.verb == Verb::Watch || request.headers().contains_key(header::UPGRADE);
+    if let Some(route) = server.aggregation.route(&place.resource.group, &place.resource.version) {
+        seen.stream = info.verb == Verb::Watch || request.headers().contains_key(header::UPGRADE);
         if seen.stream {
             drop(seats);
             request.extensions_mut().insert(seen.ending.clone());
         }
         let whom = whom(&user, caller);
         let answer = aggregation::answer(server, &route, &whom, request);
-        return tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| {
-            Status::timeout("request did not complete within the allotted timeout")
-        });
+        return tokio::time::timeout(TIMEOUT, answer)
+            .await
+            .map_err(|_| Status::timeout("request did not complete within the allotted timeout"));
     }
     let context = Context { user_agent: user_agent(&request), ..Context::new(user) };
     if let Some(record) = &mut seen.record {

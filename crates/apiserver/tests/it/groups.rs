@@ -100,7 +100,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     (
         "apiregistration.k8s.io",
         "{kind: APIService, spec: {group: t.example.com, version: v1, groupPriorityMinimum: 1, versionPriority: 1, service: {name: s, namespace: d}}}",
-        "d/s Unknown",
+        "d/s",
     ),
     (
         "resource.k8s.io",
@@ -163,8 +163,12 @@ async fn kubectl_knows_every_kind() {
             let at = left.iter().position(|cell| *cell == word);
             left.remove(at.unwrap_or_else(|| panic!("no {word:?} in\n{table}")));
         }
-        // The age, and whether the level of a flow is there, which is found out later.
-        let more = if row.kind == "FlowSchema" { 2 } else { 1 };
+        // The age, and what is found out later: whether the level of a flow or a server is there.
+        let more = match row.kind {
+            "FlowSchema" => 2,
+            "APIService" => 3,
+            _ => 1,
+        };
         assert!(left.len() <= more, "{left:?} are too many\n{table}");
         let described = k.run(&format!("describe {resource} {name}")).await;
         assert!(described.contains(name), "{described}");
@@ -193,9 +197,9 @@ async fn every_verb_of_every_kind() {
         let made = made.unwrap_or_else(|error| panic!("{kind}: {error}"));
         let counted = row.has_generation || kind == "PriorityClass";
         assert_eq!(made["metadata"].get("generation").is_some(), counted, "{kind}");
-        // Whether the level of a flow is there is found out later.
-        let settled =
-            |object: &Value| kind != "FlowSchema" || object["status"]["conditions"].is_array();
+        // Whether the level of a flow or a server is there is found out later.
+        let kept = matches!(kind, "FlowSchema" | "APIService");
+        let settled = |object: &Value| !kept || object["status"]["conditions"].is_array();
         let seen = loop {
             let event = events.next().await.unwrap().unwrap();
             let object = event.object.value().unwrap();
@@ -216,7 +220,7 @@ async fn every_verb_of_every_kind() {
         assert_eq!(generation(&noted), generation(&made), "{kind}");
 
         let parts = row.subresources.iter().map(|part| part.name);
-        for part in parts.filter(|_| kind != "FlowSchema") {
+        for part in parts.filter(|_| !kept) {
             let condition = json!({
                 "type": if part == "approval" { "Approved" } else { "Odd" },
                 "status": "True", "reason": "Test", "message": "m",

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use onggi_apiserver::Access;
+use onggi_store::History;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -25,13 +27,18 @@ pub(crate) struct Output {
 
 impl Kubectl {
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(Access::default()).await
+    }
+
+    pub(crate) async fn start_with(access: Access) -> Option<Self> {
         let found = Command::new("kubectl").arg("version").arg("--client").output().await;
         if !found.is_ok_and(|output| output.status.success()) {
             println!("skipped: kubectl is not on the PATH");
             return None;
         }
         let home = tempfile::tempdir().unwrap();
-        Some(Self { server: Server::start().await, home, websockets: true })
+        let server = Server::with_access(History::default(), access).await;
+        Some(Self { server, home, websockets: true })
     }
 
     fn command(&self, program: &str) -> Command {

@@ -292,8 +292,9 @@ async fn a_cache_that_falls_behind_begins_anew() {
     futures::future::join_all(writers).await;
     let all = s.call(s.request(Verb::List, "cm", "default", "")).await.unwrap();
     assert_eq!(all.as_array().unwrap().len(), 320);
-    let mut events =
-        s.transport.watch(WatchSpec::all(by_any_name("cm").unwrap().gvr())).await.unwrap();
+    let mut spec = WatchSpec::all(by_any_name("cm").unwrap().gvr());
+    spec.namespace = "default".into();
+    let mut events = s.transport.watch(spec).await.unwrap();
     for _ in 0..320 {
         assert_eq!(events.next().await.unwrap().unwrap().kind, EventType::Added);
     }

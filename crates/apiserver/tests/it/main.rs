@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod access;
+mod aggregation;
 mod audit;
 mod contract;
 mod custom;
 mod custom_schema;
+mod extension;
 mod groups;
 mod http;
 mod kinds;

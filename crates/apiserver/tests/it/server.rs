@@ -8,7 +8,7 @@ use futures::StreamExt;
 use onggi_apiserver::{Access, ApiServer, Options, User};
 use onggi_base::SystemClock;
 use onggi_base::pki::{Authority, Pair, client_config, server_config};
-use onggi_client::{Body, Error, EventType, Request, Response, Transport, WatchSpec};
+use onggi_client::{Body, Error, EventStream, EventType, Request, Response, Transport, WatchSpec};
 use onggi_machinery::resource::{self, Verb};
 use onggi_store::{History, Store, memory};
 use serde_json::{Value, json};
@@ -142,6 +142,14 @@ impl Server {
         self.call(self.request(Verb::Delete, plural, namespace, name)).await
     }
 
+    /// Tells of changes from now on.
+    pub(crate) async fn watch(&self, plural: &str, namespace: &str) -> Changes {
+        let row = resource::by_any_name(plural).unwrap();
+        let mut spec = WatchSpec::all(row.gvr());
+        spec.namespace = namespace.to_owned();
+        Changes(self.transport.watch(spec).await.unwrap())
+    }
+
     pub(crate) async fn update(
         &self,
         plural: &str,
@@ -151,6 +159,16 @@ impl Server {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         let request = self.request(Verb::Update, plural, namespace, &name);
         self.call(request.body(Body::Object(object))).await
+    }
+}
+
+/// Changes of a kind.
+pub(crate) struct Changes(EventStream);
+
+impl Changes {
+    /// Waits for the next one.
+    pub(crate) async fn changed(&mut self) {
+        self.0.next().await.unwrap().unwrap();
     }
 }
 

@@ -88,7 +88,11 @@ pub fn local(group: &str, version: &str) -> Value {
 /// The object for a group and version of custom kinds.
 pub fn custom(group: &str, version: &str) -> Value {
     let mut object = local(group, version);
-    set(&mut object, "metadata.labels", json!({"kube-aggregator.kubernetes.io/automanaged": "true"}));
+    set(
+        &mut object,
+        "metadata.labels",
+        json!({"kube-aggregator.kubernetes.io/automanaged": "true"}),
+    );
     set(&mut object, "spec.groupPriorityMinimum", 1000);
     set(&mut object, "spec.versionPriority", 100);
     object
