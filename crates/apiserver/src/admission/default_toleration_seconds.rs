@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use onggi_api::Status;
 use serde_json::{Value, json};
 
-use super::{Attributes, Operation, Plugin};
+use super::{Attributes, Plugin};
 use crate::registry::{Registry, text};
 
 const SECONDS: i64 = 300;
@@ -15,7 +15,7 @@ pub(super) struct DefaultTolerationSeconds;
 #[async_trait]
 impl Plugin for DefaultTolerationSeconds {
     fn mutates(&self, attributes: &Attributes<'_>) -> bool {
-        attributes.is(Operation::Create, "", "pods")
+        attributes.writes() && attributes.about("", "pods")
     }
 
     async fn mutate(

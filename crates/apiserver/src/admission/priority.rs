@@ -58,10 +58,21 @@ impl DefaultClass {
     }
 }
 
+/// A manifest that replaces its pod says nothing of what was filled in, which may not change.
+fn keep(old: Option<&Value>, pod: &mut Value) {
+    let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for field in ["priority", "preemptionPolicy"] {
+        let filled = old.and_then(|old| old["spec"].get(field));
+        if let (None, Some(filled)) = (spec.get(field), filled) {
+            spec.insert(field.to_owned(), filled.clone());
+        }
+    }
+}
+
 #[async_trait]
 impl Plugin for Priority {
     fn mutates(&self, attributes: &Attributes<'_>) -> bool {
-        attributes.is(Operation::Create, "", "pods")
+        attributes.writes() && attributes.about("", "pods")
     }
 
     fn validates(&self, attributes: &Attributes<'_>) -> bool {
@@ -74,6 +85,10 @@ impl Plugin for Priority {
         attributes: &Attributes<'_>,
         pod: &mut Value,
     ) -> Result<(), Status> {
+        if attributes.operation == Operation::Update {
+            keep(attributes.old, pod);
+            return Ok(());
+        }
         let class = match text(pod, "/spec/priorityClassName") {
             "" => registry.admission.default_priority.get(registry)?,
             name => match named(registry, name).await? {

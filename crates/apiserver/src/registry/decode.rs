@@ -91,7 +91,9 @@ pub(super) fn patched(
         }
         // It could be applied before.
         let _ = patch::apply(patch_type(*patch), schema, &mut made, body);
-        unfit_patch(*patch, body, &made, &problem)
+        let of_types = schema.filter(|_| *patch == PatchKind::Strategic);
+        let of_types = of_types.and_then(|schema| schema::unrestorable(schema, &made));
+        unfit_patch(*patch, body, &made, of_types.unwrap_or_else(|| unfit_text(&problem)))
     })?;
     warnings.extend(found);
     managedfields::take(&mut new);
@@ -99,17 +101,20 @@ pub(super) fn patched(
 }
 
 /// What a patch has made does not fit the schema: 422, as the real server says it.
-fn unfit_patch(kind: PatchKind, patch: &[u8], made: &Value, problem: &DecodeProblem) -> Status {
+fn unfit_patch(kind: PatchKind, patch: &[u8], made: &Value, problem: String) -> Status {
     let shown = match (kind, serde_json::from_slice::<Value>(patch)) {
         (PatchKind::Strategic, Ok(patch)) => value::go_text(&patch),
         _ => made.to_string(),
     };
-    let problem = match problem {
-        DecodeProblem::Unfit { problem, .. } => problem.clone(),
-        other => other.to_string(),
-    };
     let error = FieldError::invalid(&FieldPath::new("patch"), shown, problem);
     Status::invalid("", "", &[error])
+}
+
+fn unfit_text(problem: &DecodeProblem) -> String {
+    match problem {
+        DecodeProblem::Unfit { problem, .. } => problem.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// The configuration of a server-side apply. Keys that stand twice are told as YAML's parser does.

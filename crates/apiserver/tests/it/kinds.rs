@@ -1,7 +1,7 @@
 //! Every kind with the real kubectl: made, printed, described, patched, scaled, deleted; and the
 //! parts of objects that have rules of their own.
 
-use onggi_client::{Body, Request};
+use onggi_client::{Body, PatchKind, Request};
 use onggi_machinery::resource::{Verb, by_any_name};
 use serde_json::{Value, json};
 
@@ -261,6 +261,26 @@ fn pod(name: &str) -> Value {
         "spec": {"containers": [{"name": "c", "image": "i",
             "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}]},
     })
+}
+
+/// A manifest that replaces a pod says nothing of what admission filled in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_pod_keeps_its_priority() {
+    let s = Server::start().await;
+    let made = s.create("pods", "default", pod("p")).await.unwrap();
+    assert_eq!(made["spec"]["priority"], 0);
+    let mut sent = made.clone();
+    sent["metadata"]["labels"]["a"] = "c".into();
+    for field in ["priority", "preemptionPolicy"] {
+        sent["spec"].as_object_mut().unwrap().remove(field).unwrap();
+    }
+    let replaced = s.call(part(Verb::Update, "p", "", Body::Object(sent))).await.unwrap();
+    assert_eq!(replaced["metadata"]["labels"]["a"], "c");
+    assert_eq!(replaced["spec"], made["spec"]);
+    let patch = Body::Patch(PatchKind::Strategic, r#"{"metadata":{"labels":"x"}}"#.into());
+    let refused = s.call(part(Verb::Patch, "p", "", patch)).await.unwrap_err().to_string();
+    let expected = "map[metadata:map[labels:x]]\": cannot restore map from string";
+    assert!(refused.contains(expected), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@
 
 mod check;
 pub mod json;
+mod restore;
 mod zero;
 
 use onggi_api::{GroupVersion, GroupVersionKind};
@@ -16,6 +17,7 @@ use serde_json::Value;
 use crate::yaml::{self, YamlError};
 use check::Check;
 pub use json::Parsed;
+pub use restore::unrestorable;
 
 /// The query parameter `fieldValidation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -188,7 +190,14 @@ pub fn admit_custom(
         problem,
     };
     if found != kind.kind {
-        return Err(unfit(format!("the request is for a {}", kind.kind)));
+        let package = match kind.group.split('.').next() {
+            None | Some("") => "core",
+            Some(package) => package,
+        };
+        return Err(unfit(format!(
+            "converting ({}.{found}) to ({package}.{}): unknown conversion",
+            kind.version, kind.kind
+        )));
     }
     let mut check = Check::default();
     let built_in = onggi_api::schema::of(&kind.group, &kind.version, &kind.kind);

@@ -94,6 +94,21 @@ fn wrong_types_name_the_field() {
 }
 
 #[test]
+fn another_kind() {
+    for (api_version, kind, internal) in [
+        ("v1", "Namespace", "core.Namespace"),
+        ("rbac.authorization.k8s.io/v1", "Role", "rbac.Role"),
+    ] {
+        let body = json!({"kind": "Pod", "metadata": {"name": "p"}});
+        let expected = format!(
+            "Pod in version \"v1\" cannot be handled as a {kind}: converting (v1.Pod) to ({internal}): \
+             unknown conversion"
+        );
+        assert_eq!(refusal(body, api_version, kind), expected);
+    }
+}
+
+#[test]
 fn canonical_form() {
     let body = pod(json!({
         "nodeName": "", "nodeSelector": {}, "volumes": [], "hostname": null,
