@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
 use onggi_machinery::resource::{Resource, Subresource, Verb};
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -86,7 +87,7 @@ fn groups(served: &[Served]) -> Vec<Group> {
 }
 
 impl Document {
-    pub(crate) fn new(value: &Value, content_type: &'static str) -> Self {
+    pub(crate) fn new(value: &impl Serialize, content_type: &'static str) -> Self {
         Self::from_bytes(serde_json::to_vec(value).unwrap_or_default().into(), content_type)
     }
 
@@ -208,46 +209,83 @@ fn api_group(group: &Group) -> Value {
     json!({"name": group.name, "versions": all, "preferredVersion": all.first()})
 }
 
-fn resource_list(group: &Group, version: &Version) -> Value {
-    let mut all = Vec::new();
+/// `metav1.APIResourceList`, in the order of its fields: scripts look into it with `grep`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceList {
+    kind: &'static str,
+    api_version: &'static str,
+    group_version: String,
+    resources: Vec<ApiResource>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiResource {
+    name: String,
+    singular_name: &'static str,
+    namespaced: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'static str,
+    kind: &'static str,
+    verbs: Vec<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    short_names: &'static [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    categories: &'static [&'static str],
+    #[serde(skip_serializing_if = "String::is_empty")]
+    storage_version_hash: String,
+}
+
+fn resource_list(group: &Group, version: &Version) -> ResourceList {
+    let mut resources = Vec::new();
     for Entry { row, old, stored } in &version.entries {
-        let mut entry = json!({
-            "name": row.plural,
-            "singularName": row.singular,
-            "namespaced": row.namespaced(),
-            "kind": row.kind,
-            "verbs": verbs(row.verbs),
+        let has_get = row.verbs.contains(&Verb::Get);
+        let (short_names, categories) = names(row, *old);
+        resources.push(ApiResource {
+            name: row.plural.to_owned(),
+            singular_name: row.singular,
+            namespaced: row.namespaced(),
+            group: "",
+            version: "",
+            kind: row.kind,
+            verbs: verbs(row.verbs),
+            short_names,
+            categories,
+            storage_version_hash: if has_get {
+                storage_version_hash(row, stored)
+            } else {
+                String::new()
+            },
         });
-        add_names(row, *old, &mut entry);
-        if row.verbs.contains(&Verb::Get) {
-            entry["storageVersionHash"] = storage_version_hash(row, stored).into();
-        }
-        all.push(entry);
         let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
         parts.sort_by_key(|part| part.name);
         for part in parts {
             let place = (group.name, version.name);
             let (part_group, part_version, kind) = part_kind(row, place, part);
-            let mut entry = json!({
-                "name": format!("{}/{}", row.plural, part.name),
-                "singularName": "",
-                "namespaced": row.namespaced(),
-                "kind": kind,
-                "verbs": verbs(part.verbs),
+            let elsewhere = (part_group, part_version) != place;
+            resources.push(ApiResource {
+                name: format!("{}/{}", row.plural, part.name),
+                singular_name: "",
+                namespaced: row.namespaced(),
+                group: if elsewhere { part_group } else { "" },
+                version: if elsewhere { part_version } else { "" },
+                kind,
+                verbs: verbs(part.verbs),
+                short_names: &[],
+                categories: &[],
+                storage_version_hash: String::new(),
             });
-            if (part_group, part_version) != place {
-                entry["group"] = part_group.into();
-                entry["version"] = part_version.into();
-            }
-            all.push(entry);
         }
     }
-    json!({
-        "kind": "APIResourceList",
-        "apiVersion": "v1",
-        "groupVersion": group_version(group.name, version.name),
-        "resources": all,
-    })
+    ResourceList {
+        kind: "APIResourceList",
+        api_version: "v1",
+        group_version: group_version(group.name, version.name),
+        resources,
+    }
 }
 
 /// Changes when objects are stored under another version (`discovery.StorageVersionHash`).
@@ -269,13 +307,10 @@ fn part_kind(
     }
 }
 
-/// Removed versions have none, so that what a person types means a current one.
-fn add_names(row: &Resource, old: bool, entry: &mut Value) {
-    for (field, list) in [("shortNames", row.short_names), ("categories", row.categories)] {
-        if !old && !list.is_empty() {
-            entry[field] = json!(list);
-        }
-    }
+/// Short names and categories. Removed versions have none, so that what a person types means a
+/// current one.
+fn names(row: &Resource, old: bool) -> (&'static [&'static str], &'static [&'static str]) {
+    if old { (&[], &[]) } else { (row.short_names, row.categories) }
 }
 
 fn aggregated_group(group: &Group) -> Value {
@@ -316,7 +351,12 @@ fn aggregated_resource(
         "singularResource": row.singular,
         "verbs": verbs(row.verbs),
     });
-    add_names(row, *old, &mut entry);
+    let (short_names, categories) = names(row, *old);
+    for (field, list) in [("shortNames", short_names), ("categories", categories)] {
+        if !list.is_empty() {
+            entry[field] = json!(list);
+        }
+    }
     if !row.subresources.is_empty() {
         entry["subresources"] = row.subresources.iter().map(part).collect();
     }

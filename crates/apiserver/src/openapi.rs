@@ -1,5 +1,5 @@
 //! OpenAPI v3, a document for each group and version, made from what is served and the schemas
-//! when first asked for. They hold no descriptions.
+//! when first asked for. They describe parameters and lists, and no fields.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +15,49 @@ use crate::openapi_v2;
 use crate::served::{Custom, Served};
 
 const REF: &str = "#/components/schemas/";
+/// What queries may ask, by name: each stands once in a document, and operations refer to it.
+const PARAMETERS: &[(&str, &str, &str)] = &[
+    ("allowWatchBookmarks", "boolean", "Let a watch tell of its progress when nothing changes."),
+    ("continue", "string", "Go on with the list that an answer's metadata.continue stands for."),
+    ("dryRun", "string", "All: check and answer as usual, and store nothing."),
+    ("fieldSelector", "string", "Restrict the list of returned objects by their fields."),
+    ("gracePeriodSeconds", "integer", "Seconds that the object has to end; 0 ends it at once."),
+    ("labelSelector", "string", "Restrict the list of returned objects by their labels."),
+    ("limit", "integer", "Return so many objects at most, and a continue token for the rest."),
+    ("orphanDependents", "boolean", "Old form of propagationPolicy."),
+    ("propagationPolicy", "string", "What becomes of dependents: Orphan, Background, Foreground."),
+    ("resourceVersion", "string", "The version that the answer must be of, or not older than."),
+    ("resourceVersionMatch", "string", "Exact or NotOlderThan: how resourceVersion is meant."),
+    ("sendInitialEvents", "boolean", "Let a watch begin with everything that there is."),
+    ("timeoutSeconds", "integer", "End a list or watch after so long."),
+    ("watch", "boolean", "Watch for changes to the described resources: a stream of events."),
+];
+const LISTING: &[&str] = &[
+    "allowWatchBookmarks",
+    "continue",
+    "fieldSelector",
+    "labelSelector",
+    "limit",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "timeoutSeconds",
+    "watch",
+];
+const DELETING: &[&str] =
+    &["dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy"];
+const DELETING_MANY: &[&str] = &[
+    "continue",
+    "dryRun",
+    "fieldSelector",
+    "gracePeriodSeconds",
+    "labelSelector",
+    "limit",
+    "orphanDependents",
+    "propagationPolicy",
+    "resourceVersion",
+    "resourceVersionMatch",
+];
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 
 /// See the module.
@@ -164,6 +207,12 @@ fn document(entries: &[Entry<'_>]) -> Value {
             add_custom(entry, custom, &mut schemas);
         }
     }
+    for entry in entries {
+        let list = entry.schema().and_then(|name| schemas.get_mut(&format!("{name}List")));
+        if let Some(items) = list.and_then(|list| list.pointer_mut("/properties/items")) {
+            items["description"] = format!("List of {}", entry.row.plural).into();
+        }
+    }
     // Clients look for the schema of an old version by its name.
     for (name, Entry { row, version: (group, version), .. }) in old {
         let kinds = schemas
@@ -177,8 +226,17 @@ fn document(entries: &[Entry<'_>]) -> Value {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": VERSION},
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas, "parameters": query_parameters()},
     })
+}
+
+fn query_parameters() -> Map<String, Value> {
+    let all = PARAMETERS.iter().map(|&(name, kind, description)| {
+        let mut parameter = query_parameter(name, kind);
+        parameter["description"] = description.into();
+        (name.to_owned(), parameter)
+    });
+    all.collect()
 }
 
 /// A custom kind and its list.
@@ -234,10 +292,13 @@ fn add_paths(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
     };
     let kind = (entry.version.0, entry.version.1, row.kind);
     let schema = entry.schema();
+    let strategic = entry.custom.is_none();
     let has = |verb: &Verb| row.verbs.contains(verb);
     let of = |verbs: &[Verb]| {
         let operations = verbs.iter().filter(|verb| has(verb));
-        operations.map(|verb| operation(*verb, kind, schema.as_deref())).collect::<Map<_, _>>()
+        operations
+            .map(|verb| operation(*verb, kind, schema.as_deref(), strategic))
+            .collect::<Map<_, _>>()
     };
     let mut whole = of(&[Verb::List, Verb::Create, Verb::DeleteCollection]);
     let item = format!("{collection}/{{name}}");
@@ -258,7 +319,7 @@ fn add_paths(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
         let itself = part.kind == (row.group, row.version, row.kind);
         let own = || name_of(part.kind.0, part.kind.1, part.kind.2);
         let schema = if itself { entry.schema() } else { own() };
-        let operation = |verb: &Verb| operation(*verb, part.kind, schema.as_deref());
+        let operation = |verb: &Verb| operation(*verb, part.kind, schema.as_deref(), strategic);
         let mut operations: Map<_, _> = part.verbs.iter().map(operation).collect();
         operations.insert("parameters".into(), json!(parameters));
         paths.insert(format!("{item}/{}", part.name), Value::Object(operations));
@@ -279,6 +340,7 @@ fn operation(
     verb: Verb,
     (group, version, kind): (&str, &str, &str),
     name: Option<&str>,
+    strategic: bool,
 ) -> (String, Value) {
     let (method, action) = match verb {
         Verb::Get => ("get", "get"),
@@ -305,6 +367,16 @@ fn operation(
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind},
     });
+    let asked = match verb {
+        Verb::List | Verb::Watch => LISTING,
+        Verb::Delete => DELETING,
+        Verb::DeleteCollection => DELETING_MANY,
+        _ => &[],
+    };
+    if !asked.is_empty() {
+        let refer = |name: &&str| json!({"$ref": format!("#/components/parameters/{name}")});
+        operation["parameters"] = asked.iter().map(refer).collect();
+    }
     let writes = matches!(verb, Verb::Create | Verb::Update | Verb::Patch);
     if writes {
         let mut parameters: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation"]
@@ -317,11 +389,16 @@ fn operation(
         operation["parameters"] = json!(parameters);
         let body = if verb == Verb::Patch {
             let patch = json!({"schema": {"type": "object"}});
-            json!({
+            let mut body = json!({
                 "application/json-patch+json": patch,
                 "application/merge-patch+json": patch,
-                "application/strategic-merge-patch+json": patch,
-            })
+                "application/apply-patch+yaml": patch,
+            });
+            // kubectl sends what stands here.
+            if strategic {
+                body["application/strategic-merge-patch+json"] = patch;
+            }
+            body
         } else {
             json!({"*/*": {"schema": reference("")}})
         };

@@ -10,6 +10,7 @@ const V3: &str = "#/components/schemas/";
 pub(crate) struct Builder {
     paths: Map<String, Value>,
     definitions: Map<String, Value>,
+    parameters: Map<String, Value>,
 }
 
 impl Builder {
@@ -23,6 +24,10 @@ impl Builder {
                 self.definitions.insert(name.clone(), convert(schema));
             }
         }
+        let named = document["components"]["parameters"].as_object();
+        for (name, parameter) in named.into_iter().flatten() {
+            self.parameters.entry(name).or_insert_with(|| flat(parameter));
+        }
     }
 
     /// Takes up all of another one.
@@ -31,6 +36,7 @@ impl Builder {
         for (name, definition) in other.definitions {
             self.definitions.entry(name).or_insert(definition);
         }
+        self.parameters.extend(other.parameters);
     }
 
     /// The document.
@@ -40,6 +46,7 @@ impl Builder {
             "info": {"title": "Kubernetes", "version": version},
             "paths": self.paths,
             "definitions": self.definitions,
+            "parameters": self.parameters,
             "securityDefinitions": {"BearerToken": {
                 "description": "Bearer Token authentication",
                 "type": "apiKey",
@@ -63,16 +70,22 @@ fn path_item(item: &Value) -> Value {
 }
 
 fn parameters(list: &Value) -> Vec<Value> {
-    let each = |parameter: &Value| {
-        let mut flat = parameter.clone();
-        if let Value::Object(map) = &mut flat
-            && let Some(Value::Object(schema)) = map.remove("schema")
-        {
-            map.extend(schema);
-        }
-        flat
-    };
-    list.as_array().into_iter().flatten().map(each).collect()
+    list.as_array().into_iter().flatten().map(flat).collect()
+}
+
+/// A parameter with its type beside its name, or a reference to one.
+fn flat(parameter: &Value) -> Value {
+    let name = parameter["$ref"].as_str();
+    if let Some(name) = name.and_then(|name| name.strip_prefix("#/components/parameters/")) {
+        return json!({"$ref": format!("#/parameters/{name}")});
+    }
+    let mut flat = parameter.clone();
+    if let Value::Object(map) = &mut flat
+        && let Some(Value::Object(schema)) = map.remove("schema")
+    {
+        map.extend(schema);
+    }
+    flat
 }
 
 fn operation(value: &Value) -> Value {

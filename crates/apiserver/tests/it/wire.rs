@@ -243,6 +243,42 @@ async fn large_answers_are_compressed_for_who_wants_it() {
         v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"],
         json!({"$ref": "#/definitions/io.k8s.api.core.v1.PodSpec"})
     );
+    let core = get(&s, "/api/v1", &[]).await;
+    let maps = r#"{"name":"configmaps","singularName":"configmap","namespaced":true,"kind":"ConfigMap","verbs":["create","#;
+    assert!(String::from_utf8_lossy(&core.bytes).contains(maps), "the order of the fields");
+    let services = &v2["definitions"]["io.k8s.api.core.v1.ServiceList"]["properties"]["items"];
+    assert_eq!(services["description"], "List of services");
+    let asked = v2["paths"]["/api/v1/namespaces/{namespace}/services"]["get"]["parameters"].clone();
+    assert!(asked.as_array().unwrap().contains(&json!({"$ref": "#/parameters/watch"})), "{asked}");
+    let watch = &v2["parameters"]["watch"];
+    assert_eq!((&watch["in"], &watch["type"]), (&json!("query"), &json!("boolean")));
+    let v3 = get(&s, "/openapi/v3/api/v1", &[]).await.body;
+    assert_eq!(v3["components"]["parameters"]["watch"]["schema"]["type"], "boolean");
+}
+
+/// kubectl sends a strategic merge patch where a kind's operation says that it takes one.
+#[tokio::test]
+async fn custom_kinds_offer_no_strategic_patch() {
+    let s = Server::start().await;
+    let version = json!({"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "pots.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced",
+                 "names": {"plural": "pots", "kind": "Pot"}, "versions": [version]},
+    });
+    s.create("customresourcedefinitions", "", definition).await.unwrap();
+    for (place, path, offered) in [
+        ("apis/example.com/v1", "/apis/example.com/v1/namespaces/{namespace}/pots/{name}", false),
+        ("api/v1", "/api/v1/namespaces/{namespace}/configmaps/{name}", true),
+    ] {
+        let v3 = get(&s, &format!("/openapi/v3/{place}"), &[]).await.body;
+        let body = &v3["paths"][path]["patch"]["requestBody"]["content"];
+        assert!(body.get("application/merge-patch+json").is_some(), "{v3}");
+        let found = body.get("application/strategic-merge-patch+json").is_some();
+        assert_eq!(found, offered, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ const DOCUMENT: Fields = &[
     ("info", 2, Kind::Message(info)),
     ("paths", 8, Kind::Named(2, path_item)),
     ("definitions", 9, Kind::Named(1, schema)),
+    ("parameters", 10, Kind::Named(1, parameter)),
 ];
 const INFO: Fields = &[("title", 1, Kind::Text), ("version", 2, Kind::Text)];
 const PATH_ITEM: Fields = &[
@@ -35,14 +36,14 @@ const PATH_ITEM: Fields = &[
     ("post", 4, Kind::Message(operation)),
     ("delete", 5, Kind::Message(operation)),
     ("patch", 8, Kind::Message(operation)),
-    ("parameters", 9, Kind::Messages(parameter)),
+    ("parameters", 9, Kind::Messages(parameter_item)),
 ];
 const OPERATION: Fields = &[
     ("description", 3, Kind::Text),
     ("operationId", 5, Kind::Text),
     ("produces", 6, Kind::Texts),
     ("consumes", 7, Kind::Texts),
-    ("parameters", 8, Kind::Messages(parameter)),
+    ("parameters", 8, Kind::Messages(parameter_item)),
     ("responses", 9, Kind::Named(1, response)),
     ("schemes", 10, Kind::Texts),
 ];
@@ -55,6 +56,7 @@ const BODY_PARAMETER: Fields = &[
 const QUERY_PARAMETER: Fields = &[
     ("required", 1, Kind::Bool),
     ("in", 2, Kind::Text),
+    ("description", 3, Kind::Text),
     ("name", 4, Kind::Text),
     ("type", 6, Kind::Text),
 ];
@@ -64,6 +66,7 @@ const PATH_PARAMETER: Fields = &[
     ("name", 4, Kind::Text),
     ("type", 5, Kind::Text),
 ];
+const REFERENCE: Fields = &[("$ref", 1, Kind::Text)];
 const RESPONSE: Fields =
     &[("description", 1, Kind::Text), ("schema", 2, Kind::Message(schema_item))];
 const SCHEMA: Fields = &[
@@ -176,15 +179,22 @@ fn operation(value: &Value, out: &mut Writer) {
     extensions(13, value, out);
 }
 
-/// Item, parameter, and for all but bodies the place that it stands in.
+fn parameter_item(value: &Value, out: &mut Writer) {
+    match value.get("$ref") {
+        Some(_) => nested(2, out, |out| fields(REFERENCE, value, out)),
+        None => nested(1, out, |out| parameter(value, out)),
+    }
+}
+
+/// For all but bodies with the place that it stands in.
 fn parameter(value: &Value, out: &mut Writer) {
-    nested(1, out, |out| match value["in"].as_str() {
+    match value["in"].as_str() {
         Some("body") => nested(1, out, |out| fields(BODY_PARAMETER, value, out)),
         Some("path") => nested(2, out, |out| {
             nested(4, out, |out| fields(PATH_PARAMETER, value, out));
         }),
         _ => nested(2, out, |out| nested(3, out, |out| fields(QUERY_PARAMETER, value, out))),
-    });
+    }
 }
 
 fn response(value: &Value, out: &mut Writer) {
@@ -222,6 +232,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn parameters() {
+        let document = json!({
+            "paths": {"/a": {"get": {"parameters": [{"$ref": "#/w"}]}}},
+            "parameters": {"w": {"name": "w", "in": "query", "type": "boolean"}},
+        });
+        let expected = [
+            &b"\x42\x13\x12\x11\x0a\x02/a\x12\x0b\x12\x09\x42\x07\x12\x05\x0a\x03#/w"[..],
+            b"\x52\x1e\x0a\x1c\x0a\x01w\x12\x17\x12\x15\x1a\x13",
+            b"\x12\x05query\x22\x01w\x32\x07boolean",
+        ];
+        assert_eq!(v2(&document), expected.concat());
+    }
 
     #[test]
     fn a_small_document() {
