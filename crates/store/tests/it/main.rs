@@ -9,6 +9,7 @@ mod faults;
 #[allow(unsafe_code)] // SQLite takes a disk only as a table of C functions.
 mod faulty_disk;
 mod kill;
+mod model;
 mod power_cut;
 mod sealed;
 mod support;
