@@ -12,6 +12,8 @@
 //!
 //! Blocking code is in the modules that touch files; [`Images`] is the asynchronous face.
 
+#![allow(unexpected_cfgs, reason = "`fuzzing` is set by cargo-fuzz")]
+
 pub mod archive;
 pub mod body;
 pub mod build;

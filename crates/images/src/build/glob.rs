@@ -19,37 +19,75 @@ pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '\\'])
 }
 
+/// Where it does not go on, the last `**` stands for one part more: the earlier ones cannot help
+/// then, so the time is bounded by the product of both lengths.
 fn by_parts(pattern: &[&str], path: &[&str]) -> bool {
-    match pattern.split_first() {
-        None => path.is_empty(),
-        Some((&"**", rest)) => {
+    let (mut rest, mut left) = (pattern, path);
+    let mut retry: Option<(&[&str], &[&str])> = None;
+    loop {
+        let next = match (rest, left) {
+            ([], []) => return true,
             // At the end it needs something to stand for.
-            if rest.is_empty() {
-                return !path.is_empty();
+            (["**"], left) => return !left.is_empty(),
+            (["**", after @ ..], left) => {
+                retry = Some((after, left));
+                rest = after;
+                continue;
             }
-            (0..=path.len()).any(|n| path.get(n..).is_some_and(|tail| by_parts(rest, tail)))
+            ([part, after @ ..], [name, tail @ ..]) if by_chars(part, name) => Some((after, tail)),
+            _ => None,
+        };
+        match (next, retry) {
+            (Some((after, tail)), _) => (rest, left) = (after, tail),
+            (None, Some((after, [_, tail @ ..]))) => {
+                retry = Some((after, tail));
+                (rest, left) = (after, tail);
+            }
+            (None, _) => return false,
         }
-        Some((part, rest)) => path.split_first().is_some_and(|(name, tail)| {
-            let (part, name): (Vec<char>, Vec<char>) =
-                (part.chars().collect(), name.chars().collect());
-            by_chars(&part, &name) && by_parts(rest, tail)
-        }),
     }
 }
 
-fn by_chars(pattern: &[char], name: &[char]) -> bool {
-    match pattern {
-        [] => name.is_empty(),
-        ['*', rest @ ..] => (0..=name.len()).any(|n| by_chars(rest, &name[n..])),
-        ['?', rest @ ..] => !name.is_empty() && by_chars(rest, &name[1..]),
-        ['[', rest @ ..] => match (class(rest), name) {
-            (Some((set, after)), [c, tail @ ..]) => set.contains(*c) && by_chars(after, tail),
-            _ => false,
-        },
-        ['\\', c, rest @ ..] | [c, rest @ ..] => {
-            name.first() == Some(c) && by_chars(rest, &name[1..])
+/// Likewise, with `*`.
+fn by_chars(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut rest, mut left) = (&*pattern, &*name);
+    let mut retry: Option<(&[char], &[char])> = None;
+    loop {
+        let next = match rest {
+            [] if left.is_empty() => return true,
+            ['*', after @ ..] => {
+                retry = Some((after, left));
+                rest = after;
+                continue;
+            }
+            rest => one_char(rest, left),
+        };
+        match (next, retry) {
+            (Some((after, tail)), _) => (rest, left) = (after, tail),
+            (None, Some((after, [_, tail @ ..]))) => {
+                retry = Some((after, tail));
+                (rest, left) = (after, tail);
+            }
+            (None, _) => return false,
         }
     }
+}
+
+/// What is left of both, when the pattern's beginning matches the first character.
+fn one_char<'p, 'n>(pattern: &'p [char], name: &'n [char]) -> Option<(&'p [char], &'n [char])> {
+    let (c, tail) = name.split_first()?;
+    let rest = match pattern {
+        ['?', rest @ ..] => rest,
+        ['[', rest @ ..] => {
+            let (set, after) = class(rest)?;
+            set.contains(*c).then_some(after)?
+        }
+        ['\\', own, rest @ ..] | [own, rest @ ..] => (own == c).then_some(rest)?,
+        [] => return None,
+    };
+    Some((rest, tail))
 }
 
 struct Class {
@@ -114,5 +152,14 @@ mod tests {
         }
         assert!(matches_tree("target", "target/debug/x"));
         assert!(!matches_tree("target", "a/target"));
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let (stars, name) = ("*a".repeat(2000) + "b", "a".repeat(2000));
+        assert!(!matches(&stars, &name));
+        let (parts, path) = ("**/a/".repeat(500) + "b", "a/".repeat(500) + "c");
+        assert!(!matches(&parts, &path));
+        assert!(matches("**/a/**/b*[c-d]?", "x/a/a/y/bbbdz"));
     }
 }

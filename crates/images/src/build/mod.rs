@@ -7,6 +7,8 @@ pub mod cache;
 mod context;
 mod copy;
 mod dockerfile;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod glob;
 mod layer;
 mod run;
