@@ -11,6 +11,7 @@
 //! Begin with [`ApiServer`]; then `server.rs` (who may do what, which verb goes where), then
 //! `registry/` (what the verbs do). Errors become HTTP in one place, `http/status.rs`.
 
+#![allow(unexpected_cfgs, reason = "`fuzzing` is set by cargo-fuzz")]
 #![allow(
     clippy::result_large_err,
     reason = "a Status is the end of a request; a box would be one more thing to take off"
@@ -30,6 +31,12 @@ mod detach;
 mod discovery;
 mod expiry;
 mod flowcontrol;
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    //! Doors for fuzzing.
+    pub use crate::http::fuzzing::request;
+    pub use crate::streams::fuzzing::spdy;
+}
 mod http;
 mod local;
 mod metered;

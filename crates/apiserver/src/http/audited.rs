@@ -1,17 +1,14 @@
 //! What the audit log is told of a request over HTTP.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::{Frame, SizeHint};
 use onggi_api::Status;
 use onggi_machinery::audit::Target;
 
+use super::held::Held;
 use super::info::{Info, Place};
 use super::{Body, Caller, Incomings};
 use crate::ApiServer;
@@ -99,32 +96,7 @@ pub(super) fn attempted(headers: &HeaderMap, certificate: bool) -> String {
 
 /// A body that ends a record with itself.
 pub(super) fn ends(body: Body, ending: Ending) -> Body {
-    Held { body, _ending: ending }.boxed_unsync()
-}
-
-struct Held {
-    body: Body,
-    _ending: Ending,
-}
-
-impl hyper::body::Body for Held {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Held::new(body, ending).boxed_unsync()
 }
 
 #[cfg(test)]

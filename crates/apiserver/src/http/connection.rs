@@ -11,6 +11,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::task::TaskTracker;
 
+use super::held::Held;
+use super::idle::Activity;
 use crate::{ApiServer, Error};
 
 /// How long a client may take for the TLS handshake.
@@ -101,14 +103,14 @@ async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpSt
     let authorities = &server.registry.authenticators.certificates;
     let peer = chain.map(|chain| Arc::new(authorities.peer(chain)));
     let remote = remote.map(|address| address.ip());
+    let activity = Activity::new();
     let service = {
-        let server = Arc::clone(&server);
+        let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
         service_fn(move |request| {
-            let (server, peer) = (Arc::clone(&server), peer.clone());
+            let (server, peer, busy) = (Arc::clone(&server), peer.clone(), activity.begin());
             async move {
-                Ok::<_, std::convert::Infallible>(
-                    super::handle(server, peer, remote, request).await,
-                )
+                let response = super::handle(server, peer, remote, request).await;
+                Ok::<_, std::convert::Infallible>(response.map(|body| Held::new(body, busy)))
             }
         })
     };
@@ -127,6 +129,12 @@ async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpSt
         () = server.shutdown().cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = activity.idle() => {
+            tracing::debug!("a connection without requests is ended");
+            connection.as_mut().graceful_shutdown();
+            // Whoever does not answer to that is cut off.
+            tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::{Body, ListOptions, PatchKind, Request, WriteOptions};
 use onggi_machinery::managedfields;
@@ -90,6 +91,10 @@ fn patch_kind(row: &Resource, headers: &HeaderMap) -> Result<PatchKind, Status> 
 }
 
 async fn read(body: hyper::body::Incoming) -> Result<Bytes, Status> {
+    // Where the client says how long it is, nothing of it has to come.
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(Status::too_large(MAX_BODY));
+    }
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(MAX_BODY)),

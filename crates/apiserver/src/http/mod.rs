@@ -10,7 +10,11 @@ mod documents;
 mod duration;
 mod exposition;
 mod forms;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod health;
+mod held;
+mod idle;
 mod info;
 mod list_body;
 mod pretty;

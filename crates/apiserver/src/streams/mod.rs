@@ -2,6 +2,8 @@
 //! the work; this is the way to it.
 
 mod exec;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod logs;
 mod port_forward;
 pub(crate) mod proxy;

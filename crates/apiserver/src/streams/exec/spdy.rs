@@ -20,6 +20,8 @@ pub(super) const PROTOCOLS: &[&str] =
 const OPENING: Duration = Duration::from_secs(30);
 /// Frames on the way to the client.
 const QUEUE: usize = 32;
+/// There are five kinds of streams.
+const MOST_STREAMS: usize = 16;
 /// A size of a terminal is a line of some 30 bytes.
 const LONGEST_SIZE: usize = 1024;
 
@@ -59,6 +61,9 @@ impl Reader {
         while !wanted.iter().all(|kind| ids.contains_key(*kind)) {
             match self.next().await? {
                 None => return Ok(None),
+                Some(Frame::Open { .. }) if ids.len() >= MOST_STREAMS => {
+                    return Err(SpdyError::too_many_streams(MOST_STREAMS));
+                }
                 Some(Frame::Open { id, headers }) => {
                     let _ = self.out.send(self.encoder.reply(id)?).await;
                     ids.insert(headers.get("streamtype").cloned().unwrap_or_default(), id);

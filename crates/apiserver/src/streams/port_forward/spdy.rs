@@ -17,6 +17,9 @@ use crate::streams::spdy::{self, Decoder, Encoder, Frame, Link, SpdyError};
 /// Messages on the way to a connection; when they are full, the socket waits.
 const QUEUE: usize = 64;
 
+/// Connections that a client may have open, or half open, at a time.
+const MOST_STREAMS: usize = 1000;
+
 /// What of a connection is there yet.
 #[derive(Default)]
 struct Pair {
@@ -49,6 +52,13 @@ pub(super) async fn run(
             while let Some(frame) = decoder.next()? {
                 match frame {
                     Frame::Open { id, headers } => {
+                        if pairs.len() + inputs.len() >= MOST_STREAMS {
+                            // Those that have ended on the other side do not count.
+                            inputs.retain(|_, input| !input.is_closed());
+                        }
+                        if pairs.len() + inputs.len() >= MOST_STREAMS {
+                            return Err(SpdyError::too_many_streams(MOST_STREAMS));
+                        }
                         // The socket being closed shows at the next read.
                         let _ = out.send(encoder.reply(id)?).await;
                         let request = headers.get("requestid").cloned().unwrap_or_default();

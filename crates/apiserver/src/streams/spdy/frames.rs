@@ -56,6 +56,13 @@ fn malformed(what: impl ToString) -> SpdyError {
     SpdyError(what.to_string())
 }
 
+impl SpdyError {
+    /// A client that opens streams without end.
+    pub(in crate::streams) fn too_many_streams(most: usize) -> Self {
+        malformed(format!("more than {most} streams at a time"))
+    }
+}
+
 impl Decoder {
     pub(in crate::streams) fn new() -> Self {
         Self { buffer: BytesMut::new(), inflate: Decompress::new(true) }
