@@ -267,7 +267,7 @@ impl Client {
         let mut request = Request::new(Verb::Delete, resource.clone(), namespace, name);
         request.write = options;
         match self.call(request).await? {
-            Response::Object { object, .. } if object.head().deleting => {
+            Response::Object { object, .. } if object.head().deleting && waits(&object)? => {
                 Ok(Deleted::Marked(object))
             }
             Response::Object { .. } | Response::Document { .. } | Response::Status(_) => {
@@ -335,6 +335,18 @@ impl Client {
             other => Err(unexpected("an object", &other)),
         }
     }
+}
+
+/// Whether something must be done before the object can go. Some kinds are answered with their
+/// last state after they are gone.
+fn waits(object: &Object) -> Result<bool, Error> {
+    let value = object.value()?;
+    let holds = |pointer| value.pointer(pointer).and_then(Value::as_array);
+    let held = ["/metadata/finalizers", "/spec/finalizers"]
+        .into_iter()
+        .filter_map(holds)
+        .any(|finalizers| !finalizers.is_empty());
+    Ok(held || value["metadata"]["deletionGracePeriodSeconds"] != 0)
 }
 
 fn unexpected(wanted: &str, response: &Response) -> Error {

@@ -170,6 +170,9 @@ pub struct Resource {
     /// Whether a delete that names no propagation policy leaves the dependents, as it did before
     /// there was a garbage collector (`DefaultGarbageCollectionPolicy`).
     pub orphans: bool,
+    /// Whether DELETE answers with the object that is gone, not with a `Status`
+    /// (`ReturnDeletedObject`).
+    pub answers_deleted: bool,
     /// Said of every request, where Kubernetes deprecates the kind; else empty.
     pub deprecated: &'static str,
     /// Advice for a valid object that is sent back as `Warning` headers.
@@ -221,6 +224,7 @@ impl Resource {
         validate_create: |_| Vec::new(),
         validate_update: |_, _| Vec::new(),
         orphans: false,
+        answers_deleted: false,
         deprecated: "",
         warnings: |_| Vec::new(),
         custom: None,

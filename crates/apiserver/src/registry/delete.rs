@@ -10,6 +10,7 @@ use onggi_api::{FieldError, FieldPath, Object, Status};
 use onggi_base::clock::rfc3339;
 use onggi_client::{Body, Request, Response, WriteOptions};
 use onggi_machinery::resource::Resource;
+use onggi_machinery::value::is_set;
 use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::{Value, json};
 
@@ -136,6 +137,12 @@ impl Registry {
     ) -> Result<Response, Status> {
         let options = DeleteOptions::read(&request.write, &request.body)?;
         match self.remove(context, row, &request.namespace, &request.name, &options).await? {
+            Deleted::Gone(mut value) if row.answers_deleted => {
+                if is_set(&value, "metadata.deletionTimestamp") {
+                    metadata_mut(&mut value).insert("deletionGracePeriodSeconds".into(), 0.into());
+                }
+                Ok(Response::Document { value, created: false, warnings: Vec::new() })
+            }
             Deleted::Gone(object) => Ok(Response::Status(Status::success(Details {
                 name: request.name.clone(),
                 group: row.group.into(),

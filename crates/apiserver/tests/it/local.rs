@@ -160,10 +160,14 @@ async fn pods_are_bound_once_and_deleted_with_grace() {
     assert_eq!(twice["metadata"]["resourceVersion"], waiting["metadata"]["resourceVersion"]);
     let mut last = s.request(Verb::Delete, "pods", "default", "p");
     last.write.grace_period_seconds = Some(0);
-    assert_eq!(s.call(last).await.unwrap()["status"], "Success");
+    // Some kinds are answered with their last state.
+    let gone = s.call(last).await.unwrap();
+    assert_eq!((&gone["kind"], &gone["spec"]["nodeName"]), (&"Pod".into(), &"n1".into()));
+    assert_eq!(gone["metadata"]["deletionGracePeriodSeconds"], 0);
     // Nobody runs a pod that is bound to no node.
     s.create("pods", "default", pod("q")).await.unwrap();
-    assert_eq!(s.delete("pods", "default", "q").await.unwrap()["status"], "Success");
+    assert_eq!(s.delete("pods", "default", "q").await.unwrap()["kind"], "Pod");
+    assert!(s.get("pods", "default", "q").await.unwrap_err().is_not_found());
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ pub const RESOURCE: Resource = Resource {
     prepare_create: |object| set(object, "status", json!({"phase": "Pending"})),
     validate,
     validate_update,
+    answers_deleted: true,
     ..Resource::BASE
 };
 

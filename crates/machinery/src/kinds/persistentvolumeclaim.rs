@@ -37,6 +37,7 @@ pub const RESOURCE: Resource = Resource {
     prepare_update: |object, _| same_source(object),
     validate,
     validate_update,
+    answers_deleted: true,
     ..Resource::BASE
 };
 

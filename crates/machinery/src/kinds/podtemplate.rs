@@ -24,6 +24,7 @@ pub const RESOURCE: Resource = Resource {
     default: |object| workload::default_template_at(object, "template"),
     validate,
     warnings: |object| podspec::warnings(&At::root(object).child("template.spec")),
+    answers_deleted: true,
     ..Resource::BASE
 };
 

@@ -24,6 +24,7 @@ pub const RESOURCE: Resource = Resource {
     prepare_create: |object| set(object, "status", json!({})),
     validate,
     validate_update,
+    answers_deleted: true,
     ..Resource::BASE
 };
 

@@ -13,5 +13,6 @@ pub const RESOURCE: Resource = Resource {
         kind: ("authentication.k8s.io", "v1", "TokenRequest"),
         verbs: &[Verb::Create],
     }],
+    answers_deleted: true,
     ..Resource::BASE
 };

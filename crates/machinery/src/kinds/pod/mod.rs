@@ -71,6 +71,7 @@ pub const RESOURCE: Resource = Resource {
     validate_create,
     validate_update: update::validate_update,
     warnings: |pod| podspec::warnings(&At::root(pod).child("spec")),
+    answers_deleted: true,
     ..Resource::BASE
 };
 

@@ -34,6 +34,7 @@ pub const RESOURCE_CLAIM: Resource = Resource {
         status::validate(claim, old, &mut errors);
         errors
     },
+    answers_deleted: true,
     ..BASE
 };
 
@@ -55,6 +56,7 @@ pub const RESOURCE_CLAIM_TEMPLATE: Resource = Resource {
         At::root(template).child("spec").unchanged(at(old, "spec"), &mut errors);
         errors
     },
+    answers_deleted: true,
     ..BASE
 };
 

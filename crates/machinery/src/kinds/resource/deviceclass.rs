@@ -12,6 +12,7 @@ pub const DEVICE_CLASS: Resource = Resource {
     plural: "deviceclasses",
     singular: "deviceclass",
     validate,
+    answers_deleted: true,
     ..CLUSTER
 };
 

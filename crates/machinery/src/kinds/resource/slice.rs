@@ -40,6 +40,7 @@ pub const RESOURCE_SLICE: Resource = Resource {
         }
         errors
     },
+    answers_deleted: true,
     ..CLUSTER
 };
 

@@ -47,6 +47,7 @@ pub const RESOURCE: Resource = Resource {
     validate: rules::validate,
     validate_update: rules::validate_update,
     warnings,
+    answers_deleted: true,
     ..Resource::BASE
 };
 

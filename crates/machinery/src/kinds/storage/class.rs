@@ -43,6 +43,7 @@ pub const STORAGE_CLASS: Resource = Resource {
         mode.unchanged(at(old, "volumeBindingMode"), &mut errors);
         errors
     },
+    answers_deleted: true,
     ..BASE
 };
 
@@ -73,6 +74,7 @@ pub const VOLUME_ATTRIBUTES_CLASS: Resource = Resource {
         errors
     },
     validate_update: |class, old| frozen(class, old, &["driverName", "parameters"]),
+    answers_deleted: true,
     ..BASE
 };
 

@@ -37,6 +37,7 @@ pub const CSI_DRIVER: Resource = Resource {
         }
         errors
     },
+    answers_deleted: true,
     ..BASE
 };
 

@@ -22,6 +22,7 @@ pub const CSI_NODE: Resource = Resource {
     default: |node| set_default(node, "spec.drivers", json!([])),
     validate,
     validate_update,
+    answers_deleted: true,
     ..BASE
 };
 

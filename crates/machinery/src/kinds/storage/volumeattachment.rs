@@ -42,6 +42,7 @@ pub const VOLUME_ATTACHMENT: Resource = Resource {
         At::root(attachment).child("spec").unchanged(at(old, "spec"), &mut errors);
         errors
     },
+    answers_deleted: true,
     ..BASE
 };
 
