@@ -3,19 +3,22 @@
 use http::{HeaderValue, Response, StatusCode, header};
 use onggi_api::Status;
 
-use super::accept::{Accept, Shape};
-use super::{Body, answer, full};
+use super::accept::{Accept, Format, Shape};
+use super::{Body, answer, full, pretty};
 
 /// A `Status` as an answer, in the format that the client asked for.
 pub(crate) fn response(status: &Status, accept: &Accept) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let accept = Accept { shape: Shape::Whole, ..*accept };
-    let written = serde_json::to_value(status)
-        .map_err(Status::internal)
-        .and_then(|value| answer::write(&value, &accept));
+    let written = match accept.format {
+        Format::Json => None,
+        _ => {
+            serde_json::to_value(status).ok().and_then(|value| answer::write(&value, &accept).ok())
+        }
+    };
     let (body, format) = match written {
-        Ok(body) => (body, accept.format),
-        Err(_) => (serde_json::to_vec(status).unwrap_or_default().into(), Accept::JSON.format),
+        Some(body) => (body, accept.format),
+        None => (json(status, accept.pretty).into(), Format::Json),
     };
     let mut response = Response::new(full(body));
     *response.status_mut() = code;
@@ -26,4 +29,29 @@ pub(crate) fn response(status: &Status, accept: &Accept) -> Response<Body> {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
     }
     response
+}
+
+/// In the order of Kubernetes' fields and with the line feed at the end: texts that people compare.
+fn json(status: &Status, indented: bool) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(status).unwrap_or_default();
+    if indented {
+        return pretty::indent(&bytes);
+    }
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_stand_in_kubernetes_order() {
+        let status = Status::failure(404, "NotFound", "none");
+        let text = String::from_utf8(json(&status, false)).unwrap();
+        let expected = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\
+                        \"message\":\"none\",\"reason\":\"NotFound\",\"code\":404}\n";
+        assert_eq!(text, expected);
+        assert!(String::from_utf8(json(&status, true)).unwrap().starts_with("{\n  \"kind\""));
+    }
 }
