@@ -36,6 +36,30 @@ pub fn parse(text: &str) -> Result<Value, YamlError> {
     read(text, options())
 }
 
+/// A key that stands twice in its mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twice {
+    /// The line of the second one, from 1.
+    pub line: usize,
+    /// The key.
+    pub key: String,
+}
+
+/// As [`parse`], but of keys that stand twice the last counts; the first such key is told.
+pub fn parse_lenient(text: &str) -> Result<(Value, Option<Twice>), YamlError> {
+    let strict = serde_saphyr::from_str_with_options::<Value>(text, options());
+    let Err(Error::DuplicateMappingKey { key, location }) =
+        strict.as_ref().map_err(Error::without_snippet)
+    else {
+        return parse(text).map(|value| (value, None));
+    };
+    let key = key.clone().unwrap_or_default();
+    let twice = Twice { line: location.line().max(1) as usize, key };
+    let mut options = options();
+    options.duplicate_keys = DuplicateKeyPolicy::LastWins;
+    Ok((read(text, options)?, Some(twice)))
+}
+
 /// Reads a stream of documents divided by `---`; empty ones are left out.
 pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
     documents_with(text, parse)
@@ -202,6 +226,15 @@ mod tests {
         for (key, expected) in kubectl.as_object().unwrap() {
             assert_eq!(&read[key], expected, "{key}");
         }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice() {
+        let (value, twice) = parse_lenient("a: 1\nb:\n  c: 1\n  c: 2\n").unwrap();
+        assert_eq!(value, json!({"a": 1, "b": {"c": 2}}));
+        assert_eq!(twice, Some(Twice { line: 4, key: "c".into() }));
+        assert_eq!(parse_lenient("a: 1").unwrap(), (json!({"a": 1}), None));
+        assert!(parse("a: 1\na: 2").is_err());
     }
 
     #[test]

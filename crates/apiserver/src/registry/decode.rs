@@ -126,24 +126,28 @@ pub(crate) fn configuration(
         return Err(Status::bad_request("the request has no configuration in its body"));
     };
     let bad = |problem: String| Status::bad_request(format!("error decoding patch: {problem}"));
-    let parsed = if body.trim_ascii_start().starts_with(b"{") {
-        schema::json::parse(body).map_err(|error| bad(error.to_string()))?
+    let (value, twice) = if body.trim_ascii_start().starts_with(b"{") {
+        let parsed = schema::json::parse(body).map_err(|error| bad(error.to_string()))?;
+        let twice = parsed
+            .duplicates
+            .iter()
+            .map(|path| (1, path.rsplit('.').next().unwrap_or(path).to_owned()));
+        (parsed.value, twice.collect::<Vec<_>>())
     } else {
         let text = str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
-        let value = onggi_machinery::yaml::parse(text).map_err(|error| bad(error.to_string()))?;
-        schema::json::Parsed { value, duplicates: Vec::new() }
+        let (value, twice) =
+            onggi_machinery::yaml::parse_lenient(text).map_err(|error| bad(error.to_string()))?;
+        (value, twice.map(|twice| (twice.line, twice.key)).into_iter().collect())
     };
-    if !parsed.value.is_object() {
+    if !value.is_object() {
         return Err(bad("it is not an object".to_owned()));
     }
-    if schema::is_too_deep(&parsed.value) {
+    if schema::is_too_deep(&value) {
         return Err(bad("it is nested too deeply".to_owned()));
     }
-    let twice: Vec<String> = parsed
-        .duplicates
+    let twice: Vec<String> = twice
         .iter()
-        .map(|path| path.rsplit('.').next().unwrap_or(path))
-        .map(|key| format!("line 1: key {key:?} already set in map"))
+        .map(|(line, key)| format!("line {line}: key {key:?} already set in map"))
         .collect();
     match validation(request)? {
         FieldValidation::Strict if !twice.is_empty() => Err(Status::bad_request(format!(
@@ -152,9 +156,9 @@ pub(crate) fn configuration(
         ))),
         FieldValidation::Warn => {
             warnings.extend(twice);
-            Ok(parsed.value)
+            Ok(value)
         }
-        _ => Ok(parsed.value),
+        _ => Ok(value),
     }
 }
 

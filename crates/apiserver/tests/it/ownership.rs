@@ -141,6 +141,20 @@ async fn applies_merge_conflict_and_give_up() {
     let one = &format!("{MAPS}/m?fieldManager=a");
     let made = send(&s, Some(&s.admin), Method::PATCH, one, &headers, yaml).await;
     assert_eq!((made.status.as_u16(), &made.body["data"]["k"]), (201, &"v".into()));
+    let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata:\n  k: v\n  k: w\n";
+    let strict = format!("{one}&fieldValidation=Strict");
+    let answer = send(&s, Some(&s.admin), Method::PATCH, &strict, &headers, twice).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body["message"]),
+        (
+            400,
+            &"error strict decoding patch: error converting YAML to JSON: yaml: unmarshal errors:\n  \
+              line 6: key \"k\" already set in map"
+                .into()
+        )
+    );
+    let lenient = send(&s, Some(&s.admin), Method::PATCH, one, &headers, twice).await;
+    assert_eq!((lenient.status.as_u16(), &lenient.body["data"]["k"]), (200, &"w".into()));
     let cases = [
         (
             format!("{MAPS}/m"),
