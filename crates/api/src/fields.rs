@@ -11,9 +11,17 @@ use crate::object::text_of;
 /// The places that are still to be found below a value: which field, and the rest of its path.
 type Ways<'p> = Vec<(usize, &'p str)>;
 
+/// What Kubernetes' own kinds say of fields that are left out, where that is not nothing.
+const LEFT_OUT: &[(&str, &str)] =
+    &[("spec.hostNetwork", "false"), ("spec.unschedulable", "false"), ("status.replicas", "0")];
+
 /// The texts of these dotted paths; empty where there is nothing.
 pub(crate) fn read(bytes: &[u8], paths: &[&str]) -> Result<Vec<String>, serde_json::Error> {
-    let mut found = vec![String::new(); paths.len()];
+    let left_out = |path: &&str| {
+        let text = LEFT_OUT.iter().find(|(field, _)| field == path).map_or("", |(_, text)| text);
+        text.to_owned()
+    };
+    let mut found: Vec<String> = paths.iter().map(left_out).collect();
     let ways = paths.iter().copied().enumerate().collect();
     let mut input = serde_json::Deserializer::from_slice(bytes);
     Below { ways, found: &mut found }.deserialize(&mut input)?;
@@ -118,6 +126,14 @@ impl<'p> Visitor<'_> for Key<'_, 'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_and_counts_are_never_empty() {
+        let paths = ["spec.unschedulable", "status.replicas", "spec.nodeName"];
+        assert_eq!(read(b"{}", &paths).unwrap(), ["false", "0", ""]);
+        let set = br#"{"spec": {"unschedulable": true}}"#;
+        assert_eq!(read(set, &paths).unwrap(), ["true", "0", ""]);
+    }
 
     #[test]
     fn fields_are_found_among_others() {
