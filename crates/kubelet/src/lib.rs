@@ -11,6 +11,7 @@ mod context;
 mod directory;
 mod dns;
 mod env;
+mod ephemeral;
 mod events;
 mod fields;
 mod images;

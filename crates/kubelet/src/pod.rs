@@ -10,17 +10,38 @@ use onggi_api::{DecodeError, Object};
 use onggi_client::Project;
 use serde::Deserialize;
 
+use crate::ephemeral;
+
 /// `terminationGracePeriodSeconds` where the pod does not say.
 const DEFAULT_GRACE: i64 = 30;
 
 /// The projection of a pod: without who wrote which field.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(from = "Parts")]
 pub(crate) struct Pod {
     pub(crate) metadata: ObjectMeta,
-    #[serde(default)]
     pub(crate) spec: PodSpec,
-    #[serde(default)]
     pub(crate) status: PodStatus,
+    /// `spec.ephemeralContainers`.
+    ephemeral: Vec<Container>,
+}
+
+/// A pod as it is written.
+#[derive(Deserialize)]
+struct Parts {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: PodSpec,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+impl From<Parts> for Pod {
+    fn from(Parts { metadata, spec, status }: Parts) -> Self {
+        let ephemeral = spec.ephemeral_containers.iter().flatten().cloned();
+        let ephemeral = ephemeral.map(ephemeral::as_container).collect();
+        Self { metadata, spec, status, ephemeral }
+    }
 }
 
 /// Where in a pod a container stands.
@@ -32,6 +53,8 @@ pub(crate) enum Place {
     Sidecar,
     /// One of `spec.containers`.
     App,
+    /// One of `spec.ephemeralContainers`: starts once, whatever the others do.
+    Ephemeral,
 }
 
 /// `spec.restartPolicy`, of the pod or of a sidecar.
@@ -123,21 +146,39 @@ impl Pod {
         self.spec.init_containers.as_deref().unwrap_or_default()
     }
 
-    /// All containers in the order of their start.
+    /// `spec.ephemeralContainers`.
+    pub(crate) fn ephemeral_containers(&self) -> &[Container] {
+        &self.ephemeral
+    }
+
+    /// The container whose processes an ephemeral one is to see.
+    pub(crate) fn target_of(&self, ephemeral: &str) -> Option<&str> {
+        let mut all = self.spec.ephemeral_containers.iter().flatten();
+        let found = all.find(|container| container.name == ephemeral)?;
+        found.target_container_name.as_deref().filter(|name| !name.is_empty())
+    }
+
+    /// The containers that make the pod, in the order of their start.
     pub(crate) fn containers(&self) -> impl DoubleEndedIterator<Item = (Place, &Container)> {
         let init = self.init_containers().iter().map(|c| (place_of_init(c), c));
         init.chain(self.spec.containers.iter().map(|c| (Place::App, c)))
     }
 
+    /// These and the ephemeral ones, which wait for nobody.
+    pub(crate) fn all_containers(&self) -> impl Iterator<Item = (Place, &Container)> {
+        self.ephemeral.iter().map(|c| (Place::Ephemeral, c)).chain(self.containers())
+    }
+
     /// A container by its name, and its place.
     pub(crate) fn container(&self, name: &str) -> Option<(Place, &Container)> {
-        self.containers().find(|(_, container)| container.name == name)
+        self.all_containers().find(|(_, container)| container.name == name)
     }
 
     /// The policy that holds for a container in its place.
     pub(crate) fn policy_of(&self, place: Place) -> RestartPolicy {
         match (place, self.restart_policy()) {
             (Place::Sidecar, _) => RestartPolicy::Always,
+            (Place::Ephemeral, _) => RestartPolicy::Never,
             // An init container that succeeded is not run again, whatever the pod's policy.
             (Place::Init, RestartPolicy::Always) => RestartPolicy::OnFailure,
             (_, policy) => policy,
@@ -146,10 +187,10 @@ impl Pod {
 
     /// `spec.containers{NAME}`: the part that an event is about.
     pub(crate) fn field_path(&self, container: &str) -> String {
-        let list = if self.spec.containers.iter().any(|c| c.name == container) {
-            "containers"
-        } else {
-            "initContainers"
+        let list = match self.container(container).map(|(place, _)| place) {
+            Some(Place::App) => "containers",
+            Some(Place::Ephemeral) => "ephemeralContainers",
+            _ => "initContainers",
         };
         format!("spec.{list}{{{container}}}")
     }
@@ -157,7 +198,7 @@ impl Pod {
     /// The names of the ConfigMaps and of the Secrets that the pod refers to.
     pub(crate) fn references(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let (mut maps, mut secrets) = (BTreeSet::new(), BTreeSet::new());
-        for (_, container) in self.containers() {
+        for (_, container) in self.all_containers() {
             for from in container.env_from.iter().flatten() {
                 maps.extend(from.config_map_ref.iter().map(|r| r.name.clone()));
                 secrets.extend(from.secret_ref.iter().map(|r| r.name.clone()));

@@ -28,7 +28,6 @@ pub(crate) fn status(s: &Snapshot<'_>, host_ip: IpAddr) -> PodStatus {
         nominated_node_name: pod.status.nominated_node_name.clone(),
         resource_claim_statuses: pod.status.resource_claim_statuses.clone(),
         resize: pod.status.resize.clone(),
-        ephemeral_container_statuses: pod.status.ephemeral_container_statuses.clone(),
         observed_generation: pod.metadata.generation,
         host_ip: Some(host_ip.to_string()),
         host_ips: Some(vec![HostIP { ip: host_ip.to_string() }]),
@@ -56,6 +55,10 @@ pub(crate) fn status(s: &Snapshot<'_>, host_ip: IpAddr) -> PodStatus {
     };
     status.init_container_statuses = Some(statuses(true)).filter(|list| !list.is_empty());
     status.container_statuses = Some(statuses(false)).filter(|list| !list.is_empty());
+    let ephemeral = pod.ephemeral_containers().iter();
+    let ephemeral: Vec<_> =
+        ephemeral.map(|container| State::of(s, Place::Ephemeral, container).status(s)).collect();
+    status.ephemeral_container_statuses = Some(ephemeral).filter(|list| !list.is_empty());
     status.phase = Some(phase.to_owned());
     status
 }
@@ -100,7 +103,7 @@ fn phase(s: &Snapshot<'_>, states: &[State<'_>]) -> &'static str {
     let mut init_pending = false;
     for state in states {
         match state.place {
-            Place::App => {}
+            Place::App | Place::Ephemeral => {}
             Place::Init => {
                 init_pending |=
                     !s.is_initialized() && !s.init_is_done(Place::Init, state.container);

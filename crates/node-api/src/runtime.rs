@@ -224,6 +224,9 @@ pub struct ContainerConfig {
     pub termination_message_path: PathBuf,
     /// Replaces the image's stop signal when set.
     pub stop_signal: Option<String>,
+    /// Id of the container whose processes it sees and is seen by (CRI `NamespaceMode` `TARGET`).
+    #[serde(default)]
+    pub pids_of: Option<String>,
 }
 
 /// Linux resource limits; 0: none.

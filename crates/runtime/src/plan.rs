@@ -102,6 +102,11 @@ pub(crate) fn container(input: Input<'_>) -> Result<ContainerSpec, RuntimeError>
         } else {
             PidNamespace::Own
         },
+        // Where all share, there is nothing to join.
+        pids_of: config
+            .pids_of
+            .clone()
+            .filter(|_| !sandbox.host_pid && !sandbox.share_process_namespace),
         mounts,
         devices: devices(config),
         all_devices: privileged,

@@ -41,6 +41,9 @@ pub(crate) struct ContainerSpec {
     pub readonly_root: bool,
     /// Where its process ids come from.
     pub pid_namespace: PidNamespace,
+    /// The container whose process ids it has instead of its own (`targetContainerName`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids_of: Option<String>,
     /// File systems, then bind mounts, in this order.
     pub mounts: Vec<MountSpec>,
     /// Devices of the node bound into `/dev`: path there, path here.
@@ -59,6 +62,13 @@ pub(crate) struct ContainerSpec {
     pub stdin: bool,
     /// Whether the input ends with the first attach.
     pub stdin_once: bool,
+}
+
+impl ContainerSpec {
+    /// Whether its processes end with its first one, by the kernel: nobody else is among them.
+    pub(crate) fn owns_processes(&self) -> bool {
+        self.pid_namespace == PidNamespace::Own && self.pids_of.is_none()
+    }
 }
 
 /// A log file in CRI format.

@@ -135,6 +135,7 @@ fn log_of(view: &View, request: &LogRequest) -> Result<ContainerStatus, NodeErro
     let (name, pod) = (&request.container, &request.pod.name);
     let statuses =
         view.status.container_statuses.iter().chain(&view.status.init_container_statuses);
+    let statuses = statuses.chain(&view.status.ephemeral_container_statuses);
     let status = statuses.flatten().find(|status| status.name == *name);
     let Some(status) = status else {
         let text = format!("container {name:?} in pod {pod:?} is not available");

@@ -39,6 +39,8 @@ impl<'a> State<'a> {
         let ready = match place {
             // An init container is ready when it is through.
             Place::Init => exit_code == Some(0),
+            // No pod's readiness hangs on one.
+            Place::Ephemeral => false,
             _ => running && health.ready,
         };
         Self {
@@ -93,7 +95,9 @@ impl<'a> State<'a> {
             None => known.map_or(0, |known| known.restart_count),
         };
         let image = self.container.image.clone().unwrap_or_default();
-        let resources = self.container.resources.clone().unwrap_or_default();
+        // Nothing is set aside for an ephemeral container, and nobody asks whether it has started.
+        let lasts = self.place != Place::Ephemeral;
+        let resources = lasts.then(|| self.container.resources.clone().unwrap_or_default());
         ApiStatus {
             name: self.container.name.clone(),
             container_id: record
@@ -107,10 +111,10 @@ impl<'a> State<'a> {
             state: Some(state),
             last_state: Some(ApiState { terminated: last, ..ApiState::default() }),
             ready: self.ready,
-            started: Some(self.started),
+            started: lasts.then_some(self.started),
             restart_count: restarts,
-            allocated_resources: resources.requests.clone(),
-            resources: Some(resources),
+            allocated_resources: resources.as_ref().and_then(|r| r.requests.clone()),
+            resources,
             ..ApiStatus::default()
         }
     }
@@ -145,6 +149,9 @@ impl<'a> State<'a> {
         if self.place == Place::Init && s.init_is_done(Place::Init, self.container) {
             return None;
         }
+        if self.place == Place::Ephemeral && self.record.is_some() {
+            return None;
+        }
         if let Some(trouble) = s.memory.troubles.get(name) {
             return Some(waiting(&trouble.reason, Some(trouble.message.clone())));
         }
@@ -163,9 +170,8 @@ impl<'a> State<'a> {
     }
 
     fn not_yet(&self, s: &Snapshot<'_>) -> ContainerStateWaiting {
-        let behind_init = self.place == Place::App && !s.pod.init_containers().is_empty();
         let waits_for_init = match self.place {
-            Place::App => behind_init,
+            Place::App | Place::Ephemeral => !s.pod.init_containers().is_empty(),
             // The first of them, or one whose turn has come, is being created.
             _ => s.pod.init_containers().first().is_none_or(|c| c.name != self.container.name),
         };

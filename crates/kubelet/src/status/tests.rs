@@ -144,6 +144,27 @@ fn init_containers_are_waited_for() {
 }
 
 #[test]
+fn ephemeral_containers_have_a_list_of_their_own() {
+    let mut spec = spec("Always");
+    spec["ephemeralContainers"] =
+        json!(["d", "e", "f"].map(|name| json!({"name": name, "image": "tools"})));
+    let up = vec![record("a", 0, None), record("b", 0, None)];
+    let more = vec![record("d", 0, None), record("e", 0, Some(3))];
+    let status = told(spec, [up, more].concat(), |_| ());
+    assert_eq!(status["phase"], "Running");
+    assert_eq!(
+        conditions(&status),
+        "PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled"
+    );
+    let list = status["ephemeralContainerStatuses"].as_array().unwrap();
+    assert_eq!(list[0]["state"]["running"]["startedAt"], "1970-01-01T00:15:00Z");
+    assert_eq!((&list[0]["ready"], list[0].get("started")), (&json!(false), None));
+    assert_eq!(list[1]["state"]["terminated"]["exitCode"], 3);
+    assert_eq!(list[2]["state"]["waiting"]["reason"], "ContainerCreating");
+    assert_eq!(status["containerStatuses"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn times_of_conditions_stay_where_nothing_changed() {
     let old = json!([
         {"type": "Ready", "status": "True", "lastTransitionTime": "2020-01-01T00:00:00Z"},

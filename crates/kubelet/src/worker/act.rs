@@ -50,8 +50,8 @@ impl Job {
                 let result = self.pull(&container).await;
                 Done::Image { container, result }
             }
-            Action::Start { container, attempt, sandbox, image } => {
-                let result = self.start(&container, attempt, &sandbox, image).await;
+            Action::Start { container, attempt, sandbox, image, target } => {
+                let result = self.start(&container, attempt, &sandbox, image, target).await;
                 Done::Started { container, result }
             }
             Action::Withdraw { seconds } => {
@@ -177,6 +177,7 @@ impl Job {
         attempt: u32,
         sandbox: &str,
         image: String,
+        target: Option<String>,
     ) -> Result<ContainerStatus, NotStarted> {
         let (context, pod) = (&self.context, &*self.pod);
         let part = Some(name);
@@ -184,7 +185,7 @@ impl Job {
             context.events.warning(pod, part, "Failed", format!("Error: {message}"));
             NotStarted { reason, message, status: None }
         };
-        let config = match self.container_config(name, attempt, image).await {
+        let config = match self.container_config(name, attempt, image, target).await {
             Ok(config) => config,
             Err(message) => return Err(refused(CONFIG_ERROR, message)),
         };
@@ -211,10 +212,14 @@ impl Job {
         name: &str,
         attempt: u32,
         image: String,
+        target: Option<String>,
     ) -> Result<onggi_node_api::ContainerConfig, String> {
         let (context, pod) = (&self.context, &*self.pod);
         let not_there = || format!("container {name} not found");
         let (_, container) = pod.container(name).ok_or_else(not_there)?;
+        if let (Some(wanted), None) = (pod.target_of(name), &target) {
+            return Err(format!("unable to find target container {wanted}"));
+        }
         let sources = self.sources().await?;
         context.services.synced().await.map_err(|error| error.to_string())?;
         let mut services = context.services.list_in(pod.namespace());
@@ -240,7 +245,7 @@ impl Job {
                 .mounts(&sources, &own, |text| env::expand(text, |name| look_up.get(name).cloned()))
         });
         let mounts = mounts.await.map_err(|error| error.to_string())??;
-        let resolved = Resolved { attempt, image, env, mounts, hosts };
+        let resolved = Resolved { attempt, image, env, mounts, hosts, target };
         Ok(config::container(context, pod, container, resolved))
     }
 

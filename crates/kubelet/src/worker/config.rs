@@ -62,6 +62,8 @@ pub(super) struct Resolved {
     pub(super) mounts: Vec<Mount>,
     /// The pod's `/etc/hosts`.
     pub(super) hosts: PathBuf,
+    /// The container whose processes it is to see.
+    pub(super) target: Option<String>,
 }
 
 /// A container of a pod.
@@ -71,7 +73,7 @@ pub(super) fn container(
     container: &Container,
     resolved: Resolved,
 ) -> ContainerConfig {
-    let Resolved { attempt, image, env, mut mounts, hosts } = resolved;
+    let Resolved { attempt, image, env, mut mounts, hosts, target } = resolved;
     let own_hosts = mounts.iter().any(|mount| mount.container_path == Path::new("/etc/hosts"));
     if !own_hosts && !pod.is_host_network() {
         mounts.push(Mount {
@@ -108,6 +110,7 @@ pub(super) fn container(
         security: security::context(pod, container, &context.options.data_dir),
         termination_message_path: termination.into(),
         stop_signal,
+        pids_of: target,
         env,
     }
 }

@@ -40,6 +40,8 @@ pub(crate) enum Action {
         attempt: u32,
         sandbox: String,
         image: String,
+        /// The id of the container whose processes it is to see.
+        target: Option<String>,
     },
     /// Take the pod out of every router and wait until requests in flight have ended.
     Withdraw {
@@ -198,10 +200,11 @@ impl Planner<'_> {
         }
     }
 
-    /// Init containers one after the other, then the others all at once.
+    /// Init containers one after the other, then the others all at once; ephemeral ones wait for
+    /// none of them, for it may be they that need a look.
     fn bring_up(&mut self) {
         let initialized = self.s.is_initialized();
-        for (place, container) in self.s.pod.containers() {
+        for (place, container) in self.s.pod.all_containers() {
             if place == Place::Init && initialized {
                 continue;
             }
@@ -221,6 +224,7 @@ impl Planner<'_> {
         match (place, self.s.present(&container.name)) {
             // A new sandbox begins with its init containers again.
             (Place::Init | Place::Sidecar, None) => true,
+            (Place::Ephemeral, _) => !self.s.was_started(&container.name),
             _ => self.s.exit_code(&container.name).is_none_or(|code| policy.restarts(code)),
         }
     }
@@ -236,7 +240,9 @@ impl Planner<'_> {
         let Some(sandbox) = self.s.sandbox().map(|sandbox| sandbox.id.clone()) else { return };
         if self.s.memory.mounted {
             let attempt = self.s.next_attempt(name);
-            self.act(Action::Start { container: name.clone(), attempt, sandbox, image });
+            let target = self.s.pod.target_of(name).and_then(|target| self.s.present(target));
+            let target = target.map(|record| record.id.clone());
+            self.act(Action::Start { container: name.clone(), attempt, sandbox, image, target });
         }
     }
 
@@ -269,7 +275,7 @@ impl Planner<'_> {
     fn prune(&mut self) {
         let sandbox = self.s.sandbox().map(|sandbox| sandbox.id.clone());
         let mut needed = Vec::new();
-        for (_, container) in self.s.pod.containers() {
+        for (_, container) in self.s.pod.all_containers() {
             let records = self.s.records(&container.name);
             for (at, record) in records.iter().enumerate() {
                 if at < RECORDS_KEPT {

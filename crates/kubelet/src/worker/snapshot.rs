@@ -255,7 +255,14 @@ impl Snapshot<'_> {
     pub(crate) fn known_status(&self, name: &str) -> Option<&onggi_api::core::ContainerStatus> {
         let status = &self.pod.status;
         let all = status.container_statuses.iter().chain(&status.init_container_statuses);
+        let all = all.chain(&status.ephemeral_container_statuses);
         all.flatten().find(|c| c.name == name)
+    }
+
+    /// Whether a container was started ever, in whichever sandbox, as far as anybody knows.
+    pub(crate) fn was_started(&self, name: &str) -> bool {
+        self.latest(name).is_some()
+            || self.known_status(name).is_some_and(|known| known.container_id.is_some())
     }
 
     /// The number of the next start of a container.
@@ -279,7 +286,7 @@ impl Snapshot<'_> {
     /// Whether a container no longer holds up those after it.
     pub(crate) fn init_is_done(&self, place: Place, container: &Container) -> bool {
         match place {
-            Place::App => true,
+            Place::App | Place::Ephemeral => true,
             Place::Init => self.present(&container.name).is_some_and(|record| {
                 record.state == ContainerState::Exited && record.exit_code == 0
             }),

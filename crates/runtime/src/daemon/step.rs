@@ -127,6 +127,7 @@ fn step_spec(
         root: RootSpec::Directory(step.rootfs),
         readonly_root: false,
         pid_namespace: PidNamespace::Own,
+        pids_of: None,
         mounts,
         devices: plan::basic_devices(),
         all_devices: false,

@@ -13,7 +13,7 @@ use super::output::Output;
 use super::setup::Sandbox;
 use crate::init::{self, Control, Report, Shared, Streams};
 use crate::protocol::{ContainerRecord, Failure};
-use crate::spec::{ContainerSpec, PidNamespace, ProcessSpec};
+use crate::spec::{ContainerSpec, ProcessSpec};
 use crate::wire;
 
 /// Who waits for an answer: connection, request.
@@ -148,11 +148,13 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|e| Failure::io("pipe", e))
 }
 
-/// Forks a container's first process. `given`: where its output goes when it has no log. In the
-/// child `forget` drops what the shim holds for others.
+/// Forks a container's first process. `given`: where its output goes when it has no log. `beside`:
+/// the process whose namespace of process ids it joins. In the child `forget` drops what the shim
+/// holds for others.
 pub(super) fn container(
     sandbox: &Sandbox,
     spec: ContainerSpec,
+    beside: Option<OwnedFd>,
     given: Vec<OwnedFd>,
     caller: Caller,
     forget: impl FnOnce(),
@@ -167,7 +169,9 @@ pub(super) fn container(
     };
     let mut streams = Streams::default();
     let (mut outputs, mut stdin) = (Vec::new(), None);
-    let stream = |source, name| Output::new(source, name).map_err(|e| Failure::io("pipe", e));
+    let awaited = spec.stdin;
+    let stream =
+        |source, name| Output::new(source, name, awaited).map_err(|e| Failure::io("pipe", e));
     if !spec.process.tty {
         if log.is_some() {
             let (out, out_end) = pipe()?;
@@ -185,11 +189,15 @@ pub(super) fn container(
     }
     let (ours, theirs) = control_pair()?;
     let mut namespaces = Namespaces::NEWNS;
-    namespaces.set(Namespaces::NEWPID, spec.pid_namespace == PidNamespace::Own);
-    // In the pod's process namespace, where there is one, children are born anyway.
-    match fork(namespaces).map_err(|e| Failure::io("fork", e))? {
+    namespaces.set(Namespaces::NEWPID, spec.owns_processes());
+    let forked = match &beside {
+        Some(process) => sandbox.fork_beside(process, namespaces),
+        // In the pod's process namespace, where there is one, children are born anyway.
+        None => fork(namespaces),
+    };
+    match forked.map_err(|e| Failure::io("fork", e))? {
         Fork::Child => {
-            drop((ours, outputs, stdin, log));
+            drop((ours, outputs, stdin, log, beside));
             forget();
             let shared = Shared {
                 node_mounts: sandbox.node_mounts.as_fd(),
@@ -247,8 +255,9 @@ pub(super) fn exec(
     };
     let seccomp = filters(process)?;
     let (ours, theirs) = control_pair()?;
-    let forked = if container.spec.pid_namespace == PidNamespace::Own {
-        sandbox.fork_beside(init)
+    let apart = container.spec.owns_processes() || container.spec.pids_of.is_some();
+    let forked = if apart {
+        sandbox.fork_beside(init, Namespaces::empty())
     } else {
         fork(Namespaces::empty())
     };

@@ -3,6 +3,7 @@
 //! lost; it lives in the pod's namespaces, so children are born there.
 
 mod children;
+mod connect;
 mod logs;
 mod output;
 mod service;

@@ -15,6 +15,9 @@ const TURNS: usize = 8;
 /// Whoever is attached and reads slower than this many bytes behind is let go.
 const MAX_BACKLOG: usize = 1 << 20;
 
+/// How much is kept for the first who attaches; of more, the latest.
+const MAX_EARLY: usize = MAX_BACKLOG;
+
 /// One stream of output.
 #[derive(Debug)]
 pub(super) struct Output {
@@ -22,6 +25,8 @@ pub(super) struct Output {
     pub(super) source: Option<OwnedFd>,
     pub(super) framer: Framer,
     pub(super) taps: Vec<Tap>,
+    /// What came before anybody attached, where somebody is awaited.
+    early: Option<Vec<u8>>,
 }
 
 /// Somebody attached.
@@ -32,9 +37,24 @@ pub(super) struct Tap {
 }
 
 impl Output {
-    pub(super) fn new(source: OwnedFd, stream: &'static str) -> rustix::io::Result<Self> {
+    /// `awaited`: the container has an input, so somebody will attach, and is to see what it said
+    /// until then: a program may say all it has to say before.
+    pub(super) fn new(
+        source: OwnedFd,
+        stream: &'static str,
+        awaited: bool,
+    ) -> rustix::io::Result<Self> {
         set_nonblocking(&source)?;
-        Ok(Self { source: Some(source), framer: Framer::new(stream), taps: Vec::new() })
+        let (framer, early) = (Framer::new(stream), awaited.then(Vec::new));
+        Ok(Self { source: Some(source), framer, taps: Vec::new(), early })
+    }
+
+    /// Somebody attaches. The first one gets what came before.
+    pub(super) fn join(&mut self, mut tap: Tap) {
+        let over = self.source.is_none();
+        if tap.offer(&self.early.take().unwrap_or_default()) && !(over && tap.backlog.is_empty()) {
+            self.taps.push(tap);
+        }
     }
 
     /// Reads what is there; `all`: until nothing is left.
@@ -59,6 +79,10 @@ impl Output {
                         keep(log, &lines);
                     }
                     self.taps.retain_mut(|tap| tap.offer(bytes));
+                    if let Some(early) = &mut self.early {
+                        early.extend_from_slice(bytes);
+                        early.drain(..early.len().saturating_sub(MAX_EARLY));
+                    }
                 }
             }
         }

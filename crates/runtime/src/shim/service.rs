@@ -5,15 +5,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::Signal;
 
 use super::children::{self, Caller, Container, Exec, Stage};
+use super::connect::connect_loopback;
 use super::output::{Output, Tap};
 use super::setup::{SOCKET, Sandbox};
 use crate::init::{Report, Streams};
 use crate::protocol::{Failure, Message, Op, Request, State, VERSION};
-use crate::spec::{PidNamespace, ProcessSpec};
+use crate::spec::ProcessSpec;
 use crate::wire::{Frame, Wire};
 
 /// Name of the state file in the sandbox's directory.
@@ -324,6 +324,7 @@ impl Service {
         if self.containers.contains_key(&spec.id) {
             return Err(Failure::config(format!("container {} exists", spec.id)));
         }
+        let beside = self.beside(&spec)?;
         let (connections, containers, execs) =
             (&mut self.connections, &mut self.containers, &mut self.execs);
         let forget = || {
@@ -332,9 +333,21 @@ impl Service {
             containers.clear();
             execs.clear();
         };
-        let container = children::container(&self.sandbox, spec, fds, caller, forget)?;
+        let container = children::container(&self.sandbox, spec, beside, fds, caller, forget)?;
         self.containers.insert(container.spec.id.clone(), container);
         Ok(())
+    }
+
+    /// The first process of the container whose process ids another one is to have.
+    fn beside(&self, spec: &crate::spec::ContainerSpec) -> Result<Option<OwnedFd>, Failure> {
+        let Some(id) = &spec.pids_of else { return Ok(None) };
+        let target = self.containers.get(id).filter(|target| target.stage == Stage::Running);
+        match target.and_then(|target| target.child.pidfd.as_ref()) {
+            Some(process) => {
+                process.try_clone().map(Some).map_err(|e| Failure::io("target container", e))
+            }
+            None => Err(Failure::not_found(format!("target container {id} is not running"))),
+        }
     }
 
     fn container(&mut self, id: &str) -> Result<&mut Container, Failure> {
@@ -361,7 +374,8 @@ impl Service {
                 Report::Terminal => {
                     for master in fds {
                         let stdin = master.try_clone();
-                        if let (Ok(stdin), Ok(output)) = (stdin, Output::new(master, "stdout")) {
+                        let output = Output::new(master, "stdout", container.spec.stdin);
+                        if let (Ok(stdin), Ok(output)) = (stdin, output) {
                             container.stdin = Some(stdin);
                             container.outputs.push(output);
                         }
@@ -402,7 +416,7 @@ impl Service {
             return;
         }
         let code = container.child.bury();
-        if container.spec.pid_namespace != PidNamespace::Own
+        if !container.spec.owns_processes()
             && let Err(error) = container.spec.cgroup.kill(LEFTOVERS)
         {
             eprintln!("shim: processes left by container {id}: {error}");
@@ -505,7 +519,7 @@ impl Service {
             let tap = Tap::new(fd).map_err(|e| Failure::io("attach", e))?;
             // A terminal has no second stream; whoever waits there sees its end.
             if let Some(output) = container.outputs.get_mut(index) {
-                output.taps.push(tap);
+                output.join(tap);
             }
         }
         let once = container.spec.stdin_once && !container.spec.process.tty;
@@ -570,19 +584,4 @@ impl Service {
 fn now() -> i64 {
     // Enough until the year 2262.
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
-}
-
-/// A socket that is connecting to a port on the pod's loopback.
-fn connect_loopback(port: u16) -> Result<OwnedFd, Failure> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let attempt = |family, address: std::net::SocketAddr| {
-        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
-        match connect(&socket, &address) {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
-            Err(error) => Err(error),
-        }
-    };
-    attempt(AddressFamily::INET, (std::net::Ipv4Addr::LOCALHOST, port).into())
-        .or_else(|_| attempt(AddressFamily::INET6, (std::net::Ipv6Addr::LOCALHOST, port).into()))
-        .map_err(|error| Failure::io(&format!("port {port} of the pod"), error))
 }

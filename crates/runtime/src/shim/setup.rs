@@ -137,10 +137,14 @@ fn pause(group: &onggi_sys::cgroups::Group) -> io::Result<OwnedFd> {
 }
 
 impl Sandbox {
-    /// Forks into the process namespace that `process` is in.
-    pub(super) fn fork_beside(&self, process: &OwnedFd) -> io::Result<Fork> {
+    /// Forks into the process namespace that `process` is in, and into new ones of `namespaces`.
+    pub(super) fn fork_beside(
+        &self,
+        process: &OwnedFd,
+        namespaces: Namespaces,
+    ) -> io::Result<Fork> {
         enter_process(process, ThreadNameSpaceType::PROCESS_ID)?;
-        let forked = fork(Namespaces::empty());
+        let forked = fork(namespaces);
         if let Ok(Fork::Child) = forked {
             // It is where it shall be, and cannot go back.
             return forked;

@@ -12,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("exec::streams", || streams().boxed()),
     ("exec::terminal", || terminal().boxed()),
     ("exec::attach", || attach().boxed()),
+    ("exec::attach_late", || attach_late().boxed()),
     ("exec::port_forward", || port_forward().boxed()),
 ];
 
@@ -126,6 +127,48 @@ async fn attach() {
     // The end of the input ended the container.
     assert_eq!((code.unwrap().unwrap(), text.as_str()), (0, "to and fro\n"));
     f.wait_log(&id, "to and fro").await;
+    f.finish().await;
+}
+
+/// Who attaches first sees all, who attaches later what comes from then on.
+async fn attach_late() {
+    let f = Fixture::new();
+    let pod = f.run_pod().await;
+    let mut config = f.container(&["say-cat", "before"]);
+    (config.stdin, config.stdin_once) = (true, true);
+    let id = f.start(&pod, config).await;
+    f.wait_log(&id, "before").await;
+    let (mut first, stdout) = tokio::io::duplex(1 << 16);
+    let (input, stdin) = tokio::io::duplex(1 << 16);
+    let io = |stdin: Option<_>, stdout| ExecIo {
+        stdin,
+        stdout: Some(Box::new(stdout)),
+        stderr: None,
+        resize: None,
+    };
+    let session = f.runtime.attach(&id, io(Some(Box::new(stdin)), stdout));
+    let talk = async {
+        let mut early = [0; 7];
+        first.read_exact(&mut early).await.unwrap();
+        assert_eq!(&early, b"before\n");
+        let (mut second, stdout) = tokio::io::duplex(1 << 16);
+        let other = f.runtime.attach(&id, io(None, stdout));
+        let end = async {
+            // The end of the input ends the program.
+            drop(input);
+            let mut text = String::new();
+            second.read_to_string(&mut text).await.unwrap();
+            assert_eq!(text, "");
+        };
+        let (code, ()) = tokio::join!(other, end);
+        assert!(code.is_ok());
+    };
+    let all = async { tokio::join!(session, talk) };
+    let (code, ()) = tokio::time::timeout(PATIENCE, all).await.unwrap();
+    assert_eq!(code.unwrap(), 0);
+    // Who comes when it is over is refused, and reads the log.
+    let (_gone, stdout) = tokio::io::duplex(1 << 16);
+    assert!(f.runtime.attach(&id, io(None, stdout)).await.is_err());
     f.finish().await;
 }
 

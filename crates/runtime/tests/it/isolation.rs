@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("isolation::privileged", || privileged().boxed()),
     ("isolation::limits", || limits().boxed()),
     ("isolation::shared_namespaces", || shared_namespaces().boxed()),
+    ("isolation::processes_of_another", || processes_of_another().boxed()),
     ("isolation::host_network", || host_network().boxed()),
     ("isolation::build_step", || build_step().boxed()),
 ];
@@ -260,6 +261,43 @@ async fn shared_namespaces() {
     // What a container leaves behind in the shared namespace ends with it.
     let (_, log) = f.run(&pod, f.container(&["leave-child"])).await;
     assert!(log.contains("left"), "{log}");
+    f.finish().await;
+}
+
+async fn processes_of_another() {
+    let f = Fixture::new();
+    let pod = f.run_pod().await;
+    let target = f.start(&pod, f.container(&["sleep"])).await;
+    let beside = |args: &[&str]| {
+        let mut config = f.container(args);
+        config.pids_of = Some(target.clone());
+        config
+    };
+    let (_, log) = f.run(&pod, beside(&["read", "/proc/1/cmdline"])).await;
+    assert_eq!(log, "/bin/prog\0sleep\0\n");
+    let list = ["/bin/prog", "list", "/proc"].map(String::from).to_vec();
+    let numbers = |text: Vec<u8>| {
+        let text = String::from_utf8(text).unwrap();
+        text.lines().filter(|name| name.parse::<u32>().is_ok()).count()
+    };
+    assert_eq!(numbers(f.runtime.exec_sync(&target, list.clone(), 0).await.unwrap().stdout), 2);
+    let guest = f.start(&pod, beside(&["sleep"])).await;
+    assert_eq!(numbers(f.runtime.exec_sync(&guest, list, 0).await.unwrap().stdout), 3);
+    // What one leaves behind is killed with it; what it looked at goes on.
+    let (_, log) = f.run(&pod, beside(&["leave-child"])).await;
+    let child = log.trim().strip_prefix("left ").unwrap();
+    let state = ["/bin/prog", "read", &format!("/proc/{child}/status")].map(String::from).to_vec();
+    let state = f.runtime.exec_sync(&target, state, 0).await.unwrap().stdout;
+    // Its first process buries no orphans.
+    assert!(String::from_utf8(state).unwrap().contains("State:\tZ"));
+    // A container that comes later has its own again.
+    let (_, log) = f.run(&pod, f.container(&["list", "/proc"])).await;
+    assert_eq!(numbers(log.into_bytes()), 1);
+    // The kernel ends what is in a namespace whose first process has ended.
+    f.runtime.stop_container(&target, 0).await.unwrap();
+    assert_eq!(f.wait_exit(&guest).await.exit_code, 137);
+    let error = f.runtime.create_container(&pod, beside(&["sleep"])).await.unwrap_err();
+    assert!(error.to_string().contains("is not running"), "{error}");
     f.finish().await;
 }
 

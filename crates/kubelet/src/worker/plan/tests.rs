@@ -50,7 +50,7 @@ fn exited(name: &str, attempt: u32, code: i32) -> ContainerStatus {
 impl Case {
     fn new(spec: Value) -> Self {
         let pod = pod(spec);
-        let images = pod.containers().map(|(_, c)| (c.name.clone(), "id".to_owned())).collect();
+        let images = pod.all_containers().map(|(_, c)| (c.name.clone(), "id".to_owned())).collect();
         let memory = Memory { mounted: true, images, ..Memory::default() };
         let sandbox = PodSandbox {
             id: "s0".into(),
@@ -111,7 +111,12 @@ fn words(action: &Action) -> String {
         Action::CreateSandbox { attempt } => format!("sandbox {attempt}"),
         Action::Pull { container } => format!("pull {container}"),
         Action::TellBackOff { container, .. } => format!("tell {container}"),
-        Action::Start { container, attempt, .. } => format!("start {container} {attempt}"),
+        Action::Start { container, attempt, target: None, .. } => {
+            format!("start {container} {attempt}")
+        }
+        Action::Start { container, target: Some(target), .. } => {
+            format!("start {container} beside {target}")
+        }
         Action::Withdraw { .. } => "withdraw".into(),
         Action::PreStop { id, .. } => format!("preStop {id}"),
         Action::Stop { id, grace, .. } => format!("stop {id} {grace}"),
@@ -168,6 +173,51 @@ fn init_containers_come_in_order() {
     let mut later = vec![exited("i", 0, 0), exited("side", 0, 1), exited("j", 0, 0)];
     later.push(running("a"));
     case(later).does(&["start side 1"]);
+}
+
+fn with_debugger(policy: &str) -> Value {
+    let mut spec = with_init(policy);
+    spec["ephemeralContainers"] = json!([
+        {"name": "d", "image": "tools"},
+        {"name": "e", "image": "tools", "targetContainerName": "a"},
+    ]);
+    spec
+}
+
+#[test]
+fn ephemeral_containers_start_once_and_wait_for_none() {
+    let case = |containers| Case::new(with_debugger("Always")).containers(containers);
+    case(vec![]).does(&["start d 0", "start e 0", "start i 0"]);
+    // Even while an init container keeps failing.
+    case(vec![exited("i", 0, 1)]).does(&["start d 0", "start e 0", "start i 1"]);
+    let up = || vec![exited("i", 0, 0), running("side"), exited("j", 0, 0), running("a")];
+    case(up()).does(&["start d 0", "start e beside a-0"]);
+    let with = |more: &[ContainerStatus]| [&up()[..], more].concat();
+    case(with(&[running("d"), running("e")])).does(&[]);
+    case(with(&[exited("d", 0, 0), exited("e", 0, 1)])).does(&[]);
+    // Nor in a new sandbox, nor after a reboot, when only the API remembers it.
+    let mut old = exited("d", 0, 0);
+    old.sandbox = "before".into();
+    case(with(&[old, running("e")])).does(&[]);
+    case(with(&[running("e")]))
+        .with(|case| {
+            case.pod.status.ephemeral_container_statuses = serde_json::from_value(json!([
+                {"name": "d", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "containerID": "onggi://d-0"},
+            ]))
+            .unwrap();
+        })
+        .does(&[]);
+}
+
+#[test]
+fn ephemeral_containers_end_with_the_pod_and_do_not_hold_it() {
+    let containers = || vec![exited("i", 0, 0), exited("side", 0, 0), exited("j", 0, 0)];
+    let ended = [&containers()[..], &[exited("a", 0, 0), running("d"), running("e")]].concat();
+    let case = Case::new(with_debugger("Never")).containers(ended.clone());
+    case.with(|case| case.memory.drained = true).does(&["stop d-0 30", "stop e-0 30"]);
+    let case = Case::new(with_debugger("Always")).containers(ended).deleted(5);
+    case.with(|case| case.memory.drained = true).does(&["stop d-0 5", "stop e-0 5"]);
 }
 
 #[test]
