@@ -234,6 +234,48 @@ async fn what_is_killed_is_started_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_ephemeral_container_comes_once_and_survives_the_daemon() {
+    let world = World::new();
+    world.bind("p", one(json!({})));
+    world.until("p", "ready", ready).await;
+    let mut spec = one(json!({}));
+    let debuggers = json!([
+        {"name": "d", "image": "img", "targetContainerName": "web"},
+        {"name": "lost", "image": "img", "targetContainerName": "nobody"},
+    ]);
+    spec["ephemeralContainers"] = debuggers;
+    world.bind("p", spec);
+    let status = |pod: &Pod, name: &str| {
+        let list = pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
+        list.into_iter().find(|c| c.name == name).cloned().unwrap_or_default()
+    };
+    let runs = |pod: &Pod| status(pod, "d").state.is_some_and(|s| s.running.is_some());
+    let pod = world.until("p", "looked at", runs).await;
+    let target = world.runtime.configs("d")[0].pids_of.clone().unwrap();
+    assert_eq!(container(&pod, "web").container_id, Some(format!("onggi://{target}")));
+    let why = |pod: &Pod| status(pod, "lost").state.and_then(|s| s.waiting).unwrap_or_default();
+    let pod = world
+        .until("p", "told why", |pod| {
+            why(pod).reason.as_deref() == Some("CreateContainerConfigError")
+        })
+        .await;
+    let text = "unable to find target container nobody";
+    assert_eq!(why(&pod).message.as_deref(), Some(text));
+    assert!(ready(&pod));
+    let world = world.restart().await;
+    world.runtime.exit("d", 4);
+    let ended = |pod: &Pod| status(pod, "d").state.is_some_and(|s| s.terminated.is_some());
+    let pod = world.until("p", "looked at no more", ended).await;
+    let state = status(&pod, "d").state.unwrap().terminated.unwrap();
+    assert_eq!((state.exit_code, state.reason.as_deref()), (4, Some("Error")));
+    world.runtime.exit("web", 1);
+    world.until("p", "restarted", |pod| container(pod, "web").restart_count == 1).await;
+    assert_eq!(world.calls("create_container d").len(), 1);
+    world.delete("p", 1).await;
+    world.until_gone("p").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn init_containers_run_in_order_and_a_job_ends() {
     let world = World::new();
     let mut spec = one(json!({}));

@@ -1,6 +1,7 @@
 //! `describe`: objects for people, in kubectl's layout. Pure: an object, what belongs to it, and
 //! the time become a text.
 
+mod amounts;
 mod autoscale;
 mod batch;
 mod certificate;

@@ -6,6 +6,7 @@ use onggi_machinery::value::{at, bool_at, entries_at, list_at, str_at, time_at};
 use serde_json::Value;
 
 use super::Related;
+use super::amounts::{Amounts, Side, add, of_pod};
 use super::text::{Text, or, time};
 
 pub(super) fn node(text: &mut Text, node: &Value, related: &Related, now: i64) {
@@ -100,38 +101,23 @@ fn taint(taint: &Value) -> String {
     format!("{}{value}:{}", str_at(taint, "key"), str_at(taint, "effect"))
 }
 
-/// A sum of requests or limits of a pod's containers.
-fn sum(pod: &Value, kind: &str, resource: &str) -> i128 {
-    let containers = list_at(pod, "spec.containers").iter();
-    containers.map(|container| milli(at(container, "resources"), kind, resource)).sum()
-}
-
-/// In thousandths.
-fn milli(resources: &Value, kind: &str, resource: &str) -> i128 {
-    let text = str_at(at(resources, kind), resource);
-    text.parse::<Quantity>().map_or(0, |quantity| i128::from(quantity.millis()))
-}
-
+/// What the pods of a node ask for and may use.
 fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
     let running = |pod: &&Value| !matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed");
     let pods: Vec<&Value> = pods.iter().filter(running).collect();
-    let allocatable = |resource: &str| milli(at(node, "status"), "allocatable", resource);
-    let percent = |used: i128, resource: &str| match allocatable(resource) {
-        0 => 0,
-        all => used * 100 / all,
+    let whole = |name: &str| {
+        let text = str_at(at(node, "status.allocatable"), name);
+        text.parse::<Quantity>().map_or(0.0, |quantity| quantity.as_f64())
     };
-    let shown = |used: i128, resource: &str| {
-        let quantity = match resource {
-            "cpu" if used % 1000 != 0 => format!("{used}m"),
-            "memory" if used % (1000 << 20) == 0 && used > 0 => {
-                format!("{}Mi", used / (1000 << 20))
-            }
-            _ => (used / 1000).to_string(),
+    let shown = |used: &Amounts, name: &str| {
+        let used = used.get(name).copied().unwrap_or_else(|| Quantity::from_units(0));
+        let share = match whole(name) {
+            0.0 => 0.0,
+            whole => used.as_f64() / whole * 100.0,
         };
-        format!("{quantity} ({}%)", percent(used, resource))
+        // A share is cut, not rounded.
+        format!("{used} ({}%)", share as i64)
     };
-    const CELLS: [(&str, &str); 4] =
-        [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory")];
     text.field(0, "Non-terminated Pods", &format!("({} in total)", pods.len()));
     text.line(
         1,
@@ -141,53 +127,44 @@ fn resources(text: &mut Text, node: &Value, pods: &[Value], now: i64) {
         1,
         "---------\t----\t\t------------\t----------\t---------------\t-------------\t---",
     );
+    let (mut asked, mut most) = (Amounts::new(), Amounts::new());
     for pod in &pods {
-        let cells = CELLS.map(|(kind, resource)| shown(sum(pod, kind, resource), resource));
+        let (requests, limits) = (of_pod(pod, Side::Requests), of_pod(pod, Side::Limits));
         let age = time_at(pod, "metadata.creationTimestamp").map_or(0, |created| now - created);
         text.line(
             1,
             &format!(
-                "{}\t{}\t\t{}\t{}",
+                "{}\t{}\t\t{}\t{}\t{}\t{}\t{}",
                 str_at(pod, "metadata.namespace"),
                 str_at(pod, "metadata.name"),
-                cells.join("\t"),
+                shown(&requests, "cpu"),
+                shown(&limits, "cpu"),
+                shown(&requests, "memory"),
+                shown(&limits, "memory"),
                 human_duration(age),
             ),
         );
+        add(&mut asked, &requests);
+        add(&mut most, &limits);
     }
     text.line(0, "Allocated resources:");
     text.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
     text.line(1, "Resource\tRequests\tLimits");
     text.line(1, "--------\t--------\t------");
-    for resource in ["cpu", "memory", "ephemeral-storage"] {
-        let total =
-            |kind: &str| shown(pods.iter().map(|pod| sum(pod, kind, resource)).sum(), resource);
-        text.line(1, &format!("{resource}\t{}\t{}", total("requests"), total("limits")));
+    for name in ["cpu", "memory", "ephemeral-storage"] {
+        text.line(1, &format!("{name}\t{}\t{}", shown(&asked, name), shown(&most, name)));
     }
-    extended(text, node, &pods);
-}
-
-/// Huge pages with their shares, then what only some nodes have.
-fn extended(text: &mut Text, node: &Value, pods: &[&Value]) {
+    // Huge pages with their shares, then what only some nodes have.
     const STANDARD: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pods"];
     let names = entries_at(node, "status.allocatable").map(|(name, _)| name);
     let mut names: Vec<&str> = names.filter(|name| !STANDARD.contains(name)).collect();
     names.sort_unstable_by_key(|name| (!name.starts_with("hugepages-"), *name));
     for name in names {
-        let total = |kind: &str| {
-            let containers = pods.iter().flat_map(|pod| list_at(pod, "spec.containers"));
-            let all = containers.filter_map(|container| {
-                str_at(at(at(container, "resources"), kind), name).parse::<Quantity>().ok()
-            });
-            all.reduce(|sum, more| sum.plus(&more)).unwrap_or_else(|| Quantity::from_units(0))
+        let plain = |used: &Amounts| match used.get(name) {
+            _ if name.starts_with("hugepages-") => shown(used, name),
+            Some(used) => used.to_string(),
+            None => "0".to_owned(),
         };
-        let whole = milli(at(node, "status"), "allocatable", name);
-        let shown = |used: Quantity| match name.starts_with("hugepages-") {
-            true if whole == 0 => format!("{used} (0%)"),
-            true => format!("{used} ({}%)", i128::from(used.millis()) * 100 / whole),
-            false => used.to_string(),
-        };
-        let (asked, most) = (shown(total("requests")), shown(total("limits")));
-        text.line(1, &format!("{name}\t{asked}\t{most}"));
+        text.line(1, &format!("{name}\t{}\t{}", plain(&asked), plain(&most)));
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     for (label, list, statuses) in [
         ("Init Containers", "initContainers", "initContainerStatuses"),
         ("Containers", "containers", "containerStatuses"),
+        ("Ephemeral Containers", "ephemeralContainers", "ephemeralContainerStatuses"),
     ] {
         if list == "containers" || !list_at(spec, list).is_empty() {
             text.line(0, &format!("{label}:"));

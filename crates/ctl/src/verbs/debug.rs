@@ -5,7 +5,7 @@ use onggi_machinery::resource::Verb;
 use onggi_machinery::value::{items_mut, list_at, set, str_at};
 use serde_json::{Value, json};
 
-use super::exec::join;
+use super::exec::{join_or_log, log};
 use crate::error::Error;
 use crate::select::{DryRun, Found, targets};
 use crate::session::Session;
@@ -324,7 +324,7 @@ impl Args {
     async fn joined(&self, session: &Session, pod: &Value, container: &str) -> Result<(), Error> {
         let pods = session.mapper().await?.by_name("pods")?;
         let (namespace, name) = (str_at(pod, "metadata.namespace"), str_at(pod, "metadata.name"));
-        let mut seen = Value::Null;
+        let (mut seen, mut ended) = (Value::Null, false);
         let runs = |pod: Option<&Value>| {
             let Some(pod) = pod else {
                 return Err(Error::new(format!("pod {name} was deleted before it ran")));
@@ -333,15 +333,18 @@ impl Args {
             let lists = ["status.containerStatuses", "status.ephemeralContainerStatuses"];
             let status = lists.iter().flat_map(|list| list_at(pod, list));
             let state = status.filter(|s| str_at(s, "name") == container).map(|s| &s["state"]);
-            Ok(state
-                .into_iter()
-                .any(|s| s.get("running").is_some() || s.get("terminated").is_some()))
+            let is = |what: &str| state.clone().any(|state| state.get(what).is_some());
+            ended = is("terminated");
+            Ok(ended || is("running"))
         };
         session.until(pods, namespace, name, runs).await?;
+        if ended {
+            return log(session, &seen, container).await;
+        }
         if self.tty && !self.quiet {
             session.print_error("If you don't see a command prompt, try pressing enter.\n")?;
         }
-        join(session, &seen, Some(container), Vec::new(), self.stdin, self.tty).await
+        join_or_log(session, &seen, container, self.stdin, self.tty).await
     }
 }
 

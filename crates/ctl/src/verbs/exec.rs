@@ -98,6 +98,37 @@ pub(crate) async fn pod(session: &Session, named: &str) -> Result<Value, Error> 
     pods.into_iter().next().ok_or_else(|| Error::new(format!("{named} has no pods")))
 }
 
+/// Joins a container; where that cannot be, as when its program has ended already, prints what it
+/// said.
+pub(crate) async fn join_or_log(
+    session: &Session,
+    pod: &Value,
+    container: &str,
+    stdin: bool,
+    tty: bool,
+) -> Result<(), Error> {
+    let refused = match join(session, pod, Some(container), Vec::new(), stdin, tty).await {
+        // How it ended stands in its status.
+        Ok(()) | Err(Error::Exit(_)) => return Ok(()),
+        Err(error) => error,
+    };
+    let name = str_at(pod, "metadata.name");
+    let why = format!(
+        "warning: couldn't attach to pod/{name}, falling back to streaming logs: {refused}\n"
+    );
+    session.print_error(&why)?;
+    log(session, pod, container).await
+}
+
+/// Prints all that a container said until now.
+pub(crate) async fn log(session: &Session, pod: &Value, container: &str) -> Result<(), Error> {
+    let pods = session.mapper().await?.by_name("pods")?.gvr();
+    let (namespace, name) = (str_at(pod, "metadata.namespace"), str_at(pod, "metadata.name"));
+    let path = crate::path::path(&pods, namespace, name, "log", &[("container", container)]);
+    let log = session.connection()?.http.get(&path, "application/json, */*").await?;
+    session.print_bytes(&log)
+}
+
 /// Connects the user's streams with a command in a container, or with the container's own.
 pub(crate) async fn join(
     session: &Session,

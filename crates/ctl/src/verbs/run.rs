@@ -5,12 +5,12 @@ use std::time::Duration;
 use onggi_client::{Body, Request};
 use onggi_machinery::patch::{PatchType, apply};
 use onggi_machinery::resource::Verb;
-use onggi_machinery::value::str_at;
+use onggi_machinery::value::{list_at, str_at};
 use serde_json::{Value, json};
 
 use super::create::{Common, key_values, print_or_send};
 use super::delete::gone;
-use super::exec::join;
+use super::exec::{join_or_log, log};
 use crate::error::Error;
 use crate::select::DryRun;
 use crate::session::Session;
@@ -147,18 +147,18 @@ impl Args {
         };
         session.until(mapping, namespace, name, runs).await?;
         let has_ended = |pod: &Value| matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed");
+        // `--overrides` may have named it otherwise.
+        let first = list_at(&seen, "spec.containers").first();
+        let container = first.map_or(name.clone(), |first| str_at(first, "name").to_owned());
         if has_ended(&seen) {
-            let pods = mapping.gvr();
-            let path = crate::path::path(&pods, namespace, name, "log", &[]);
-            let log = session.connection()?.http.get(&path, "application/json, */*").await?;
-            session.print_bytes(&log)?;
+            log(session, &seen, &container).await?;
         } else {
             if self.tty && !self.quiet {
                 session.print_error("If you don't see a command prompt, try pressing enter.\n")?;
             }
-            let joined = join(session, &seen, None, Vec::new(), self.stdin, self.tty).await;
-            if self.restart != "Never" {
-                return joined;
+            join_or_log(session, &seen, &container, self.stdin, self.tty).await?;
+            if self.restart == "Always" || self.leave_stdin_open {
+                return Ok(());
             }
             let ends = |pod: Option<&Value>| {
                 seen = pod.cloned().unwrap_or(Value::Null);

@@ -14,7 +14,7 @@ fn ended(pid: i32) -> Option<()> {
     (stat.is_empty() || stat.contains(") Z ")).then_some(())
 }
 
-fn kill_daemon(cluster: &Cluster) {
+pub(crate) fn kill_daemon(cluster: &Cluster) {
     let pid = cluster.daemon();
     kill(pid);
     cluster.until("the daemon's end", || ended(pid));

@@ -112,7 +112,9 @@ impl Session {
         let node = self.target.node;
         let work = async move {
             ended(if self.attach {
-                node.attach(request, io).await
+                // Whose program ended, and how, is in the pod's status; who was attached was let
+                // go in good order.
+                node.attach(request, io).await.map(|_| ExitStatus(0))
             } else {
                 node.exec(request, io).await
             })

@@ -1,5 +1,6 @@
 //! What it does.
 
+mod debug;
 mod exec;
 mod lifecycle;
 mod probes;
