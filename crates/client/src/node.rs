@@ -40,6 +40,30 @@ pub trait NodeServer: Send + Sync + 'static {
         port: u16,
         stream: Box<dyn Duplex>,
     ) -> Result<(), NodeError>;
+
+    /// `GET nodes/NAME/proxy/PATH`: what the kubelet's own HTTP server answers, `healthz`, `pods`,
+    /// `metrics`, `stats/summary`, `containerLogs`, `configz`, `logs`. `target`: path and query.
+    async fn get(&self, target: &http::Uri) -> Result<NodeAnswer, NodeError>;
+}
+
+/// An answer of the kubelet's HTTP server. What is wrong with a request is an answer too.
+pub struct NodeAnswer {
+    /// The code.
+    pub status: http::StatusCode,
+    /// `Content-Type`.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: BoxStream<'static, Result<Bytes, NodeError>>,
+}
+
+impl NodeAnswer {
+    /// With a body that is there already.
+    pub fn new(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let body = futures::stream::once(std::future::ready(Ok(body.into())));
+        let status =
+            http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, content_type, body: Box::pin(body) }
+    }
 }
 
 /// A byte stream in both directions.

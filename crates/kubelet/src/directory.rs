@@ -57,6 +57,11 @@ impl Directory {
         self.inner.read().workers.get(uid).cloned()
     }
 
+    /// What all of them know.
+    pub(crate) fn views(&self) -> Vec<Arc<View>> {
+        self.inner.read().workers.values().map(|entry| entry.view.borrow().clone()).collect()
+    }
+
     /// A pod by its name, for who does not know the uid.
     pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<Entry> {
         let inner = self.inner.read();

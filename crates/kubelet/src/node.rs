@@ -16,8 +16,8 @@ use onggi_client::{Cache, Error, Patch, Subscription};
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
-pub(crate) use machine::Machine;
 use machine::Pressure;
+pub(crate) use machine::{Machine, NodeUsage};
 
 /// How often the Lease is renewed, and pressure is sampled.
 const HEARTBEAT: Duration = Duration::from_secs(10);

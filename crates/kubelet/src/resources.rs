@@ -31,7 +31,8 @@ pub(crate) fn of_container(pod: &Pod, container: &Container, memory_capacity: u6
     }
 }
 
-/// What the pod may use in all; a limit only where every container has one.
+/// What the pod may use in all: what it says itself, or the sum of its containers, a limit only
+/// where every container has one; and its overhead on top.
 pub(crate) fn of_pod(pod: &Pod) -> Resources {
     let sum = |value: &dyn Fn(&Container) -> u64| -> u64 {
         let lasting = |(place, _): &(Place, &Container)| *place != Place::Init;
@@ -43,12 +44,27 @@ pub(crate) fn of_pod(pod: &Pod) -> Resources {
     let of = |c: &Container| of_container(pod, c, 0);
     let all_have =
         |limited: fn(&Resources) -> u64| pod.containers().all(|(_, c)| limited(&of(c)) > 0);
-    let cpu_limited = all_have(|r| r.cpu_limit_millis);
-    let memory_limited = all_have(|r| r.memory_limit_bytes);
+    let whole = |limited: fn(&Resources) -> u64| match all_have(limited) {
+        true => sum(&|c| limited(&of(c))),
+        false => 0,
+    };
+    let own = pod.spec.resources.as_ref();
+    let own_limit = |name| limit(own, name);
+    let cpu_request = request(own, "cpu").or_else(|| own_limit("cpu")).map(millis);
+    let cpu_limit = own_limit("cpu").map(millis).unwrap_or_else(|| whole(|r| r.cpu_limit_millis));
+    let memory_limit =
+        own_limit("memory").map(bytes).unwrap_or_else(|| whole(|r| r.memory_limit_bytes));
+    let overhead = |name| pod.spec.overhead.as_ref().and_then(|amounts| amount(amounts, name));
+    let (more_cpu, more_memory) =
+        (overhead("cpu").map_or(0, millis), overhead("memory").map_or(0, bytes));
+    // Nothing is added to no limit.
+    let limited = |limit: u64, more: u64| if limit == 0 { 0 } else { limit.saturating_add(more) };
     Resources {
-        cpu_request_millis: sum(&|c| of(c).cpu_request_millis),
-        cpu_limit_millis: if cpu_limited { sum(&|c| of(c).cpu_limit_millis) } else { 0 },
-        memory_limit_bytes: if memory_limited { sum(&|c| of(c).memory_limit_bytes) } else { 0 },
+        cpu_request_millis: cpu_request
+            .unwrap_or_else(|| sum(&|c| of(c).cpu_request_millis))
+            .saturating_add(more_cpu),
+        cpu_limit_millis: limited(cpu_limit, more_cpu),
+        memory_limit_bytes: limited(memory_limit, more_memory),
         ..Resources::default()
     }
 }
@@ -63,14 +79,21 @@ pub(crate) fn cgroup_parent(pod: &Pod) -> String {
     }
 }
 
-/// The class that CPU and memory of all containers make (`v1qos.ComputePodQOS`).
+/// The class that CPU and memory of all containers make, or those of the pod itself where it says
+/// them (`v1qos.ComputePodQOS`).
 pub(crate) fn qos(pod: &Pod) -> Qos {
     let mut any = false;
     let mut guaranteed = true;
-    for (_, container) in pod.containers() {
+    let says = |own: &&ResourceRequirements| own.limits.is_some() || own.requests.is_some();
+    let judged: Vec<Option<&ResourceRequirements>> = match pod.spec.resources.as_ref().filter(says)
+    {
+        Some(own) => vec![Some(own)],
+        None => pod.containers().map(|(_, container)| container.resources.as_ref()).collect(),
+    };
+    for requirements in judged {
         for resource in ["cpu", "memory"] {
-            let limit = limit(container.resources.as_ref(), resource).filter(is_positive);
-            let asked = request(container.resources.as_ref(), resource).filter(is_positive);
+            let limit = limit(requirements, resource).filter(is_positive);
+            let asked = request(requirements, resource).filter(is_positive);
             any |= limit.is_some() || asked.is_some();
             guaranteed &= limit.is_some() && asked.is_none_or(|asked| Some(asked) == limit);
         }
@@ -158,5 +181,29 @@ mod tests {
         assert_eq!((got.memory_limit_bytes, got.oom_score_adj), (512 << 20, 750));
         assert_eq!(cgroup_parent(&pod), "burstable/poduid-1");
         assert_eq!(of_pod(&pod).memory_limit_bytes, 512 << 20);
+    }
+
+    #[test]
+    fn what_the_pod_says_itself() {
+        let mut spec = json!({
+            "containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i",
+                "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}],
+            "resources": {"limits": {"cpu": "2", "memory": "64Mi"}},
+        });
+        let got = of_pod(&pod(spec.clone()));
+        assert_eq!((got.cpu_request_millis, got.cpu_limit_millis), (2000, 2000));
+        assert_eq!(got.memory_limit_bytes, 64 << 20);
+        assert_eq!(qos(&pod(spec.clone())), Qos::Guaranteed);
+        spec["overhead"] = json!({"cpu": "100m", "memory": "1Mi"});
+        let got = of_pod(&pod(spec.clone()));
+        assert_eq!((got.cpu_limit_millis, got.memory_limit_bytes), (2100, 65 << 20));
+        spec["resources"] = json!({"requests": {"cpu": "500m"}});
+        let got = of_pod(&pod(spec.clone()));
+        // One container has no limits, so the pod has none.
+        assert_eq!(
+            (got.cpu_request_millis, got.cpu_limit_millis, got.memory_limit_bytes),
+            (600, 0, 0)
+        );
+        assert_eq!(qos(&pod(spec)), Qos::Burstable);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn is_stream(place: &ResourcePlace) -> bool {
                 "log" | "exec" | "attach" | "portforward" | "proxy"
             )
         }
-        ("", "services") => place.subresource == "proxy",
+        ("", "services" | "nodes") => place.subresource == "proxy",
         _ => false,
     }
 }

@@ -1,7 +1,9 @@
-//! `pods/[SCHEME:]NAME[:PORT]/proxy/PATH` and the same of services: hands a request on to a program
-//! in a pod, by the way over its node (`k8s.io/apimachinery/pkg/util/proxy`).
+//! `pods/[SCHEME:]NAME[:PORT]/proxy/PATH` and the same of services and nodes: hands a request on to
+//! a program in a pod, by the way over its node, or to the node itself
+//! (`k8s.io/apimachinery/pkg/util/proxy`).
 
 mod backend;
+mod node;
 
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ pub(super) async fn answer(
     place: &ResourcePlace,
     mut request: Incomings,
 ) -> Result<Response<Body>, Status> {
-    let (prefix, tail) = divide(request.uri().path());
+    let (prefix, tail) = divide(request.uri().path(), place.namespace.is_empty());
     if tail.is_empty() && matches!(*request.method(), Method::GET | Method::HEAD) {
         return redirect(request.uri());
     }
@@ -46,6 +48,9 @@ pub(super) async fn answer(
         (tail, Some(query)) => format!("{}?{query}", if tail.is_empty() { "/" } else { tail }),
     };
     let target = Target::parse(&place.name)?;
+    if place.resource.resource == "nodes" {
+        return node::answer(server, &target, request.method(), &path).await;
+    }
     let Backend { connection, authority } = match place.resource.resource.as_str() {
         "pods" => backend::pod(server, &place.namespace, &target).await?,
         _ => backend::service(server, &place.namespace, &target).await?,
@@ -89,10 +94,10 @@ pub(super) async fn answer(
 }
 
 /// Up to `/proxy`, and the path of the program behind it, as the client wrote it.
-fn divide(path: &str) -> (&str, &str) {
-    // `/api/v1/namespaces/NS/pods/NAME/proxy…`
-    const BEFORE: usize = 7;
-    let end = path.match_indices('/').nth(BEFORE).map_or(path.len(), |(at, _)| at);
+fn divide(path: &str, of_cluster: bool) -> (&str, &str) {
+    // `/api/v1/nodes/NAME/proxy…`, `/api/v1/namespaces/NS/pods/NAME/proxy…`
+    let before = if of_cluster { 5 } else { 7 };
+    let end = path.match_indices('/').nth(before).map_or(path.len(), |(at, _)| at);
     path.split_at(end)
 }
 
@@ -195,8 +200,9 @@ mod tests {
             ("/api/v1/namespaces/d/pods/p/proxy", ""),
             ("/api/v1/namespaces/d/pods/p/proxy/", "/"),
             ("/api/v1/namespaces/d/services/http:p:80/proxy/a%20b/c", "/a%20b/c"),
+            ("/api/v1/nodes/n/proxy/pods", "/pods"),
         ] {
-            let (prefix, found) = divide(path);
+            let (prefix, found) = divide(path, path.starts_with("/api/v1/nodes"));
             assert_eq!(found, tail, "{path}");
             assert!(prefix.ends_with("/proxy"), "{prefix}");
         }

@@ -71,6 +71,11 @@ pub(super) async fn node_of(
             text(pod, "/metadata/name")
         )));
     }
+    connect(server, node).await
+}
+
+/// The way to a node by its name.
+pub(super) async fn connect(server: &ApiServer, node: &str) -> Result<Arc<dyn NodeServer>, Status> {
     let connector =
         server.nodes().ok_or_else(|| Status::unavailable("no node can be reached yet"))?;
     connector.node(node).await.map_err(|error| node_status(&error))

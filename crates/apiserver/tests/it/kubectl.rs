@@ -401,6 +401,19 @@ spec: {selector: {app: q}, ports: [{port: 80}]}
     assert!(text.contains("services \"absent\" not found"), "{text}");
     let text = k.fails(&raw("pods/p:81/proxy/"), "").await;
     assert!(text.contains("error trying to reach service"), "{text}");
+    k.run_with("apply -f -", "{apiVersion: v1, kind: Node, metadata: {name: n1}}").await;
+    let raw = |path: &str| format!("get --raw /api/v1/nodes/{path}");
+    for name in ["n1", "n1:10250", "https:n1:10250"] {
+        let said = k.run(&raw(&format!("{name}/proxy/logs/a%20b?c=d"))).await;
+        assert_eq!(said, "asked for /logs/a%20b?c=d", "{name}");
+    }
+    assert_eq!(k.run(&raw("n1/proxy")).await, "asked for /");
+    // Nothing else of a node is reached.
+    let text = k.fails(&raw("n1:22/proxy/"), "").await;
+    assert!(text.contains("address not allowed"), "{text}");
+    let text = k.fails(&raw("absent/proxy/"), "").await;
+    assert!(text.contains("nodes \"absent\" not found"), "{text}");
+    assert!(k.fails(&raw("n1/proxy/none"), "").await.contains("the server could not find"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use onggi_client::node::{
-    Duplex, ExecRequest, ExitStatus, LogRequest, NodeConnector, NodeError, NodeServer, PodRef,
-    Streams,
+    Duplex, ExecRequest, ExitStatus, LogRequest, NodeAnswer, NodeConnector, NodeError, NodeServer,
+    PodRef, Streams,
 };
 use serde_json::json;
 
@@ -93,6 +93,14 @@ impl NodeServer for FakeNode {
         tokio::io::copy(&mut read, &mut write).await.unwrap();
         write.shutdown().await.unwrap();
         Ok(())
+    }
+
+    /// Says what was asked for.
+    async fn get(&self, target: &http::Uri) -> Result<NodeAnswer, NodeError> {
+        match target.path() {
+            "/none" => Ok(NodeAnswer::new(404, "text/plain", "404 page not found\n")),
+            _ => Ok(NodeAnswer::new(200, "text/plain", format!("asked for {target}"))),
+        }
     }
 }
 

@@ -26,6 +26,19 @@ pub(crate) struct Machine {
     pub(crate) system_uuid: String,
 }
 
+/// A tick of `/proc/stat` (`USER_HZ` is 100 on every architecture that we know).
+const NANOS_PER_TICK: u64 = 10_000_000;
+
+/// What all that runs on the node uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct NodeUsage {
+    /// CPU time since the machine began.
+    pub(crate) cpu_nanos: u64,
+    /// Memory that cannot be taken back at once.
+    pub(crate) used_bytes: u64,
+    pub(crate) available_bytes: u64,
+}
+
 /// What runs short.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pressure {
@@ -78,6 +91,30 @@ impl Pressure {
     }
 }
 
+impl NodeUsage {
+    /// As the kernel counts it now; what cannot be read is 0.
+    pub(crate) fn read() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let ticks = cpu_ticks(&text);
+        let (total, available) =
+            (memory("MemTotal").unwrap_or(0), memory("MemAvailable").unwrap_or(0));
+        Self {
+            cpu_nanos: ticks.saturating_mul(NANOS_PER_TICK),
+            used_bytes: total.saturating_sub(available),
+            available_bytes: available,
+        }
+    }
+}
+
+/// User, nice, system, interrupts and what was stolen, of all processors: all but waiting.
+fn cpu_ticks(stat: &str) -> u64 {
+    let mut fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let mut next = || fields.next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+    let busy = next() + next() + next();
+    let _idle = (next(), next());
+    busy + next() + next() + next()
+}
+
 /// A line of `/proc/meminfo` in bytes.
 fn memory(name: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
@@ -105,6 +142,9 @@ mod tests {
     fn this_machine() {
         let machine = Machine::read(Path::new("/"));
         assert!(machine.cpu_millis >= 1000 && machine.memory_bytes > 0 && machine.disk_bytes > 0);
+        assert_eq!(cpu_ticks("cpu  1 2 4 8 16 32 64 128 0 0\ncpu0 1\n"), 231);
+        let usage = NodeUsage::read();
+        assert!(usage.cpu_nanos > 0 && usage.used_bytes > 0 && usage.available_bytes > 0);
         assert_eq!(os_image("ID=debian\nPRETTY_NAME=\"Debian 12\"\n"), "Debian 12");
     }
 }

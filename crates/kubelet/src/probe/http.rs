@@ -18,7 +18,7 @@ use super::tcp::connect;
 use super::{ProbeType, Target};
 
 /// How the kubelet calls itself, as applications filter it from their logs.
-const USER_AGENT: &str = "kube-probe/1.36";
+pub(super) const USER_AGENT: &str = "kube-probe/1.36";
 
 pub(super) struct HttpGet;
 

@@ -6,6 +6,7 @@
 //! failures.
 
 mod exec;
+mod grpc;
 pub(crate) mod http;
 mod tcp;
 mod watch;
@@ -39,7 +40,7 @@ trait ProbeType: Sync {
 }
 
 /// Every type of probe.
-const TYPES: &[&dyn ProbeType] = &[&exec::Exec, &http::HttpGet, &tcp::TcpSocket];
+const TYPES: &[&dyn ProbeType] = &[&exec::Exec, &http::HttpGet, &tcp::TcpSocket, &grpc::Grpc];
 
 /// What is probed.
 #[derive(Clone)]

@@ -1,8 +1,10 @@
-//! The node server: logs, exec, attach and port-forward for the API server.
+//! The node server: logs, exec, attach, port-forward and the kubelet's own paths for the API server.
 
+mod http;
 mod inotify;
 mod lines;
 mod logs;
+mod usage;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use onggi_api::core::ContainerStatus as ApiStatus;
 use onggi_client::node::{
-    Duplex, ExecRequest, ExitStatus, LogRequest, NodeError, NodeServer, PodRef, Streams,
+    Duplex, ExecRequest, ExitStatus, LogRequest, NodeAnswer, NodeError, NodeServer, PodRef, Streams,
 };
 use onggi_node_api::{ContainerState, ContainerStatus, ExecIo, RuntimeError};
 use tokio::sync::{mpsc, watch};
@@ -103,6 +105,10 @@ impl NodeServer for Server {
             .port_forward(&sandbox, port, Box::new(stream))
             .await
             .map_err(node_error)
+    }
+
+    async fn get(&self, target: &::http::Uri) -> Result<NodeAnswer, NodeError> {
+        http::answer(self, target).await
     }
 }
 

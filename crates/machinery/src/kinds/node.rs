@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value;
 
 use super::podspec::TAINT_EFFECTS;
-use super::status_of;
+use super::{proxy_of, status_of};
 use crate::resource::{Column, Resource, Scope};
 use crate::table::{self, text_or};
 use crate::validation::{At, Errors, names};
@@ -21,7 +21,7 @@ pub const RESOURCE: Resource = Resource {
     singular: "node",
     short_names: &["no"],
     scope: Scope::Cluster,
-    subresources: &[status_of("", "v1", "Node")],
+    subresources: &[proxy_of("NodeProxyOptions"), status_of("", "v1", "Node")],
     fields: &["spec.unschedulable"],
     has_status: true,
     columns: &[

@@ -54,6 +54,11 @@ fn run(words: &[&str]) -> io::Result<()> {
         ["stdin"] => {
             io::copy(&mut io::stdin(), &mut io::stdout())?;
         }
+        ["line"] => {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line)?;
+            print!("{line}");
+        }
         ["write", file, text @ ..] => fs::write(file, text.join(" "))?,
         ["append", file, text] => {
             let mut file = fs::OpenOptions::new().append(true).create(true).open(file)?;

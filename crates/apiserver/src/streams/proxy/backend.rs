@@ -24,9 +24,9 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 #[derive(Debug, PartialEq)]
 pub(super) struct Target<'a> {
     https: bool,
-    name: &'a str,
+    pub(super) name: &'a str,
     /// A number or the name of a port; may be empty.
-    port: &'a str,
+    pub(super) port: &'a str,
 }
 
 /// A connection to a program, and what its `Host` is.

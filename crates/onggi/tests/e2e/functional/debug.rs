@@ -30,9 +30,9 @@ fn an_ephemeral_container_looks_at_another() {
         [&start, command].concat()
     };
     // What it said before anybody had joined, and what it is given.
-    let told = debug(&["/guest", "cat", "/proc/1/cmdline", ",", "stdin"]);
-    for said in both(&cluster, &told, "to and fro") {
-        assert_eq!(said.out, "/guest\0wait\0to and fro", "{}", said.err);
+    let told = debug(&["/guest", "cat", "/proc/1/cmdline", ",", "line"]);
+    for said in both(&cluster, &told, "to and fro\n") {
+        assert_eq!(said.out, "/guest\0wait\0to and fro\n", "{}", said.err);
         assert!(said.ok, "{}", said.err);
     }
     // It may end before anybody can join.
