@@ -102,3 +102,50 @@ fn run_shows_all_that_a_program_says() {
     }
     assert_eq!(cluster.k(&["get", "pods", "-o", "name"]), "");
 }
+
+#[test]
+fn the_kubelet_answers_through_the_api() {
+    let Some(cluster) = Cluster::with_guest() else { return };
+    cluster.apply(&[pod("one", &["count", "3", ",", "wait"])]);
+    cluster.wait("pod/one", "condition=Ready");
+    let path = |path: &str| format!("/api/v1/nodes/node/proxy/{path}");
+    let raw = |of: &str| cluster.k(&["get", "--raw", &path(of)]);
+    assert_eq!(raw("healthz"), "ok");
+    let pods: Value = serde_json::from_str(&raw("pods")).unwrap();
+    assert_eq!(pods["kind"], "PodList");
+    let names = pods["items"].as_array().unwrap().iter().map(|pod| &pod["metadata"]["name"]);
+    assert!(names.into_iter().any(|name| name == "one"), "{pods}");
+    let summary: Value = serde_json::from_str(&raw("stats/summary")).unwrap();
+    assert_eq!(summary["node"]["nodeName"], "node");
+    let of_pod = &summary["pods"].as_array().unwrap()[0];
+    assert_eq!(of_pod["containers"][0]["name"], "main");
+    assert!(of_pod["memory"]["workingSetBytes"].as_u64().unwrap() > 0, "{summary}");
+    let metrics = raw("metrics/resource");
+    let cpu =
+        "container_cpu_usage_seconds_total{container=\"main\",namespace=\"default\",pod=\"one\"}";
+    assert!(metrics.contains(cpu), "{metrics}");
+    assert!(raw("metrics").contains("kubelet_running_pods 1\n"));
+    assert!(raw("metrics/cadvisor").contains("container_memory_working_set_bytes{"));
+    assert!(raw("configz").contains("\"clusterDomain\":\"cluster.local\""));
+    cluster.until("all is logged", || {
+        let log = raw("containerLogs/default/one/main?tailLines=2");
+        (log == "line 2\nline 3\n").then_some(())
+    });
+    let said = cluster.kubectl(&["get", "--raw", &path("containerLogs/default/none/main")]);
+    assert!(!said.ok && said.err.contains("NotFound"), "{}", said.err);
+    assert!(raw("logs/").starts_with("<pre>\n"));
+    // The same log by all of its options.
+    let log = |more: &[&str]| cluster.k(&[&["logs", "one"], more].concat());
+    assert_eq!(log(&["--since=1h"]), "line 1\nline 2\nline 3\n");
+    assert_eq!(log(&["--since-time=2999-01-01T00:00:00Z"]), "");
+    assert_eq!(log(&["--tail=0"]), "");
+    assert_eq!(log(&["--tail=1", "--prefix"]), "[pod/one/main] line 3\n");
+    assert_eq!(log(&["--limit-bytes=4"]), "line");
+    // Who may only read nodes may not reach through them.
+    cluster.k(&["create", "clusterrole", "reader", "--verb=get", "--resource=nodes"]);
+    cluster.k(&["create", "clusterrolebinding", "reader", "--clusterrole=reader", "--user=eve"]);
+    let may = |what: &str| cluster.kubectl(&["get", "--raw", what, "--as=eve"]);
+    assert!(may("/api/v1/nodes/node").ok);
+    let said = may(&path("healthz"));
+    assert!(!said.ok && said.err.contains("nodes/proxy"), "{}", said.err);
+}
