@@ -142,3 +142,12 @@ fn hostile_bodies_are_errors() {
     let deep = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &deep));
     assert_eq!(deep, Err(ProtobufError::Depth));
 }
+
+#[test]
+fn the_versions_of_the_core_group() {
+    let value =
+        json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []});
+    let body = encode(&value).unwrap();
+    let begin = b"k8s\0\x0a\x0f\x0a\0\x12\x0bAPIVersions\x12\x04\x0a\x02v1";
+    assert!(body.starts_with(begin), "{body:?}");
+}

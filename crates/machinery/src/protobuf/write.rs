@@ -28,7 +28,8 @@ pub enum Part {
 pub fn encode(value: &Value) -> Result<Vec<u8>, ProtobufError> {
     let part = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (part("apiVersion"), part("kind"));
-    let schema = of(api_version, kind)?;
+    // `APIVersions` alone goes without a version.
+    let schema = of(if api_version.is_empty() { "v1" } else { api_version }, kind)?;
     enclose(api_version, kind, |out| message(schema, value, out))
 }
 
