@@ -50,7 +50,12 @@ pub(crate) fn enter(
             let duplicates = std::mem::take(&mut context.duplicates);
             version.admit(value, checks, duplicates).map_err(|problem| problem_status(&problem))?
         }
-        _ => Vec::new(),
+        _ => {
+            if let Some(advice) = version.advice() {
+                context.notes.warn(advice);
+            }
+            Vec::new()
+        }
     };
     Ok((context, warnings))
 }

@@ -256,6 +256,22 @@ async fn large_answers_are_compressed_for_who_wants_it() {
     assert_eq!(v3["components"]["parameters"]["watch"]["schema"]["type"], "boolean");
 }
 
+#[tokio::test]
+async fn reads_of_removed_versions_are_warned_of() {
+    let s = Server::start().await;
+    let old = "/apis/rbac.authorization.k8s.io/v1beta1/namespaces/default/roles";
+    for path in [old.to_owned(), format!("{old}/none")] {
+        let warning = get(&s, &path, &[]).await.headers[header::WARNING].clone();
+        let warning = warning.to_str().unwrap();
+        assert!(
+            warning.contains("rbac.authorization.k8s.io/v1beta1 Role is deprecated"),
+            "{warning}"
+        );
+    }
+    let current = get(&s, &old.replace("v1beta1", "v1"), &[]).await;
+    assert!(!current.headers.contains_key(header::WARNING));
+}
+
 /// kubectl sends a strategic merge patch where a kind's operation says that it takes one.
 #[tokio::test]
 async fn custom_kinds_offer_no_strategic_patch() {

@@ -114,19 +114,23 @@ impl Version {
         GroupVersion { group: self.group.to_owned(), version: self.version.to_owned() }.to_string()
     }
 
+    /// What a request for a version that is no more is told.
+    pub fn advice(&self) -> Option<String> {
+        let (deprecated, removed) = self.removed?;
+        Some(format!(
+            "{old} {kind} is deprecated in v{deprecated}+, unavailable in v{removed}+; use \
+             {current} {kind}, as which it is read here",
+            old = self.api_version(),
+            kind = self.kind,
+            current = self.current_kind().api_version(),
+        ))
+    }
+
     /// Makes the stored version of an object; gives the warnings. An object of another shape than
     /// its kind's is changed as far as it can be: the check against the schema comes after.
     pub fn to_current(&self, object: &mut Value) -> Vec<String> {
         let current = self.current_kind().api_version();
-        let mut warnings = Vec::new();
-        if let Some((deprecated, removed)) = self.removed {
-            warnings.push(format!(
-                "{old} {kind} is deprecated in v{deprecated}+, unavailable in v{removed}+; use \
-                 {current} {kind}, as which it is read here",
-                old = self.api_version(),
-                kind = self.kind,
-            ));
-        }
+        let mut warnings: Vec<String> = self.advice().into_iter().collect();
         warnings.extend((self.to)(object));
         if let Value::Object(map) = object {
             map.insert("apiVersion".to_owned(), current.into());
