@@ -1,8 +1,11 @@
 //! Options: who is let in, what they may, what is kept of it.
 
+use onggi_machinery::authentication::Authentication;
+use onggi_machinery::authorization::Authorizer;
+
 use crate::aggregation::FrontProxy;
 use crate::audit::AuditOptions;
-use crate::authn::StaticTokens;
+use crate::authn::{StaticTokens, TokenWebhook};
 use crate::authz::Mode;
 
 /// Where those who have shown nothing are let in as `system:anonymous`; elsewhere they get 401.
@@ -37,6 +40,12 @@ pub struct RequestHeader {
 pub struct Access {
     /// `--authorization-mode`, in this order.
     pub modes: Vec<Mode>,
+    /// `--authorization-config`, or the modes where a webhook is among them; empty: the modes.
+    pub authorization: Vec<Authorizer>,
+    /// `--authentication-config` and `--oidc-*`.
+    pub authentication: Authentication,
+    /// `--authentication-token-webhook-*`.
+    pub token_webhook: Option<TokenWebhook>,
     /// `--anonymous-auth`.
     pub anonymous: Anonymous,
     /// `--token-auth-file`.
@@ -66,6 +75,9 @@ impl Default for Access {
     fn default() -> Self {
         Self {
             modes: vec![Mode::Node, Mode::Rbac],
+            authorization: Vec::new(),
+            authentication: Authentication::default(),
+            token_webhook: None,
             anonymous: Anonymous::default(),
             static_tokens: StaticTokens::default(),
             bootstrap_tokens: true,

@@ -129,7 +129,7 @@ impl ApiServer {
             authentication,
             registry: Registry {
                 store,
-                authorizers: Chain::new(&options.access.modes, &cache),
+                authorizers: Chain::new(&options.access, &cache).map_err(Error::Access)?,
                 authenticators: Authenticators::new(tokens, &options.access)
                     .map_err(Error::Access)?,
                 root_ca: options.access.root_ca,
@@ -200,18 +200,20 @@ impl ApiServer {
     }
 
     /// Whether it is allowed, or 403.
-    pub(crate) fn authorize(
+    pub(crate) async fn authorize(
         &self,
         attributes: &Attributes<'_>,
         record: Option<&mut Record>,
     ) -> Result<(), Status> {
-        let decision = self.registry.authorizers.decide(attributes);
+        let decision = self.registry.authorizers.ask(attributes).await;
         if let Some(record) = record {
             record.decided(&decision);
         }
         match decision {
             Decision::Allow(_) => Ok(()),
-            Decision::NoOpinion(why) => Err(authz::forbidden(attributes, &why.to_string())),
+            Decision::Deny(why) | Decision::NoOpinion(why) => {
+                Err(authz::forbidden(attributes, &why.to_string()))
+            }
         }
     }
 
@@ -254,10 +256,10 @@ impl ApiServer {
         let asked = Attributes { user: &context.user, verb: verb.as_str(), target };
         let Some(mut record) = self.record(&asked, &request.resource, &context.user_agent).await
         else {
-            self.authorize(&asked, None)?;
+            self.authorize(&asked, None).await?;
             return self.perform(context.clone(), request).await;
         };
-        let allowed = self.authorize(&asked, Some(&mut record));
+        let allowed = self.authorize(&asked, Some(&mut record)).await;
         record.reads(&context.notes);
         let done = match allowed {
             Ok(()) => {
@@ -321,10 +323,10 @@ impl ApiServer {
         };
         let asked = Attributes { user, verb: "watch", target };
         let Some(mut record) = self.record(&asked, &spec.resource, user_agent).await else {
-            self.authorize(&asked, None)?;
+            self.authorize(&asked, None).await?;
             return self.open_watch(spec, None).await;
         };
-        let opened = match self.authorize(&asked, Some(&mut record)) {
+        let opened = match self.authorize(&asked, Some(&mut record)).await {
             Ok(()) => self.open_watch(spec, None).await,
             Err(status) => Err(status),
         };
@@ -406,7 +408,7 @@ impl ApiServer {
         match verb {
             Verb::Get => registry.get(row, &request).await,
             Verb::List => registry.list(row, &request).await,
-            Verb::Create if is_review(row) => registry.review(context, row, request),
+            Verb::Create if is_review(row) => registry.review(context, row, request).await,
             Verb::Create => registry.create(context, row, request).await,
             Verb::Update => registry.update(context, row, Part::Main, request).await,
             Verb::Patch => registry.patch(context, row, Part::Main, &request).await,

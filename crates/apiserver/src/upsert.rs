@@ -55,7 +55,7 @@ impl ApiServer {
                 selector: "",
             };
             let verb = Verb::Create.as_str();
-            self.authorize(&Attributes { user: &context.user, verb, target }, None)?;
+            self.authorize(&Attributes { user: &context.user, verb, target }, None).await?;
             let made = if is_apply(&request) {
                 registry.create_by_apply(context, row, request.clone()).await
             } else {

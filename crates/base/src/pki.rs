@@ -3,6 +3,8 @@
 //! Keys are ECDSA P-256. An identity is what Kubernetes reads from a client certificate: the common
 //! name is the user, each organization a group.
 
+mod subject;
+
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -165,10 +167,7 @@ impl Authority {
         now: i64,
     ) -> Result<String, Error> {
         const WHAT: &str = "certificate request";
-        if read_request(request)?.groups.len() > 1 {
-            let message = "a subject of more than one organization cannot be signed".into();
-            return Err(Error::Invalid { what: WHAT.into(), message });
-        }
+        let subject = subject::of_request(request)?;
         let mut request =
             CertificateSigningRequestParams::from_pem(request).map_err(invalid(WHAT))?;
         let time = |at: i64| {
@@ -209,7 +208,10 @@ impl Authority {
             }
         }
         let issuer = issuer(&self.pair, WHAT)?;
-        Ok(request.signed_by(&issuer).map_err(invalid(WHAT))?.pem())
+        let signed = request.signed_by(&issuer).map_err(invalid(WHAT))?;
+        // rcgen keeps one entry a type: of several organizations it would sign the last.
+        let key = KeyPair::from_pem(&self.pair.key).map_err(invalid(WHAT))?;
+        subject::replace(signed.der(), &subject, &key)
     }
 
     fn sign(&self, what: &str, params: &CertificateParams) -> Result<Pair, Error> {
@@ -439,6 +441,26 @@ mod tests {
     }
 
     #[test]
+    fn every_organization_of_a_request_is_signed() {
+        let authority = Authority::generate("test", now()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = distinguished_name("jo", Some("dev"));
+        // To rcgen this is another type than the organization above.
+        let organization = DnType::CustomDnType(vec![2, 5, 4, 10]);
+        params.distinguished_name.push(organization, "ops");
+        let request = params.serialize_request(&key).unwrap().pem().unwrap();
+        assert_eq!(read_request(&request).unwrap().groups, ["dev", "ops"]);
+        let seconds = now().unix_timestamp();
+        let signed = authority.sign_request(&request, &["client auth"], 3600, seconds).unwrap();
+        let certificate = &certificates(&signed).unwrap()[0];
+        assert_eq!(identity(certificate).unwrap().groups, ["dev", "ops"]);
+        let verifier = client_verifier(authority.certificate()).unwrap();
+        let now = rustls::pki_types::UnixTime::now();
+        verifier.verify_client_cert(certificate, &[], now).unwrap();
+    }
+
+    #[test]
     fn a_request_is_signed_for_its_usages() {
         let authority = Authority::generate("test", now()).unwrap();
         let key = KeyPair::generate().unwrap();
@@ -464,6 +486,7 @@ mod tests {
         verify(&chain[0]).unwrap();
         let other = authority.sign_request(&plain, &["server auth"], 3600, seconds).unwrap();
         assert!(verify(&certificates(&other).unwrap()[0]).is_err(), "not for clients");
+        assert_eq!(identity(&chain[0]).unwrap().user, "jo");
         assert!(authority.sign_request(&plain, &["any"], 3600, seconds).is_err());
         assert!(read_request("nonsense").is_err());
     }

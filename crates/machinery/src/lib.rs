@@ -7,10 +7,13 @@
 
 pub mod admission;
 pub mod audit;
+pub mod authentication;
+pub mod authorization;
 pub mod cel;
 pub mod conversion;
 pub mod crd;
 pub mod cron;
+mod fields;
 pub mod jsonpath;
 pub mod kinds;
 pub mod managedfields;

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod identity;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -97,7 +99,7 @@ pub(crate) struct Server {
     /// Further authorities of users' certificates
     #[arg(long, value_name = "FILE")]
     client_ca_file: Option<PathBuf>,
-    /// Who decides, in this order: Node, RBAC, AlwaysAllow, AlwaysDeny
+    /// Who decides, in this order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny
     #[arg(long, value_name = "MODES", value_delimiter = ',', default_value = "Node,RBAC")]
     authorization_mode: Vec<onggi_supervisor::Mode>,
     /// Admission plugins beside the usual ones
@@ -148,6 +150,8 @@ pub(crate) struct Server {
     /// Beginnings of headers with more about the user
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     requestheader_extra_headers_prefix: Vec<String>,
+    #[command(flatten)]
+    identity: identity::Identity,
     /// The certificate that aggregated API servers are shown; one of our own where it is not given
     #[arg(long, value_name = "FILE")]
     proxy_client_cert_file: Option<PathBuf>,
@@ -194,6 +198,7 @@ impl Server {
             requestheader_username_headers: self.requestheader_username_headers,
             requestheader_group_headers: self.requestheader_group_headers,
             requestheader_extra_headers_prefix: self.requestheader_extra_headers_prefix,
+            identity: self.identity.into(),
             proxy_client_cert_file: self.proxy_client_cert_file,
             proxy_client_key_file: self.proxy_client_key_file,
             audit_policy_file: self.audit_policy_file,

@@ -1,6 +1,8 @@
 //! Options of the control plane, by the names that kube-apiserver and kube-controller-manager give
 //! them: for test rigs, and for people who embed us.
 
+mod identity;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use onggi_apiserver::{
 use onggi_base::pki::{Authority, Pair};
 use onggi_machinery::audit;
 use serde::{Deserialize, Serialize};
+
+pub use identity::Identity;
 
 /// What is left out is as `onggi up` has it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +61,8 @@ pub struct Control {
     pub requestheader_group_headers: Vec<String>,
     /// `--requestheader-extra-headers-prefix`.
     pub requestheader_extra_headers_prefix: Vec<String>,
+    /// `--oidc-*`, `--authentication-*`, `--authorization-*`.
+    pub identity: Identity,
     /// `--proxy-client-cert-file`: what is shown to aggregated servers.
     pub proxy_client_cert_file: Option<PathBuf>,
     /// `--proxy-client-key-file`.
@@ -103,6 +109,7 @@ impl Control {
         if !self.authorization_modes.is_empty() {
             access.modes.clone_from(&self.authorization_modes);
         }
+        self.identity.apply(&mut access)?;
         match self.anonymous_auth {
             Some(true) => access.anonymous = Anonymous::Everywhere,
             Some(false) => access.anonymous = Anonymous::Nowhere,

@@ -16,7 +16,7 @@ pub mod paths;
 pub mod socket;
 pub mod workloads;
 
-pub use control::Control;
+pub use control::{Control, Identity};
 pub use onggi_apiserver::Mode;
 pub use options::Options;
 pub use paths::Paths;

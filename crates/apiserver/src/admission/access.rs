@@ -76,7 +76,7 @@ impl Decide for Asker {
             authz::Decision::Allow(why) => {
                 Decision { allowed: true, reason: why.to_string(), ..Decision::default() }
             }
-            authz::Decision::NoOpinion(why) => {
+            authz::Decision::Deny(why) | authz::Decision::NoOpinion(why) => {
                 Decision { reason: why.to_string(), ..Decision::default() }
             }
         }

@@ -64,7 +64,7 @@ impl Record {
     pub(crate) fn decided(&mut self, decision: &Decision) {
         let (word, why): (_, &Because) = match decision {
             Decision::Allow(why) => ("allow", why),
-            Decision::NoOpinion(why) => ("forbid", why),
+            Decision::Deny(why) | Decision::NoOpinion(why) => ("forbid", why),
         };
         let annotations = &mut self.event.annotations;
         annotations.insert("authorization.k8s.io/decision".into(), word.into());

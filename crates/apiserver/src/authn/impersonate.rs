@@ -20,7 +20,7 @@ pub(super) fn unescape(key: &str) -> String {
 }
 
 /// The user that a request wants to be taken for; `None` when it wants nothing.
-pub(crate) fn impersonated(
+pub(crate) async fn impersonated(
     chain: &Chain,
     user: &User,
     headers: &HeaderMap,
@@ -51,26 +51,25 @@ pub(crate) fn impersonated(
             parts.join(" ")
         )));
     }
-    let allowed = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        let target =
-            Target::Resource { group, resource, subresource, namespace, name, selector: "" };
-        chain.check(&Attributes { user, verb: "impersonate", target }).map(drop)
-    };
     let account = account(&wanted.name);
-    match account {
-        Some((namespace, name)) => allowed("", "serviceaccounts", "", namespace, name)?,
-        None => allowed("", "users", "", "", &wanted.name)?,
-    }
-    for group in &groups {
-        allowed("", "groups", "", "", group)?;
-    }
+    let mut parts = vec![match account {
+        Some((namespace, name)) => ("", "serviceaccounts", "", namespace, name),
+        None => ("", "users", "", "", wanted.name.as_str()),
+    }];
+    parts.extend(groups.iter().map(|group| ("", "groups", "", "", group.as_str())));
     for (key, values) in &wanted.extra {
-        for value in values {
-            allowed("authentication.k8s.io", "userextras", key, "", value)?;
-        }
+        let extras = values
+            .iter()
+            .map(|value| ("authentication.k8s.io", "userextras", key.as_str(), "", value.as_str()));
+        parts.extend(extras);
     }
     if !wanted.uid.is_empty() {
-        allowed("authentication.k8s.io", "uids", "", "", &wanted.uid)?;
+        parts.push(("authentication.k8s.io", "uids", "", "", &wanted.uid));
+    }
+    for (group, resource, subresource, namespace, name) in parts {
+        let target =
+            Target::Resource { group, resource, subresource, namespace, name, selector: "" };
+        chain.check(&Attributes { user, verb: "impersonate", target }).await?;
     }
     if let Some((namespace, _)) = account.filter(|_| groups.is_empty()) {
         groups.push("system:serviceaccounts".into());

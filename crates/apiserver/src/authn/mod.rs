@@ -4,9 +4,11 @@
 mod bootstrap_token;
 mod certificate;
 mod impersonate;
+mod jwt;
 mod reviews;
 mod static_tokens;
 mod token;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub(crate) use impersonate::impersonated;
 pub(crate) use reviews::{self_subject_review, token_review};
 pub use static_tokens::StaticTokens;
 pub(crate) use token::{Bound, BoundKind, Grant, TokenAuthority};
+pub use webhook::TokenWebhook;
 
 /// A user as authorization sees it (`user.Info`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -103,7 +106,7 @@ pub(crate) fn stamp_requester(row: &Resource, user: &User, object: &mut Value) {
 }
 
 /// A user, and for whom the token that they have shown was made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shown {
     pub(crate) user: User,
     /// Empty: whoever reads it.
@@ -115,7 +118,11 @@ pub(crate) struct Authenticators {
     pub(crate) service_accounts: TokenAuthority,
     static_tokens: StaticTokens,
     bootstrap_tokens: bool,
+    issuers: Vec<jwt::Issuer>,
+    webhook: Option<webhook::Webhook>,
     anonymous: Anonymous,
+    /// Where `Anonymous::Everywhere` is not everywhere; empty: no such restriction.
+    anonymous_paths: Vec<String>,
     /// Whom this server takes tokens for.
     audiences: Vec<String>,
     pub(crate) certificates: ClientAuthorities,
@@ -130,11 +137,25 @@ impl Authenticators {
         if audiences.is_empty() {
             audiences.push(tokens.issuer().to_owned());
         }
+        let own = tokens.issuer();
+        if access.authentication.jwt.iter().any(|jwt| jwt.url == own) {
+            return Err(format!("{own}: this is the issuer of service account tokens"));
+        }
+        let (mut anonymous, mut anonymous_paths) = (access.anonymous, Vec::new());
+        if let Some(said) = &access.authentication.anonymous {
+            anonymous = if said.enabled { Anonymous::Everywhere } else { Anonymous::Nowhere };
+            anonymous_paths.clone_from(&said.paths);
+        }
+        let issuers = access.authentication.jwt.iter().map(jwt::Issuer::new);
+        let webhook = access.token_webhook.as_ref().map(webhook::Webhook::new);
         Ok(Self {
+            issuers: issuers.collect::<Result<_, _>>()?,
+            webhook: webhook.transpose()?,
+            anonymous_paths,
             service_accounts: tokens,
             static_tokens: access.static_tokens.clone(),
             bootstrap_tokens: access.bootstrap_tokens,
-            anonymous: access.anonymous,
+            anonymous,
             audiences,
             certificates: ClientAuthorities::new(access)?,
         })
@@ -146,7 +167,7 @@ impl Authenticators {
     }
 
     /// Who holds a token that is meant for one of `audiences`; the error says what is wrong.
-    pub(crate) fn token(
+    pub(crate) async fn token(
         &self,
         registry: &Registry,
         token: &str,
@@ -159,11 +180,19 @@ impl Authenticators {
         if self.bootstrap_tokens && bootstrap_token::looks_like(token) {
             return bootstrap_token::verify(registry, token).map(own);
         }
-        self.service_accounts.verify(registry, token, audiences)
+        let named = if self.issuers.is_empty() { None } else { jwt::named(token) };
+        let issuer = named.and_then(|named| self.issuers.iter().find(|one| one.is(&named)));
+        if let Some(issuer) = issuer {
+            return issuer.verify(token, registry.clock.seconds()).await;
+        }
+        match (self.service_accounts.verify(registry, token, audiences), &self.webhook) {
+            (Err(_), Some(webhook)) => webhook.verify(token, audiences).await,
+            (known, _) => known,
+        }
     }
 
     /// Who sends a request over HTTP: a proxy's word, the certificate, the token, or nobody.
-    pub(crate) fn request(
+    pub(crate) async fn request(
         &self,
         registry: &Registry,
         peer: Option<&Peer>,
@@ -177,7 +206,7 @@ impl Authenticators {
             return Ok(Arc::clone(user));
         }
         match bearer(headers)? {
-            Some(token) => match self.token(registry, &token, &self.audiences) {
+            Some(token) => match self.token(registry, &token, &self.audiences).await {
                 Ok(shown) => Ok(Arc::new(shown.user)),
                 Err(problem) => {
                     tracing::debug!(problem, "a token was refused");
@@ -188,7 +217,8 @@ impl Authenticators {
                 let allowed = match self.anonymous {
                     Anonymous::Nowhere => false,
                     Anonymous::Health => HEALTH.contains(&path),
-                    Anonymous::Everywhere => true,
+                    Anonymous::Everywhere if self.anonymous_paths.is_empty() => true,
+                    Anonymous::Everywhere => self.anonymous_paths.iter().any(|p| p == path),
                 };
                 if allowed { Ok(Arc::new(User::anonymous())) } else { Err(Status::unauthorized()) }
             }

@@ -7,7 +7,7 @@ use super::User;
 use crate::registry::{Registry, text};
 
 /// `TokenReview`: for those who must know who sent them a token.
-pub(crate) fn token_review(registry: &Registry, mut review: Value) -> Result<Value, Status> {
+pub(crate) async fn token_review(registry: &Registry, mut review: Value) -> Result<Value, Status> {
     let token = text(&review, "/spec/token").to_owned();
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
@@ -16,7 +16,7 @@ pub(crate) fn token_review(registry: &Registry, mut review: Value) -> Result<Val
     let asked: Vec<String> = asked.filter_map(Value::as_str).map(str::to_owned).collect();
     let own = registry.authenticators.audiences();
     let audiences = if asked.is_empty() { own } else { asked.as_slice() };
-    review["status"] = match registry.authenticators.token(registry, &token, audiences) {
+    review["status"] = match registry.authenticators.token(registry, &token, audiences).await {
         Ok(shown) => {
             let meant = if shown.audiences.is_empty() { audiences } else { &shown.audiences };
             json!({"authenticated": true, "user": shown.user.to_value(), "audiences": meant})

@@ -6,13 +6,16 @@ mod node;
 pub(crate) mod policy;
 mod rbac;
 pub(crate) mod reviews;
+mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
 
 use onggi_api::Status;
+use onggi_machinery::authorization::Authorizer as Configured;
 use onggi_machinery::rbac::PolicyRule;
 
+use crate::access::Access;
 use crate::authn::User;
 use crate::cache::Cache;
 
@@ -49,6 +52,8 @@ pub(crate) enum Target<'a> {
 #[derive(Debug)]
 pub(crate) enum Decision {
     Allow(Because),
+    /// Nobody else is asked.
+    Deny(Because),
     /// Another may know.
     NoOpinion(Because),
 }
@@ -100,6 +105,8 @@ pub enum Mode {
     AlwaysAllow,
     /// Nothing is, but to `system:masters`.
     AlwaysDeny,
+    /// Another server is asked.
+    Webhook,
 }
 
 impl std::str::FromStr for Mode {
@@ -111,8 +118,10 @@ impl std::str::FromStr for Mode {
             "RBAC" => Ok(Self::Rbac),
             "AlwaysAllow" => Ok(Self::AlwaysAllow),
             "AlwaysDeny" => Ok(Self::AlwaysDeny),
+            "Webhook" => Ok(Self::Webhook),
             other => Err(format!(
-                "{other:?} is no authorization mode: AlwaysAllow, AlwaysDeny, Node or RBAC"
+                "{other:?} is no authorization mode: AlwaysAllow, AlwaysDeny, Node, RBAC or \
+                 Webhook"
             )),
         }
     }
@@ -160,40 +169,87 @@ impl Authorizer for Always {
     }
 }
 
+/// One of the chain.
+enum Link {
+    Own(Box<dyn Authorizer>),
+    Webhook(webhook::Webhook),
+}
+
+impl Link {
+    fn own(&self) -> &dyn Authorizer {
+        match self {
+            Self::Own(own) => own.as_ref(),
+            Self::Webhook(webhook) => webhook,
+        }
+    }
+}
+
 /// All of them.
 pub(crate) struct Chain {
-    links: Vec<Box<dyn Authorizer>>,
+    links: Vec<Link>,
+    /// Whether one of them is to be waited for.
+    waits: bool,
     /// Whether the rules of RBAC decide; then nobody gives away what they do not have.
     rbac: Arc<rbac::Rbac>,
 }
 
 impl Chain {
-    pub(crate) fn new(modes: &[Mode], cache: &Arc<Cache>) -> Self {
+    /// The error is about an option.
+    pub(crate) fn new(access: &Access, cache: &Arc<Cache>) -> Result<Self, String> {
         let rbac = Arc::new(rbac::Rbac::new(Arc::clone(cache)));
-        let mut links: Vec<Box<dyn Authorizer>> = vec![Box::new(Masters)];
-        links.extend(modes.iter().map(|mode| match mode {
-            Mode::Node => Box::new(node::Node::new(Arc::clone(cache))) as Box<dyn Authorizer>,
-            Mode::Rbac => Box::new(Arc::clone(&rbac)),
-            Mode::AlwaysAllow => Box::new(Always(true)),
-            Mode::AlwaysDeny => Box::new(Always(false)),
-        }));
-        Self { links, rbac }
+        let own = |mode: Mode| -> Result<Link, String> {
+            let link: Box<dyn Authorizer> = match mode {
+                Mode::Node => Box::new(node::Node::new(Arc::clone(cache))),
+                Mode::Rbac => Box::new(Arc::clone(&rbac)),
+                Mode::AlwaysAllow => Box::new(Always(true)),
+                Mode::AlwaysDeny => Box::new(Always(false)),
+                Mode::Webhook => return Err("authorization mode Webhook without a webhook".into()),
+            };
+            Ok(Link::Own(link))
+        };
+        let mut links = vec![Link::Own(Box::new(Masters))];
+        if access.authorization.is_empty() {
+            for mode in &access.modes {
+                links.push(own(*mode)?);
+            }
+        }
+        for one in &access.authorization {
+            links.push(match one {
+                Configured::Own(mode) => own(mode.parse()?)?,
+                Configured::Webhook(options) => Link::Webhook(webhook::Webhook::new(options)?),
+            });
+        }
+        let waits = links.iter().any(|link| matches!(link, Link::Webhook(_)));
+        Ok(Self { links, waits, rbac })
+    }
+
+    /// The first answer of the chain, for who cannot wait.
+    pub(crate) fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        let mut reasons = Reasons::default();
+        for link in &self.links {
+            if let Some(decided) = reasons.take(link.own().decide(attributes)) {
+                return decided;
+            }
+        }
+        reasons.none()
     }
 
     /// The first answer of the chain.
-    pub(crate) fn decide(&self, attributes: &Attributes<'_>) -> Decision {
-        let mut reasons: Vec<String> = Vec::new();
+    pub(crate) async fn ask(&self, attributes: &Attributes<'_>) -> Decision {
+        if !self.waits {
+            return self.decide(attributes);
+        }
+        let mut reasons = Reasons::default();
         for link in &self.links {
-            match link.decide(attributes) {
-                Decision::NoOpinion(Because::Nothing) => {}
-                Decision::NoOpinion(why) => reasons.push(why.to_string()),
-                decided => return decided,
+            let decision = match link {
+                Link::Own(own) => own.decide(attributes),
+                Link::Webhook(webhook) => webhook.ask(attributes).await,
+            };
+            if let Some(decided) = reasons.take(decision) {
+                return decided;
             }
         }
-        if reasons.is_empty() {
-            return Decision::NoOpinion(Because::Nothing);
-        }
-        Decision::NoOpinion(Because::Text(reasons.join("\n")))
+        reasons.none()
     }
 
     pub(crate) fn allows(&self, attributes: &Attributes<'_>) -> bool {
@@ -201,10 +257,12 @@ impl Chain {
     }
 
     /// Why it is allowed, or 403 in Kubernetes' words.
-    pub(crate) fn check(&self, attributes: &Attributes<'_>) -> Result<Because, Status> {
-        match self.decide(attributes) {
+    pub(crate) async fn check(&self, attributes: &Attributes<'_>) -> Result<Because, Status> {
+        match self.ask(attributes).await {
             Decision::Allow(why) => Ok(why),
-            Decision::NoOpinion(why) => Err(forbidden(attributes, &why.to_string())),
+            Decision::Deny(why) | Decision::NoOpinion(why) => {
+                Err(forbidden(attributes, &why.to_string()))
+            }
         }
     }
 
@@ -212,12 +270,37 @@ impl Chain {
     pub(crate) fn rules(&self, user: &User, namespace: &str) -> Rules {
         let mut all = Rules::default();
         for link in &self.links {
-            let Rules { rules, incomplete, errors } = link.rules(user, namespace);
+            let Rules { rules, incomplete, errors } = link.own().rules(user, namespace);
             all.rules.extend(rules);
             all.incomplete |= incomplete;
             all.errors.extend(errors);
         }
         all
+    }
+}
+
+/// Why those who were asked had no opinion.
+#[derive(Default)]
+struct Reasons(Vec<String>);
+
+impl Reasons {
+    /// What ends the search.
+    fn take(&mut self, decision: Decision) -> Option<Decision> {
+        match decision {
+            Decision::NoOpinion(Because::Nothing) => None,
+            Decision::NoOpinion(why) => {
+                self.0.push(why.to_string());
+                None
+            }
+            decided => Some(decided),
+        }
+    }
+
+    fn none(self) -> Decision {
+        if self.0.is_empty() {
+            return Decision::NoOpinion(Because::Nothing);
+        }
+        Decision::NoOpinion(Because::Text(self.0.join("\n")))
     }
 }
 

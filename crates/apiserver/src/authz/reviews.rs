@@ -22,7 +22,7 @@ enum Whose {
 }
 
 /// Answers a review; `namespace` is that of the request.
-pub(crate) fn answer(
+pub(crate) async fn answer(
     chain: &Chain,
     user: &User,
     row: &Resource,
@@ -35,10 +35,10 @@ pub(crate) fn answer(
         "LocalSubjectAccessReview" => Whose::NamedHere,
         _ => Whose::Named,
     };
-    access(chain, user, row, &whose, namespace, review)
+    access(chain, user, row, &whose, namespace, review).await
 }
 
-fn access(
+async fn access(
     chain: &Chain,
     user: &User,
     row: &Resource,
@@ -77,13 +77,17 @@ fn access(
         Target::Path(str_at(spec, "nonResourceAttributes.path"))
     };
     let from = if resource.is_object() { resource } else { &spec["nonResourceAttributes"] };
-    let decision = chain.decide(&Attributes { user: &named, verb: str_at(from, "verb"), target });
+    let decision =
+        chain.ask(&Attributes { user: &named, verb: str_at(from, "verb"), target }).await;
     let mut status = Map::new();
     let (allowed, why) = match &decision {
         Decision::Allow(why) => (true, why),
-        Decision::NoOpinion(why) => (false, why),
+        Decision::Deny(why) | Decision::NoOpinion(why) => (false, why),
     };
     status.insert("allowed".into(), allowed.into());
+    if matches!(decision, Decision::Deny(_)) {
+        status.insert("denied".into(), true.into());
+    }
     let reason = why.to_string();
     if !reason.is_empty() {
         status.insert("reason".into(), reason.into());

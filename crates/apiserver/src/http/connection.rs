@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::task::TaskTracker;
 
+use super::gate::{Gate, Ticket};
 use super::held::Held;
 use super::idle::Activity;
 use crate::{ApiServer, Error};
@@ -39,6 +40,7 @@ impl ApiServer {
     ) -> Result<(), Error> {
         let acceptor = TlsAcceptor::from(tls);
         let connections = TaskTracker::new();
+        let gate = Gate::default();
         let shutdown = self.shutdown().clone();
         loop {
             let accepted = tokio::select! {
@@ -46,9 +48,13 @@ impl ApiServer {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
+                    let Some(ticket) = gate.enter(from.ip().to_canonical()) else {
+                        tracing::debug!(%from, "too many connections");
+                        continue;
+                    };
                     let (server, acceptor) = (Arc::clone(&self), acceptor.clone());
-                    connections.spawn(connection(server, acceptor, stream));
+                    connections.spawn(connection(server, acceptor, stream, ticket));
                 }
                 // The connection was gone before it was taken, or there is no descriptor left:
                 // neither is a reason to stop.
@@ -89,7 +95,12 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNANSWERED))
 }
 
-async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpStream) {
+async fn connection(
+    server: Arc<ApiServer>,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    mut ticket: Ticket,
+) {
     let remote = stream.peer_addr().ok();
     if let Err(error) = prepare(&stream) {
         tracing::debug!(%error, "the options of a connection");
@@ -99,6 +110,7 @@ async fn connection(server: Arc<ApiServer>, acceptor: TlsAcceptor, stream: TcpSt
         Ok(Err(error)) => return tracing::debug!(%error, "no TLS connection"),
         Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
     };
+    ticket.settle();
     let chain = stream.get_ref().1.peer_certificates();
     let authorities = &server.registry.authenticators.certificates;
     let peer = chain.map(|chain| Arc::new(authorities.peer(chain)));

@@ -12,6 +12,7 @@ mod exposition;
 mod forms;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gate;
 mod health;
 mod held;
 mod idle;
@@ -290,7 +291,7 @@ async fn route(
 ) -> Result<Response<Body>, Status> {
     let registry = &server.registry;
     let (headers, path) = (request.headers(), request.uri().path());
-    let shown = registry.authenticators.request(registry, caller.peer, headers, path);
+    let shown = registry.authenticators.request(registry, caller.peer, headers, path).await;
     let info = Info::parse(request.method(), request.uri());
     if let Some(audit) = &server.audit {
         seen.record = audited::begin(audit, server, &request, caller, &info, &shown).await;
@@ -305,7 +306,7 @@ async fn route(
             return Err(status);
         }
     };
-    if let Some(other) = authn::impersonated(&registry.authorizers, &user, headers)? {
+    if let Some(other) = authn::impersonated(&registry.authorizers, &user, headers).await? {
         if let Some(record) = &mut seen.record {
             record.acts_as(&other);
         }
@@ -327,7 +328,7 @@ async fn route(
             let asked = Attributes { user: &user, verb, target: Target::Path(path) };
             seen.flow = server.flow_control.classify(&asked);
             let _seats = enter(server, seen.flow.as_ref(), 1).await?;
-            server.authorize(&asked, seen.record.as_mut())?;
+            server.authorize(&asked, seen.record.as_mut()).await?;
             let _in_flight = server.metrics.in_flight(false);
             if let Some(route) = server.aggregation.route_of_path(path) {
                 let whom = whom(&user, caller);
@@ -354,7 +355,7 @@ async fn route(
     // What lasts holds no seats.
     let wanted = seen.flow.as_ref().filter(|_| !seen.stream);
     let seats = enter(server, wanted, seats(server, &info, place)).await?;
-    server.authorize(&asked, seen.record.as_mut())?;
+    server.authorize(&asked, seen.record.as_mut()).await?;
     if let Some(route) = server.aggregation.route(&place.resource.group, &place.resource.version) {
         seen.stream = info.verb == Verb::Watch || request.headers().contains_key(header::UPGRADE);
         if seen.stream {

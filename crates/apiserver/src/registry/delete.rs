@@ -234,7 +234,14 @@ impl Registry {
                 }
             };
             match (self.store.txn(txn).await, bytes) {
-                (Ok(_), None) => return Ok(Deleted::Gone(old)),
+                (Ok(committed), None) => {
+                    // A binding that is gone gives nothing any more once that is answered. It is
+                    // gone also where the cache is late.
+                    if let Err(status) = self.cache.wait_for(committed.revision).await {
+                        tracing::warn!(error = %status.message, "the cache is behind a deletion");
+                    }
+                    return Ok(Deleted::Gone(old));
+                }
                 (Ok(committed), Some(bytes)) => {
                     let object = self.written(row, &key, &bytes, committed.revision).await?;
                     return Ok(Deleted::Waiting(object));

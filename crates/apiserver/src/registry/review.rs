@@ -24,7 +24,7 @@ pub(crate) fn is_review(row: &Resource) -> bool {
 
 impl Registry {
     /// POST of a question.
-    pub(crate) fn review(
+    pub(crate) async fn review(
         &self,
         context: &Context,
         row: &'static Resource,
@@ -36,9 +36,12 @@ impl Registry {
         meta::set_namespace(row, &request.namespace, &mut object)?;
         let user = &context.user;
         let value = match row.kind {
-            "TokenReview" => authn::token_review(self, object)?,
+            "TokenReview" => authn::token_review(self, object).await?,
             "SelfSubjectReview" => authn::self_subject_review(self, user, object),
-            _ => authz::reviews::answer(&self.authorizers, user, row, &request.namespace, object)?,
+            _ => {
+                let namespace = &request.namespace;
+                authz::reviews::answer(&self.authorizers, user, row, namespace, object).await?
+            }
         };
         Ok(Response::Document { value, created: true, warnings })
     }

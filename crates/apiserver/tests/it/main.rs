@@ -9,6 +9,7 @@ mod bounds;
 mod contract;
 mod custom;
 mod custom_schema;
+mod elsewhere;
 mod extension;
 mod groups;
 mod http;

@@ -2,9 +2,10 @@
 //! its author thinks.
 
 use onggi_api::{FieldError, FieldPath};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{GroupResources, Level, Policy, Rule, Stage};
+use crate::fields::{Errors, Fields};
 use crate::validation::names::dns1123_subdomain;
 use crate::yaml;
 
@@ -33,8 +34,6 @@ pub fn read(text: &str) -> Result<Policy, String> {
     Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
-type Errors = Vec<FieldError>;
-
 fn policy(value: &Value, errors: &mut Errors) -> Policy {
     let root = FieldPath::root();
     let fields = Fields::of(value, &root, errors);
@@ -49,7 +48,7 @@ fn policy(value: &Value, errors: &mut Errors) -> Policy {
     }
     let known = ["apiVersion", "kind", "metadata", "rules", "omitStages", "omitManagedFields"];
     fields.only(&known, errors);
-    let omit_stages = fields.stages(errors);
+    let omit_stages = stages(&fields, errors);
     let omit_managed_fields = fields.flag("omitManagedFields", errors).unwrap_or(false);
     let path = root.child("rules");
     let list = fields.list("rules", errors);
@@ -121,7 +120,7 @@ fn rule(value: &Value, path: &FieldPath, omit_managed_fields: bool, errors: &mut
         resources,
         namespaces,
         non_resource_urls,
-        omit_stages: fields.stages(errors),
+        omit_stages: stages(&fields, errors),
         omit_managed_fields: fields
             .flag("omitManagedFields", errors)
             .unwrap_or(omit_managed_fields),
@@ -157,98 +156,18 @@ fn resources(rule: &Fields<'_>, errors: &mut Errors) -> Vec<GroupResources> {
         .collect()
 }
 
-/// The fields of a map, and where it stands.
-struct Fields<'a> {
-    path: FieldPath,
-    map: Option<&'a Map<String, Value>>,
-}
-
-impl<'a> Fields<'a> {
-    fn of(value: &'a Value, path: &FieldPath, errors: &mut Errors) -> Self {
-        let map = value.as_object();
-        if map.is_none() {
-            errors.push(FieldError::type_invalid(path, value.clone(), "must be a map"));
-        }
-        Self { path: path.clone(), map }
-    }
-
-    fn only(&self, known: &[&str], errors: &mut Errors) {
-        let names = self.map.into_iter().flat_map(Map::keys);
-        for name in names.filter(|name| !known.contains(&name.as_str())) {
-            let detail = format!("unknown field; known are {}", known.join(", "));
-            errors.push(FieldError::forbidden(&self.path.child(name), detail));
-        }
-    }
-
-    fn get(&self, name: &str) -> &'a Value {
-        self.map.and_then(|map| map.get(name)).unwrap_or(&Value::Null)
-    }
-
-    fn wrong(&self, name: &str, must: &str, errors: &mut Errors) {
-        let (path, value) = (self.path.child(name), self.get(name).clone());
-        errors.push(FieldError::type_invalid(&path, value, format!("must be {must}")));
-    }
-
-    fn text(&self, name: &str, errors: &mut Errors) -> String {
-        match self.get(name) {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            _ => {
-                self.wrong(name, "a text", errors);
-                String::new()
+fn stages(fields: &Fields<'_>, errors: &mut Errors) -> Vec<Stage> {
+    let path = fields.path.child("omitStages");
+    let known = STAGES.map(|(name, _)| name).join(",");
+    let mut stages = Vec::new();
+    for (at, found) in fields.texts("omitStages", errors).into_iter().enumerate() {
+        match STAGES.iter().find(|(name, _)| *name == found) {
+            Some((_, stage)) => stages.push(*stage),
+            None => {
+                let detail = format!("allowed stages are {known}");
+                errors.push(FieldError::invalid(&path.index(at), found, detail));
             }
         }
     }
-
-    fn flag(&self, name: &str, errors: &mut Errors) -> Option<bool> {
-        match self.get(name) {
-            Value::Null => None,
-            Value::Bool(flag) => Some(*flag),
-            _ => {
-                self.wrong(name, "true or false", errors);
-                None
-            }
-        }
-    }
-
-    fn list(&self, name: &str, errors: &mut Errors) -> &'a [Value] {
-        match self.get(name) {
-            Value::Null => &[],
-            Value::Array(list) => list,
-            _ => {
-                self.wrong(name, "a list", errors);
-                &[]
-            }
-        }
-    }
-
-    fn texts(&self, name: &str, errors: &mut Errors) -> Vec<String> {
-        let mut texts = Vec::new();
-        for (at, value) in self.list(name, errors).iter().enumerate() {
-            match value {
-                Value::String(text) => texts.push(text.clone()),
-                other => {
-                    let path = self.path.child(name).index(at);
-                    errors.push(FieldError::type_invalid(&path, other.clone(), "must be a text"));
-                }
-            }
-        }
-        texts
-    }
-
-    fn stages(&self, errors: &mut Errors) -> Vec<Stage> {
-        let path = self.path.child("omitStages");
-        let known = STAGES.map(|(name, _)| name).join(",");
-        let mut stages = Vec::new();
-        for (at, found) in self.texts("omitStages", errors).into_iter().enumerate() {
-            match STAGES.iter().find(|(name, _)| *name == found) {
-                Some((_, stage)) => stages.push(*stage),
-                None => {
-                    let detail = format!("allowed stages are {known}");
-                    errors.push(FieldError::invalid(&path.index(at), found, detail));
-                }
-            }
-        }
-        stages
-    }
+    stages
 }
