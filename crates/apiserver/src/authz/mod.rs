@@ -172,14 +172,14 @@ impl Authorizer for Always {
 /// One of the chain.
 enum Link {
     Own(Box<dyn Authorizer>),
-    Webhook(webhook::Webhook),
+    Webhook(Box<webhook::Webhook>),
 }
 
 impl Link {
     fn own(&self) -> &dyn Authorizer {
         match self {
             Self::Own(own) => own.as_ref(),
-            Self::Webhook(webhook) => webhook,
+            Self::Webhook(webhook) => webhook.as_ref(),
         }
     }
 }
@@ -216,7 +216,9 @@ impl Chain {
         for one in &access.authorization {
             links.push(match one {
                 Configured::Own(mode) => own(mode.parse()?)?,
-                Configured::Webhook(options) => Link::Webhook(webhook::Webhook::new(options)?),
+                Configured::Webhook(options) => {
+                    Link::Webhook(Box::new(webhook::Webhook::new(options)?))
+                }
             });
         }
         let waits = links.iter().any(|link| matches!(link, Link::Webhook(_)));

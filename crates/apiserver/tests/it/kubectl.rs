@@ -401,7 +401,7 @@ spec: {selector: {app: q}, ports: [{port: 80}]}
     assert!(text.contains("services \"absent\" not found"), "{text}");
     let text = k.fails(&raw("pods/p:81/proxy/"), "").await;
     assert!(text.contains("error trying to reach service"), "{text}");
-    k.run_with("apply -f -", "{apiVersion: v1, kind: Node, metadata: {name: n1}}").await;
+    k.run_with("apply -f -", "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n").await;
     let raw = |path: &str| format!("get --raw /api/v1/nodes/{path}");
     for name in ["n1", "n1:10250", "https:n1:10250"] {
         let said = k.run(&raw(&format!("{name}/proxy/logs/a%20b?c=d"))).await;

@@ -174,7 +174,7 @@ impl Server {
         let Some(theirs) = self.kubectl(line).await else { return };
         for (what, ours, theirs) in [
             ("output", ours.out, theirs.out),
-            ("errors", ours.err, theirs.err),
+            ("errors", ours.err, without_old_versions(&theirs.err)),
             ("code", ours.code.to_string(), theirs.code.to_string()),
         ] {
             if ageless(&ours) != ageless(&theirs) {
@@ -195,6 +195,12 @@ impl Server {
 fn parse(words: impl Iterator<Item = String>) -> Result<Line, clap::Error> {
     let matches = onggi_ctl::flags::as_kubectl(Line::command()).try_get_matches_from(words)?;
     Line::from_arg_matches(&matches)
+}
+
+/// Without what kubectl is warned of for asking in an old version, which ours does not do.
+fn without_old_versions(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.ends_with(", as which it is read here"));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 /// With every duration in the place of its number: the two are asked one after the other.
