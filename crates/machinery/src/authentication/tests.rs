@@ -1,3 +1,5 @@
+//! What a configuration of authentication means, and what is wrong with one.
+
 use serde_json::json;
 
 use super::*;

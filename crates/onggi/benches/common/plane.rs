@@ -32,7 +32,8 @@ impl Plane {
             std::thread::sleep(Duration::from_millis(5));
         };
         let config = loop {
-            let found = onggi_client::kubeconfig::Kubeconfig::load(&[kubeconfig.clone()]);
+            let found =
+                onggi_client::kubeconfig::Kubeconfig::load(std::slice::from_ref(&kubeconfig));
             match found.and_then(|found| found.resolve(None)) {
                 Ok(found) => break found.config,
                 Err(_) => look("the kubeconfig"),
