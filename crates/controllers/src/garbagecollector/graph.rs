@@ -22,6 +22,13 @@ pub(super) struct Vertex {
     pub(super) uid: String,
 }
 
+impl Dependent {
+    /// Whether it is being deleted and waits for what it owns.
+    pub(super) fn waits(&self) -> bool {
+        self.deleting && self.has_finalizer(FOREGROUND)
+    }
+}
+
 /// The objects of a kind.
 #[derive(Clone)]
 pub(super) struct Kind {

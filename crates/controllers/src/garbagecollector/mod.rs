@@ -17,7 +17,7 @@ use crate::harness::{Controller, Harness};
 use crate::kinds::{self, Turn};
 use crate::view::Dependent;
 use graph::{FOREGROUND, Graph, ORPHAN, Owner, Vertex};
-use plan::{Action, Owns};
+use plan::{Action, FOREGROUND_POLICY, Owns};
 
 struct GarbageCollector {
     context: Context,
@@ -96,23 +96,47 @@ impl GarbageCollector {
         for reference in &object.owners {
             owners.push((reference, self.look_at(&vertex.key.namespace, reference).await?));
         }
-        let has_dependents = !self.graph.dependents(&vertex.uid).is_empty();
-        match plan::plan(object, &owners, has_dependents) {
+        let dependents = self.graph.dependents(&vertex.uid);
+        let waits = |vertex: &Vertex| self.graph.get(vertex).is_some_and(|one| one.waits());
+        match plan::plan(object, &owners, !dependents.is_empty()) {
+            // A circle: what this one owns waits for its owners, and they would wait for this one.
+            Action::Delete(FOREGROUND_POLICY) if dependents.iter().any(waits) => {
+                self.unblock(vertex).await?;
+                self.delete(vertex, FOREGROUND_POLICY).await
+            }
             Action::Nothing => Ok(()),
             Action::Disown(uids) => self.disown(vertex, &uids).await,
-            Action::Delete(policy) => {
-                let options = WriteOptions {
-                    propagation_policy: policy.to_owned(),
-                    precondition_uid: Some(vertex.uid.clone()),
-                    ..WriteOptions::default()
-                };
-                let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
-                let client = &self.context.client;
-                gone_is_fine(
-                    client.delete(&self.resource(vertex), namespace, name, options).await.map(drop),
-                )
-            }
+            Action::Delete(policy) => self.delete(vertex, policy).await,
         }
+    }
+
+    async fn delete(&self, vertex: &Vertex, policy: &str) -> Result<(), Error> {
+        let options = WriteOptions {
+            propagation_policy: policy.to_owned(),
+            precondition_uid: Some(vertex.uid.clone()),
+            ..WriteOptions::default()
+        };
+        let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
+        let client = &self.context.client;
+        gone_is_fine(
+            client.delete(&self.resource(vertex), namespace, name, options).await.map(drop),
+        )
+    }
+
+    /// Its owners need not wait for this one.
+    async fn unblock(&self, vertex: &Vertex) -> Result<(), Error> {
+        let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
+        let change = |value: &mut Value| {
+            if value["metadata"]["uid"] != vertex.uid.as_str() {
+                return;
+            }
+            let mut owners = list_at(value, "metadata.ownerReferences").to_vec();
+            owners.iter_mut().for_each(|owner| owner["blockOwnerDeletion"] = false.into());
+            set(value, "metadata.ownerReferences", owners);
+        };
+        let client = &self.context.client;
+        let changed = client.modify(&self.resource(vertex), namespace, name, "", change).await;
+        gone_is_fine(changed.map(drop))
     }
 
     /// How an owner is. One that the cache does not know is asked for before anything is deleted
@@ -132,8 +156,7 @@ impl GarbageCollector {
                 }
             }
         };
-        let waiting = owner.deleting && owner.has_finalizer(FOREGROUND);
-        Ok(if waiting { Owns::Waiting } else { Owns::Solid })
+        Ok(if owner.waits() { Owns::Waiting } else { Owns::Solid })
     }
 
     /// An owner being deleted goes when those below it that block it are gone.

@@ -16,6 +16,9 @@ pub(super) enum Owns {
     Waiting,
 }
 
+/// The propagation policy of who waits for all that it owns.
+pub(super) const FOREGROUND_POLICY: &str = "Foreground";
+
 /// What to do with the object.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -44,12 +47,12 @@ pub(super) fn plan(
     }
     if any(Owns::Waiting) && has_dependents {
         // The owner waits for all below it.
-        return Action::Delete("Foreground");
+        return Action::Delete(FOREGROUND_POLICY);
     }
     Action::Delete(if object.has_finalizer(ORPHAN) {
         "Orphan"
     } else if object.has_finalizer(FOREGROUND) {
-        "Foreground"
+        FOREGROUND_POLICY
     } else {
         "Background"
     })

@@ -140,6 +140,23 @@ async fn a_deleted_deployment_takes_all_with_it() {
     }
 }
 
+/// Each of three owns the next: none may wait for ever for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circle_of_owners_goes_as_a_whole() {
+    let world = World::start().await;
+    let mut made = Vec::new();
+    for name in ["one", "two", "three"] {
+        made.push(world.create("configmaps", owned(name, &[])).await.value().unwrap());
+    }
+    for (object, owner) in [(0, 2), (1, 0), (2, 1)] {
+        let name = made[object]["metadata"]["name"].as_str().unwrap();
+        let owners = &owned(name, &[&made[owner]])["metadata"]["ownerReferences"];
+        world.patch("configmaps", name, json!({"metadata": {"ownerReferences": owners}})).await;
+    }
+    world.delete("configmaps", "one", "Foreground").await;
+    world.until("configmaps", |all| maps(all).is_empty()).await;
+}
+
 /// An owner that never was.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_an_absent_owner_is_collected() {
