@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::future::{BoxFuture, join_all};
 use onggi_base::{Clock, Shutdown};
 use onggi_client::queue::Key;
-use onggi_client::{Cache, Change, Next, SharedInformers, WorkQueue};
+use onggi_client::{Cache, Change, Next, SharedInformers, Subscription, WorkQueue};
 
 use crate::context::Context;
 use crate::{Error, Options};
@@ -77,10 +77,27 @@ impl<K: Key> Harness<K> {
     pub(crate) fn watch<T: Send + Sync + 'static>(
         &mut self,
         cache: &Cache<T>,
-        mut keys: impl FnMut(&Change<T>) -> Vec<K> + Send + 'static,
+        keys: impl FnMut(&Change<T>) -> Vec<K> + Send + 'static,
     ) {
         self.needs(cache);
-        let mut changes = cache.subscribe();
+        self.follow(cache.subscribe(), keys);
+    }
+
+    /// The same, told of every end, also of what came and went before it was looked at.
+    pub(crate) fn watch_all_ends<T: Send + Sync + 'static>(
+        &mut self,
+        cache: &Cache<T>,
+        keys: impl FnMut(&Change<T>) -> Vec<K> + Send + 'static,
+    ) {
+        self.needs(cache);
+        self.follow(cache.subscribe_to_all_ends(), keys);
+    }
+
+    fn follow<T: Send + Sync + 'static>(
+        &mut self,
+        mut changes: Subscription<T>,
+        mut keys: impl FnMut(&Change<T>) -> Vec<K> + Send + 'static,
+    ) {
         let queue = self.queue.clone();
         self.watching.push(Box::pin(async move {
             while let Some(change) = changes.recv().await {

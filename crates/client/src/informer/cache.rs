@@ -177,7 +177,18 @@ impl<T: Send + Sync + 'static> Cache<T> {
 
     /// Changes from now on, beginning with everything present as added. No gap between the two.
     pub fn subscribe(&self) -> Subscription<T> {
-        let mailbox = Arc::new(Mailbox::new());
+        self.subscribe_to(Mailbox::new(false))
+    }
+
+    /// The same for who counts: the end of an object that came and went before the subscriber
+    /// looked is told as well, as the deletion of its last state. Until it is taken, such an end
+    /// holds a place.
+    pub fn subscribe_to_all_ends(&self) -> Subscription<T> {
+        self.subscribe_to(Mailbox::new(true))
+    }
+
+    fn subscribe_to(&self, mailbox: Mailbox<T>) -> Subscription<T> {
+        let mailbox = Arc::new(mailbox);
         let mut state = self.shared.state.write();
         for (namespace, objects) in &state.objects {
             for (name, entry) in objects {

@@ -55,6 +55,8 @@ struct Pending<T> {
     changes: BTreeMap<u64, Step<T>>,
     places: HashMap<(ObjectKey, Arc<str>), u64>,
     next_place: u64,
+    /// Whether the end of what came and went unseen is told too.
+    all_ends: bool,
     closed: bool,
 }
 
@@ -141,11 +143,12 @@ impl<T: Send + Sync + 'static> Subscription<T> {
 // === impl Mailbox ===
 
 impl<T> Mailbox<T> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(all_ends: bool) -> Self {
         let pending = Pending {
             changes: BTreeMap::new(),
             places: HashMap::new(),
             next_place: 0,
+            all_ends,
             closed: false,
         };
         Self { pending: Mutex::new(pending), wake: Notify::new() }
@@ -175,7 +178,10 @@ impl<T> Pending<T> {
         let id = (key.clone(), Arc::clone(uid));
         if let Some(&place) = self.places.get(&id) {
             let Some(step) = self.changes.get_mut(&place) else { return };
-            step.new = new.cloned();
+            let before = std::mem::replace(&mut step.new, new.cloned());
+            if self.all_ends && step.old.is_none() && step.new.is_none() {
+                step.old = before;
+            }
             if step.old.is_none() && step.new.is_none() {
                 // Came and went unseen.
                 self.changes.remove(&place);

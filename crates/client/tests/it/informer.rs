@@ -108,6 +108,25 @@ async fn a_slow_subscriber_gets_the_difference() {
     assert!(changes.try_recv().is_none());
 }
 
+#[tokio::test]
+async fn who_counts_is_told_of_what_came_and_went_unseen() {
+    let world = World::new();
+    let cache: Cache<ConfigMap> = world.informers.informer(Source::of::<ConfigMap>());
+    cache.synced().await.unwrap();
+    let mut changes = cache.subscribe_to_all_ends();
+    world.put("brief", json!({"k": "1"})).await;
+    world.put("brief", json!({"k": "2"})).await;
+    world.fake.remove(&maps(), "d", "brief");
+    let revision = world.put("last", json!({})).await;
+    cache.caught_up(revision).await.unwrap();
+    match changes.recv().await.unwrap() {
+        Change::Deleted { old, .. } => assert_eq!(old.data.as_ref().unwrap()["k"], "2"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(told(&mut changes).await, "+last");
+    assert!(changes.try_recv().is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_missed_when_the_connection_breaks() {
     let world = World::new();

@@ -60,7 +60,8 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
         // Services and claims may come to use less by a change, too.
         let changing =
             row.group.is_empty() && matches!(row.plural, "services" | "persistentvolumeclaims");
-        harness.watch(&objects, move |change| {
+        // Admission has charged for it even if nobody here has seen it.
+        harness.watch_all_ends(&objects, move |change| {
             let changed = changing && change.before().is_some();
             if change.after().is_none() || changed {
                 counting(&quotas, &change.key().namespace, row.group, row.plural)
@@ -73,7 +74,7 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     harness.watch(&pods, move |change: &Change<Pod>| {
         let finished = |pod: &std::sync::Arc<Pod>| pod.finished();
         let ended = change.after().is_some_and(finished)
-            && change.before().is_some_and(|before| !before.finished());
+            && change.before().is_none_or(|before| !before.finished());
         if ended { counting(&quotas, &change.key().namespace, "", "pods") } else { Vec::new() }
     });
     harness.run(Quotas { context, resource })

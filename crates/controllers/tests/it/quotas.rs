@@ -20,7 +20,6 @@ fn used(resource: &'static str, wanted: &'static str) -> impl Fn(&[Value]) -> bo
     move |quotas| quotas.first().is_some_and(|quota| quota["status"]["used"][resource] == wanted)
 }
 
-#[ignore = "open: what comes and goes before the controller looks stays charged"]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_life_of_what_is_counted() {
     let world = World::without_kubelet().await;
@@ -64,7 +63,6 @@ async fn the_life_of_what_is_counted() {
     world.until("resourcequotas", |all| all[0]["status"]["hard"]["pods"] == "5").await;
 }
 
-#[ignore = "open: what comes and goes before the controller looks stays charged"]
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_do_not_exceed() {
     let world = World::without_kubelet().await;
