@@ -30,7 +30,8 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let mut harness = Harness::new(&context);
     for (place, objects) in graph.caches().into_iter().enumerate() {
         let graph = graph.clone();
-        harness.watch(&objects, move |change| concerned(&graph, place, change));
+        // Of an owner, too, that came and went before it was looked at: it may have left dependents.
+        harness.watch_all_ends(&objects, move |change| concerned(&graph, place, change));
     }
     let definitions = kinds::definitions(&context);
     harness.needs(&definitions);
@@ -54,7 +55,7 @@ async fn follow(graph: Graph, place: usize, objects: Cache<Dependent>, queue: Wo
     if objects.synced().await.is_err() {
         return;
     }
-    let mut changes = objects.subscribe();
+    let mut changes = objects.subscribe_to_all_ends();
     // Whose owner went before it was seen hears of no change.
     graph.bereft(place).into_iter().for_each(|vertex| queue.add(vertex));
     while let Some(change) = changes.recv().await {
