@@ -139,6 +139,15 @@ mod tests {
     }
 
     #[test]
+    fn numbers_stay_what_they_are() {
+        for text in ["1.500000000000682", "9007199254740993.5", "1e-7", "18446744073709551615"] {
+            let value = parse(text.as_bytes()).unwrap().value;
+            assert_eq!(parse(value.to_string().as_bytes()).unwrap().value, value, "{text}");
+            assert_eq!(value.as_f64(), text.parse().ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn bad_input_is_an_error() {
         let deep = "[".repeat(100_000);
         for text in ["", "{", "{}x", "{\"a\"}", "nul", "1e999", "\"\u{1}\"", deep.as_str()] {
