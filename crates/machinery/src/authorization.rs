@@ -7,8 +7,7 @@ use onggi_api::{FieldError, FieldPath};
 use serde_json::Value;
 
 use crate::cel::{Budget, Declarations, Program, Value as Cel, Variables, compile};
-use crate::fields::{Errors, Fields};
-use crate::yaml;
+use crate::fields::{self, Errors, Fields};
 
 const VERSIONS: [&str; 2] = ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1"];
 const KIND: &str = "AuthorizationConfiguration";
@@ -75,26 +74,13 @@ impl Webhook {
 
 /// From YAML or JSON; the error names every field that is wrong.
 pub fn read(text: &str) -> Result<Vec<Authorizer>, String> {
-    let value = yaml::parse(text).map_err(|error| error.to_string())?;
-    let mut errors = Errors::new();
-    let found = configuration(&value, &mut errors);
-    if errors.is_empty() {
-        return Ok(found);
-    }
-    Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    fields::read(text, configuration)
 }
 
 fn configuration(value: &Value, errors: &mut Errors) -> Vec<Authorizer> {
     let root = FieldPath::root();
     let fields = Fields::of(value, &root, errors);
-    let version = fields.text("apiVersion", errors);
-    if !VERSIONS.contains(&version.as_str()) {
-        errors.push(FieldError::not_supported(&root.child("apiVersion"), version, &VERSIONS));
-    }
-    let kind = fields.text("kind", errors);
-    if kind != KIND {
-        errors.push(FieldError::not_supported(&root.child("kind"), kind, &[KIND]));
-    }
+    fields.is_a(&VERSIONS, KIND, errors);
     fields.only(&["apiVersion", "kind", "authorizers"], errors);
     let path = root.child("authorizers");
     let list = fields.list("authorizers", errors);

@@ -4,7 +4,23 @@
 use onggi_api::{FieldError, FieldPath};
 use serde_json::{Map, Value};
 
+use crate::yaml;
+
 pub(crate) type Errors = Vec<FieldError>;
+
+/// A file in YAML or JSON; the error names every field that is wrong.
+pub(crate) fn read<T>(
+    text: &str,
+    parse: impl FnOnce(&Value, &mut Errors) -> T,
+) -> Result<T, String> {
+    let value = yaml::parse(text).map_err(|error| error.to_string())?;
+    let mut errors = Errors::new();
+    let found = parse(&value, &mut errors);
+    if errors.is_empty() {
+        return Ok(found);
+    }
+    Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
 
 /// The fields of a map, and where it stands.
 pub(crate) struct Fields<'a> {
@@ -19,6 +35,16 @@ impl<'a> Fields<'a> {
             errors.push(FieldError::type_invalid(path, value.clone(), "must be a map"));
         }
         Self { path: path.clone(), map }
+    }
+
+    /// What the file says that it is.
+    pub(crate) fn is_a(&self, versions: &[&str], kind: &str, errors: &mut Errors) {
+        for (name, known) in [("apiVersion", versions), ("kind", &[kind][..])] {
+            let found = self.text(name, errors);
+            if !known.contains(&found.as_str()) {
+                errors.push(FieldError::not_supported(&self.path.child(name), found, known));
+            }
+        }
     }
 
     pub(crate) fn only(&self, known: &[&str], errors: &mut Errors) {

@@ -64,10 +64,13 @@ pub(crate) async fn run(server: Weak<ApiServer>, shutdown: CancellationToken) {
     loop {
         changes.iter_mut().for_each(|change| drop(change.borrow_and_update()));
         let Some(strong) = server.upgrade() else { return };
-        if let Err(status) = register(&strong).await {
-            tracing::debug!(error = %status.message, "APIServices of custom groups");
+        let registered = register(&strong).await;
+        let mut next = sweep(&strong, &mut asked).await;
+        if let Err(status) = registered {
+            tracing::warn!(error = %status.message, "APIServices of custom groups");
+            let soon = Instant::now() + RETRY;
+            next = Some(next.map_or(soon, |next| next.min(soon)));
         }
-        let next = sweep(&strong, &mut asked).await;
         drop(strong);
         let changed = changes.iter_mut().map(|changes| Box::pin(changes.changed()));
         let changed = futures::future::select_all(changed);

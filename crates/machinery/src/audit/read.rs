@@ -5,9 +5,8 @@ use onggi_api::{FieldError, FieldPath};
 use serde_json::Value;
 
 use super::{GroupResources, Level, Policy, Rule, Stage};
-use crate::fields::{Errors, Fields};
+use crate::fields::{self, Errors, Fields};
 use crate::validation::names::dns1123_subdomain;
-use crate::yaml;
 
 const LEVELS: [(&str, Level); 4] = [
     ("None", Level::None),
@@ -25,13 +24,7 @@ const STAGES: [(&str, Stage); 4] = [
 
 /// A policy from YAML or JSON; the error names every rule and field that is wrong.
 pub fn read(text: &str) -> Result<Policy, String> {
-    let value = yaml::parse(text).map_err(|error| error.to_string())?;
-    let mut errors = Vec::new();
-    let policy = policy(&value, &mut errors);
-    if errors.is_empty() {
-        return Ok(policy);
-    }
-    Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    fields::read(text, policy)
 }
 
 fn policy(value: &Value, errors: &mut Errors) -> Policy {
