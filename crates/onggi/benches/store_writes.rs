@@ -96,6 +96,7 @@ fn main() {
 /// All connections write until the time is over.
 fn measure(cluster: &Cluster, server: &Server, pid: i32, round: usize) -> Round {
     let before = process::cpu(pid);
+    let series = server.series();
     let (elapsed, latencies) = common::in_namespace(cluster, async || {
         let writers = (0..CONNECTIONS).map(|_| server.writer());
         let writers = futures::future::join_all(writers).await;
@@ -104,7 +105,7 @@ fn measure(cluster: &Cluster, server: &Server, pid: i32, round: usize) -> Round 
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 while began.elapsed() < TIME {
-                    let name = format!("bench-{round}-{number}-{}", latencies.len());
+                    let name = format!("{series}-{round}-{number}-{}", latencies.len());
                     let start = Instant::now();
                     writer.write(&name).await;
                     latencies.push(start.elapsed().as_secs_f64() * 1e3);
@@ -141,6 +142,15 @@ fn report(what: &str, rounds: &[Round]) {
 // === impl Server ===
 
 impl Server {
+    /// Begins the names of what is written: no two write the same.
+    fn series(&self) -> &'static str {
+        match self {
+            Self::Onggi(Protocol::Http1, _) => "http1",
+            Self::Onggi(Protocol::Http2, _) => "http2",
+            Self::Etcd(_) => "etcd",
+        }
+    }
+
     async fn writer(&self) -> Writer {
         match self {
             Self::Onggi(protocol, config) => {
