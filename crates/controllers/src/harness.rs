@@ -27,6 +27,10 @@ const CONTROLLERS: &[Row] = &[
     Row { name: "pv-protection-controller", launch: crate::storageprotection::launch_volumes },
     Row { name: "pvc-protection-controller", launch: crate::storageprotection::launch_claims },
     Row { name: "replicaset-controller", launch: crate::replicaset::launch },
+    Row {
+        name: "replication-controller",
+        launch: crate::replicaset::launch_replication_controllers,
+    },
     Row { name: "resourcequota-controller", launch: crate::resourcequota::launch },
     Row { name: "service-account-controller", launch: crate::serviceaccount::launch },
     Row { name: "taint-eviction-controller", launch: crate::tainteviction::launch },

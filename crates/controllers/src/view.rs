@@ -21,7 +21,7 @@ macro_rules! projections {
     )+};
 }
 
-projections!(Pod, ReplicaSet, Deployment, Service, Node);
+projections!(Pod, Deployment, Service, Node);
 
 /// `metadata`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -292,7 +292,9 @@ pub(crate) struct ReplicaSetStatus {
     pub(crate) fully_labeled_replicas: i32,
     pub(crate) ready_replicas: i32,
     pub(crate) available_replicas: i32,
-    pub(crate) terminating_replicas: i32,
+    /// ReplicationControllers have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) terminating_replicas: Option<i32>,
     pub(crate) observed_generation: i64,
     pub(crate) conditions: Vec<Condition>,
 }

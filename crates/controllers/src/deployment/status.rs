@@ -105,7 +105,7 @@ pub(super) fn counts<'a>(
         ready_replicas: sum(sets(), |set| set.status.ready_replicas),
         available_replicas: available,
         unavailable_replicas: (sum(sets(), |set| set.replicas) - available).max(0),
-        terminating_replicas: sum(sets(), |set| set.status.terminating_replicas),
+        terminating_replicas: sum(sets(), |set| set.status.terminating_replicas.unwrap_or(0)),
         collision_count: deployment.status.collision_count,
         conditions,
     }

@@ -1,5 +1,7 @@
-//! ReplicaSets: as many pods of a template as are wanted.
+//! ReplicaSets, and ReplicationControllers through an adapter: as many pods of a template as are
+//! wanted.
 
+mod adapter;
 mod plan;
 
 use std::collections::{HashMap, HashSet};
@@ -21,10 +23,12 @@ use crate::claim::{adopt, controller_reference, may_adopt, namespace_ends, relea
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
 use crate::view::{Pod, ReplicaSet, by_controller, controller_key, orphans_of};
+use adapter::{REPLICA_SET, REPLICATION_CONTROLLER, Sort};
 use plan::{Plan, Snapshot};
 
 struct ReplicaSets {
     context: Context,
+    sort: &'static Sort,
     resource: GroupVersionResource,
     pods_resource: GroupVersionResource,
     sets: Cache<Keep<ReplicaSet>>,
@@ -37,7 +41,15 @@ struct ReplicaSets {
 }
 
 pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
-    let resource = GroupVersionResource::new("apps", "v1", "replicasets");
+    launch_for(&REPLICA_SET, context)
+}
+
+pub(crate) fn launch_replication_controllers(context: Context) -> BoxFuture<'static, ()> {
+    launch_for(&REPLICATION_CONTROLLER, context)
+}
+
+fn launch_for(sort: &'static Sort, context: Context) -> BoxFuture<'static, ()> {
+    let resource = GroupVersionResource::new(sort.group, "v1", sort.plural);
     let pods_resource = GroupVersionResource::new("", "v1", "pods");
     let sets: Cache<Keep<ReplicaSet>> = context.cache(Source::all(resource.clone()));
     let pods: Cache<Pod> = context.cache(Source::all(pods_resource.clone()));
@@ -46,7 +58,7 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let selecting = sets.clone();
     harness.watch(&pods, move |change| {
         let of = |pod: &Arc<Pod>| {
-            let owner = pod.metadata.controller().filter(|owner| owner.kind == "ReplicaSet");
+            let owner = pod.metadata.controller().filter(|owner| owner.kind == sort.kind);
             owner.map(|owner| ObjectKey::new(&pod.metadata.namespace, &owner.name))
         };
         let mut keys: Vec<_> = change.before().and_then(of).into_iter().collect();
@@ -62,6 +74,7 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let by_controller = by_controller(&pods);
     harness.run(ReplicaSets {
         context,
+        sort,
         resource,
         pods_resource,
         sets,
@@ -96,7 +109,10 @@ impl Controller for ReplicaSets {
             result => result.err(),
         };
         let failure = failed.as_ref().map(|(reason, error)| (*reason, error.to_string()));
-        let status = plan::status(&set, &plan, failure, now);
+        let mut status = plan::status(&set, &plan, failure, now);
+        if !self.sort.counts_terminating {
+            status.terminating_replicas = None;
+        }
         if status != set.status {
             let patch = Patch::merge(json!({"status": status}));
             let meta = &set.metadata;

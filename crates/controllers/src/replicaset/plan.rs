@@ -149,7 +149,7 @@ pub(super) fn status(
         fully_labeled_replicas: count(&labelled),
         ready_replicas: count(&|pod| pod.ready().is_some()),
         available_replicas: count(&available),
-        terminating_replicas: plan.terminating,
+        terminating_replicas: Some(plan.terminating),
         observed_generation: set.metadata.generation,
         conditions: conditions(&set.status.conditions, failure, now),
     }
@@ -313,7 +313,7 @@ mod tests {
             found.terminating_replicas,
             found.observed_generation,
         );
-        assert_eq!(counts, (3, 2, 1, 1, 3));
+        assert_eq!(counts, (3, 2, 1, Some(1), 3));
         let next = next_available(&set, &plan, now).unwrap();
         assert_eq!(next.as_second(), NOW + 10);
         let failed = status(&set, &plan, Some(("FailedCreate", "no room".into())), now);

@@ -8,4 +8,5 @@ mod world;
 mod endings;
 mod nodes;
 mod quotas;
+mod replication;
 mod workloads;
