@@ -81,6 +81,20 @@ impl ApiServer {
             "ports": [{"name": "https", "port": advertise.port(), "protocol": "TCP"}],
         });
         self.ensure("discovery.k8s.io", "v1", "endpointslices", "default", endpoints).await?;
+        // The same for old clients; the slice above is no mirror of it.
+        let endpoints = json!({
+            "apiVersion": "v1",
+            "kind": "Endpoints",
+            "metadata": {
+                "name": "kubernetes",
+                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+            },
+            "subsets": [{
+                "addresses": [{"ip": advertise.ip().to_string()}],
+                "ports": [{"name": "https", "port": advertise.port(), "protocol": "TCP"}],
+            }],
+        });
+        self.ensure("", "v1", "endpoints", "default", endpoints).await?;
         self.cluster_objects().await
     }
 
@@ -203,7 +217,7 @@ impl ApiServer {
             Err(status) => return Err(failed(status)),
         }
         // Where the server is, and what vouches for it, may have changed since the last start.
-        if matches!(plural, "endpointslices" | "configmaps") {
+        if matches!(plural, "endpoints" | "endpointslices" | "configmaps") {
             let update = request(Verb::Update, &name, Body::Object(object));
             self.handle(&context, update).await.map_err(failed)?;
         }

@@ -19,7 +19,12 @@ const CONTROLLERS: &[Row] = &[
         launch: crate::clusterrole_aggregation::launch,
     },
     Row { name: "deployment-controller", launch: crate::deployment::launch },
+    Row { name: "endpoint-controller", launch: crate::endpoints::launch },
     Row { name: "endpoint-slice-controller", launch: crate::endpointslice::launch },
+    Row {
+        name: "endpoint-slice-mirroring-controller",
+        launch: crate::endpointslicemirroring::launch,
+    },
     Row { name: "generic-garbage-collector", launch: crate::garbagecollector::launch },
     Row { name: "namespace-controller", launch: crate::namespace::launch },
     Row { name: "node-controller", launch: crate::nodelifecycle::launch },

@@ -4,12 +4,15 @@
 //! watches, maps changes to keys, and brings one key at a time to where it should be. A folder a
 //! controller: `plan.rs` decides from a snapshot, `mod.rs` reads the caches and carries it out.
 
+mod addresses;
 mod certificates;
 mod claim;
 mod clusterrole_aggregation;
 mod context;
 mod deployment;
+mod endpoints;
 mod endpointslice;
+mod endpointslicemirroring;
 mod garbagecollector;
 mod harness;
 mod kinds;

@@ -1,97 +1,16 @@
 //! Which EndpointSlices a Service should have, with as few writes as possible.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use onggi_api::{DecodeError, IntOrString, Object};
-use onggi_client::Project;
-use serde::{Deserialize, Serialize};
+use crate::addresses::pack::{
+    Conditions, Endpoint, Groups, MANAGED_BY, Plan, SERVICE_NAME, Slice, Wanted, pack,
+};
+use crate::addresses::{HEADLESS, address, families, hostname, node_name, ports, reference};
+use crate::view::{Pod, Service};
 
-use crate::view::{Pod, Service, ServicePort};
-
-/// Endpoints in a slice (`--max-endpoints-per-slice`).
-const MOST: usize = 100;
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY`] for slices of this controller.
 pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
-const HEADLESS: &str = "service.kubernetes.io/headless";
-
-/// An EndpointSlice of this controller. It writes all of it but the metadata, so it may be encoded
-/// again.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Slice {
-    pub(super) metadata: SliceMeta,
-    pub(super) address_type: String,
-    pub(super) endpoints: Vec<Endpoint>,
-    pub(super) ports: Vec<Port>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct SliceMeta {
-    pub(super) name: String,
-    pub(super) namespace: String,
-    pub(super) labels: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Port {
-    pub(super) name: String,
-    pub(super) port: u16,
-    pub(super) protocol: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) app_protocol: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Endpoint {
-    pub(super) addresses: Vec<String>,
-    pub(super) conditions: Conditions,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hostname: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) node_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) zone: Option<String>,
-    pub(super) target_ref: Target,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Conditions {
-    pub(super) ready: bool,
-    pub(super) serving: bool,
-    pub(super) terminating: bool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Target {
-    pub(super) kind: String,
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) uid: String,
-}
-
-impl Project for Slice {
-    fn project(object: &Arc<Object>) -> Result<Self, DecodeError> {
-        object.decode()
-    }
-}
-
-/// What to do. Slices to be made have no name yet.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Plan {
-    pub(super) create: Vec<Slice>,
-    pub(super) update: Vec<Slice>,
-    /// Names.
-    pub(super) delete: Vec<String>,
-}
 
 /// Decides for a service that has a selector. `pods` are those that it selects, `zone` gives the
 /// zone of a node.
@@ -102,113 +21,29 @@ pub(super) fn plan(
     zone: impl Fn(&str) -> Option<String>,
 ) -> Plan {
     let mut plan = Plan::default();
-    let families = match service.spec.ip_families.as_slice() {
-        [] => &["IPv4".to_owned()],
-        families => families,
-    };
-    for family in families {
-        let mut groups: BTreeMap<Vec<Port>, BTreeMap<String, Endpoint>> = BTreeMap::new();
+    let (families, labels) = (families(service), labels(service));
+    for &family in &families {
+        let mut groups = Groups::new();
         for pod in pods {
             if let Some(endpoint) = endpoint(service, pod, family, &zone) {
-                let ports = ports(service, pod);
-                groups.entry(ports).or_default().insert(pod.metadata.uid.clone(), endpoint);
+                let group = groups.entry(ports(service, pod)).or_default();
+                group.insert(endpoint.identity(), endpoint);
             }
         }
-        let own = slices.iter().filter(|slice| slice.address_type == *family);
-        plan_family(service, family, groups, own, &mut plan);
+        let wanted = Wanted {
+            namespace: &service.metadata.namespace,
+            labels: &labels,
+            annotations: None,
+            family,
+            groups,
+            keep_empty: true,
+        };
+        let own = slices.iter().filter(|slice| slice.address_type == family);
+        pack(wanted, own, &mut plan);
     }
-    let strange = slices.iter().filter(|slice| !families.contains(&slice.address_type));
+    let strange = slices.iter().filter(|slice| !families.contains(&slice.address_type.as_str()));
     plan.delete.extend(strange.map(|slice| slice.metadata.name.clone()));
     plan
-}
-
-fn plan_family<'a>(
-    service: &Service,
-    family: &str,
-    groups: BTreeMap<Vec<Port>, BTreeMap<String, Endpoint>>,
-    slices: impl Iterator<Item = &'a Slice>,
-    plan: &mut Plan,
-) {
-    let labels = labels(service);
-    let before: Vec<&Slice> = slices.collect();
-    let mut after: Vec<Slice> = before.iter().map(|slice| (*slice).clone()).collect();
-    let mut spare: Vec<usize> = Vec::new();
-    let mut left = groups;
-    // What is there stays in its place.
-    for (place, slice) in after.iter_mut().enumerate() {
-        slice.metadata.labels.clone_from(&labels);
-        let Some(group) = left.get_mut(&slice.ports) else {
-            slice.endpoints.clear();
-            spare.push(place);
-            continue;
-        };
-        slice.endpoints = std::mem::take(&mut slice.endpoints)
-            .iter()
-            .filter_map(|endpoint| group.remove(&endpoint.target_ref.uid))
-            .collect();
-    }
-    let empty = |ports: &[Port]| Slice {
-        metadata: SliceMeta {
-            namespace: service.metadata.namespace.clone(),
-            labels: labels.clone(),
-            ..SliceMeta::default()
-        },
-        address_type: family.to_owned(),
-        endpoints: Vec::new(),
-        ports: ports.to_vec(),
-    };
-    for (ports, group) in left {
-        let mut rest: Vec<Endpoint> = group.into_values().collect();
-        // Slices that are written anyway come first, then the fullest.
-        let mut places: Vec<usize> = (0..after.len())
-            .filter(|place| after[*place].ports == ports && !spare.contains(place))
-            .collect();
-        places.sort_by_key(|&place| {
-            let untouched = before.get(place).is_some_and(|slice| **slice == after[place]);
-            (untouched, std::cmp::Reverse(after[place].endpoints.len()))
-        });
-        for place in places {
-            fill(&mut after[place], &mut rest);
-        }
-        while !rest.is_empty() {
-            let place = match spare.pop() {
-                Some(place) => {
-                    after[place].ports.clone_from(&ports);
-                    place
-                }
-                None => {
-                    after.push(empty(&ports));
-                    after.len() - 1
-                }
-            };
-            fill(&mut after[place], &mut rest);
-        }
-    }
-    // An empty one stands for a service without endpoints.
-    if after.iter().all(|slice| slice.endpoints.is_empty()) {
-        let mut all = after.into_iter();
-        let mut only = all.next().unwrap_or_else(|| empty(&[]));
-        only.ports.clear();
-        plan.delete.extend(all.map(|slice| slice.metadata.name));
-        after = vec![only];
-    } else {
-        let (full, empty): (Vec<_>, Vec<_>) =
-            after.into_iter().partition(|slice| !slice.endpoints.is_empty());
-        plan.delete.extend(empty.into_iter().map(|slice| slice.metadata.name));
-        after = full;
-    }
-    for slice in after {
-        match before.iter().find(|before| before.metadata.name == slice.metadata.name) {
-            Some(before) if **before == slice => {}
-            Some(_) => plan.update.push(slice),
-            None => plan.create.push(slice),
-        }
-    }
-}
-
-fn fill(slice: &mut Slice, rest: &mut Vec<Endpoint>) {
-    let room = MOST.saturating_sub(slice.endpoints.len()).min(rest.len());
-    slice.endpoints.extend(rest.drain(..room));
 }
 
 /// Those of the service, and who it is.
@@ -230,66 +65,22 @@ fn endpoint(
     family: &str,
     zone: &impl Fn(&str) -> Option<String>,
 ) -> Option<Endpoint> {
-    if pod.finished() {
-        return None;
-    }
-    let (meta, spec) = (&pod.metadata, &pod.spec);
-    let ips = pod.status.pod_ips.iter().map(|ip| &ip.ip).chain([&pod.status.pod_ip]);
-    let of_family = |ip: &&String| match ip.parse() {
-        Ok(IpAddr::V4(_)) => family == "IPv4",
-        Ok(IpAddr::V6(_)) => family == "IPv6",
-        Err(_) => false,
-    };
-    let address = ips.into_iter().find(of_family)?.clone();
+    let address = address(pod, family)?.to_owned();
     let serving = pod.ready().is_some();
-    let terminating = meta.deleting();
+    let terminating = pod.metadata.deleting();
     let publish = service.spec.publish_not_ready_addresses;
-    let named = !spec.hostname.is_empty() && spec.subdomain == service.metadata.name;
-    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
     Some(Endpoint {
         addresses: vec![address],
         conditions: Conditions {
             ready: publish || (serving && !terminating),
-            serving,
-            terminating,
+            serving: Some(serving),
+            terminating: Some(terminating),
         },
-        hostname: named.then(|| spec.hostname.clone()),
-        node_name: some(&spec.node_name),
-        zone: zone(&spec.node_name),
-        target_ref: Target {
-            kind: "Pod".into(),
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-            uid: meta.uid.clone(),
-        },
+        hostname: hostname(service, pod),
+        node_name: node_name(pod),
+        zone: zone(&pod.spec.node_name),
+        target_ref: Some(reference(pod)),
     })
-}
-
-/// The service's ports as this pod has them; one whose name the pod does not know is left out.
-fn ports(service: &Service, pod: &Pod) -> Vec<Port> {
-    let resolve = |wanted: &ServicePort| {
-        let protocol = protocol(&wanted.protocol).to_owned();
-        let port = match &wanted.target_port {
-            None | Some(IntOrString::Int(0)) => wanted.port,
-            Some(IntOrString::Int(port)) => u16::try_from(*port).ok()?,
-            Some(IntOrString::String(name)) => find_port(pod, name, &protocol)?,
-        };
-        let app_protocol = wanted.app_protocol.clone();
-        Some(Port { name: wanted.name.clone(), port, protocol, app_protocol })
-    };
-    service.spec.ports.iter().filter_map(resolve).collect()
-}
-
-/// Sidecars have ports too.
-fn find_port(pod: &Pod, name: &str, wanted: &str) -> Option<u16> {
-    let sidecars = pod.spec.init_containers.iter().filter(|c| c.restart_policy == "Always");
-    let mut ports = pod.spec.containers.iter().chain(sidecars).flat_map(|c| &c.ports);
-    let found = ports.find(|port| port.name == name && protocol(&port.protocol) == wanted)?;
-    Some(found.container_port)
-}
-
-fn protocol(text: &str) -> &str {
-    if text.is_empty() { "TCP" } else { text }
 }
 
 #[cfg(test)]
@@ -359,10 +150,10 @@ mod tests {
             (&plain, json!({"status": {"podIP": "fd00::1"}}), None),
         ] {
             let plan = run(service, &[pod(1, change.clone())], &[]);
-            let found = plan.create[0]
-                .endpoints
-                .first()
-                .map(|e| (e.conditions.ready, e.conditions.serving, e.conditions.terminating));
+            let found = plan.create[0].endpoints.first().map(|e| {
+                let said = &e.conditions;
+                (said.ready, said.serving == Some(true), said.terminating == Some(true))
+            });
             assert_eq!(found, expected, "{change}");
         }
         let plan = run(&plain, &[pod(1, json!({}))], &[]);

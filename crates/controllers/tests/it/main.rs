@@ -6,6 +6,7 @@
 mod world;
 
 mod endings;
+mod endpoints;
 mod nodes;
 mod quotas;
 mod replication;
