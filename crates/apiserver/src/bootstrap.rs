@@ -19,7 +19,7 @@ use crate::authn::User;
 use crate::authz::policy::{self, Plan};
 use crate::cache;
 use crate::registry::Context;
-use crate::{ApiServer, Error, flowcontrol};
+use crate::{ApiServer, Error, flowcontrol, identity};
 
 /// In the order of their making.
 const NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "default"];
@@ -30,6 +30,9 @@ impl ApiServer {
         self.bootstrapping.store(true, Ordering::Relaxed);
         let made = self.make_first_objects(advertise).await;
         self.bootstrapping.store(made.is_err(), Ordering::Relaxed);
+        if made.is_ok() {
+            identity::start(self).await;
+        }
         made
     }
 

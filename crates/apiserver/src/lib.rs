@@ -39,6 +39,7 @@ pub mod fuzzing {
     pub use crate::streams::fuzzing::spdy;
 }
 mod http;
+mod identity;
 mod local;
 mod metered;
 mod metrics;

@@ -16,26 +16,11 @@ use crate::{ApiServer, VERSION};
 /// Paths that `GET /` lists beside the groups.
 const PATHS: &[&str] = &[
     "/.well-known/openid-configuration",
-    "/healthz",
-    "/healthz/etcd",
-    "/healthz/log",
-    "/healthz/ping",
-    "/livez",
-    "/livez/etcd",
-    "/livez/log",
-    "/livez/ping",
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
     "/openapi/v3/",
     "/openid/v1/jwks",
-    "/readyz",
-    "/readyz/etcd",
-    "/readyz/etcd-readiness",
-    "/readyz/informer-sync",
-    "/readyz/log",
-    "/readyz/ping",
-    "/readyz/shutdown",
     "/version",
 ];
 
@@ -163,7 +148,8 @@ fn go_arch() -> &'static str {
 fn paths(server: &ApiServer) -> Value {
     let catalog = server.catalog();
     let groups = catalog.discovery().paths();
-    let mut all: Vec<String> = PATHS.iter().map(|path| (*path).to_owned()).chain(groups).collect();
+    let own = PATHS.iter().map(|path| (*path).to_owned());
+    let mut all: Vec<String> = own.chain(health::paths()).chain(groups).collect();
     if let Some(documents) = server.documents() {
         all.extend(documents.paths());
     }

@@ -14,31 +14,80 @@ use crate::ApiServer;
 /// A check: its name, and what is wrong.
 type Check = (&'static str, fn(&ApiServer) -> Result<(), String>);
 
-const LIVE: &[Check] = &[
-    ("ping", |_| Ok(())),
-    ("log", |_| Ok(())),
-    ("etcd", |server| store(server)),
-    ("poststarthook/priority-and-fairness-config-producer", |_| Ok(())),
+/// What kube-apiserver starts after itself, in its order and by its names, which monitoring asks
+/// for: the first objects are checked, all else is there from the first request on.
+const HOOKS: &[Check] = &[
+    ("poststarthook/start-apiserver-admission-initializer", ok),
+    ("poststarthook/generic-apiserver-start-informers", ok),
+    ("poststarthook/priority-and-fairness-config-consumer", ok),
+    ("poststarthook/priority-and-fairness-filter", ok),
+    ("poststarthook/storage-object-count-tracker-hook", ok),
+    ("poststarthook/start-apiextensions-informers", ok),
+    ("poststarthook/start-apiextensions-controllers", ok),
+    ("poststarthook/crd-informer-synced", ok),
     ("poststarthook/start-system-namespaces-controller", bootstrapped),
+    ("poststarthook/start-cluster-authentication-info-controller", bootstrapped),
+    ("poststarthook/start-kube-apiserver-identity-lease-controller", ok),
+    ("poststarthook/start-kube-apiserver-identity-lease-garbage-collector", ok),
+    ("poststarthook/storage-readiness", ok),
+    ("poststarthook/start-legacy-token-tracking-controller", ok),
+    ("poststarthook/start-service-ip-repair-controllers", ok),
+    ("poststarthook/rbac/bootstrap-roles", bootstrapped),
+    ("poststarthook/scheduling/bootstrap-system-priority-classes", bootstrapped),
+    ("poststarthook/priority-and-fairness-config-producer", bootstrapped),
+    ("poststarthook/bootstrap-controller", bootstrapped),
+    ("poststarthook/start-kubernetes-service-cidr-controller", bootstrapped),
+    ("poststarthook/aggregator-reload-proxy-client-cert", ok),
+    ("poststarthook/start-kube-aggregator-informers", ok),
+    ("poststarthook/apiservice-status-local-available-controller", ok),
+    ("poststarthook/apiservice-status-remote-available-controller", ok),
+    ("poststarthook/apiservice-registration-controller", ok),
+    ("poststarthook/apiservice-discovery-controller", ok),
+    ("poststarthook/kube-apiserver-autoregistration", bootstrapped),
+    ("autoregister-completion", bootstrapped),
+    ("poststarthook/apiservice-openapi-controller", ok),
+    ("poststarthook/apiservice-openapiv3-controller", ok),
 ];
 
+/// Before the hooks: `/livez` and `/healthz`.
+const LIVE: &[Check] = &[("ping", ok), ("log", ok), ("etcd", store)];
+
+/// Before the hooks: `/readyz`.
 const READY: &[Check] = &[
-    ("ping", |_| Ok(())),
-    ("log", |_| Ok(())),
-    ("etcd", |server| store(server)),
-    ("etcd-readiness", |server| store(server)),
+    ("ping", ok),
+    ("log", ok),
+    ("etcd", store),
+    ("etcd-readiness", store),
     ("informer-sync", |server| {
         // The watch cache is filled before the first request; it goes only with the server.
         let live = !server.registry.cache.shutdown().is_cancelled();
         live.then_some(()).ok_or_else(|| "the watch cache has ended".to_owned())
     }),
-    ("poststarthook/priority-and-fairness-config-producer", |_| Ok(())),
-    ("poststarthook/start-system-namespaces-controller", bootstrapped),
-    ("shutdown", |server| {
-        let ends = server.shutdown().is_cancelled();
-        (!ends).then_some(()).ok_or_else(|| "process is shutting down".to_owned())
-    }),
 ];
+
+/// After the hooks: `/readyz`.
+const SHUTDOWN: &[Check] = &[("shutdown", |server| {
+    let ends = server.shutdown().is_cancelled();
+    (!ends).then_some(()).ok_or_else(|| "process is shutting down".to_owned())
+})];
+
+fn ok(_: &ApiServer) -> Result<(), String> {
+    Ok(())
+}
+
+/// The checks of `livez`, `readyz` or `healthz`, in order.
+fn checks(name: &str) -> impl Iterator<Item = &'static Check> {
+    let (first, last) = if name == "readyz" { (READY, SHUTDOWN) } else { (LIVE, &[][..]) };
+    first.iter().chain(HOOKS).chain(last)
+}
+
+/// The paths of all checks.
+pub(super) fn paths() -> impl Iterator<Item = String> {
+    ["healthz", "livez", "readyz"].into_iter().flat_map(|name| {
+        let one = move |(check, _): &Check| format!("/{name}/{check}");
+        std::iter::once(format!("/{name}")).chain(checks(name).map(one))
+    })
+}
 
 fn store(server: &ApiServer) -> Result<(), String> {
     server.registry.store.health().map_err(|error| error.to_string())
@@ -63,25 +112,24 @@ pub(super) fn answer(
     let (Some(name), rest) = (segments.first(), segments.get(1..).unwrap_or_default()) else {
         return Err(Status::no_such_path());
     };
-    let checks = if *name == "readyz" { READY } else { LIVE };
     if rest.is_empty() {
-        let (ok, text) = all(server, name, checks, query);
+        let (ok, text) = all(server, name, query);
         return Ok(plain(ok, text));
     }
     let wanted = rest.join("/");
     let (_, check) =
-        checks.iter().find(|(name, _)| *name == wanted).ok_or_else(Status::no_such_path)?;
+        checks(name).find(|(name, _)| *name == wanted).ok_or_else(Status::no_such_path)?;
     Ok(match check(server) {
         Ok(()) => plain(true, "ok".to_owned()),
         Err(error) => plain(false, format!("internal server error: {error}\n")),
     })
 }
 
-fn all(server: &ApiServer, name: &str, checks: &[Check], query: &Query) -> (bool, String) {
+fn all(server: &ApiServer, name: &str, query: &Query) -> (bool, String) {
     let mut excluded: BTreeSet<&str> = query.all("exclude").collect();
     let mut lines = String::new();
     let mut ok = true;
-    for (check, run) in checks {
+    for (check, run) in checks(name) {
         // Writing to a String cannot fail.
         let _ = if excluded.remove(check) {
             writeln!(lines, "[+]{check} excluded: ok")

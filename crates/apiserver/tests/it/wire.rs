@@ -314,6 +314,15 @@ async fn health_and_counts() {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
     assert_eq!(get(&s, "/readyz/nothing", &[]).await.status, 404);
+    // The names that monitoring asks for.
+    for path in ["/livez", "/healthz", "/readyz"] {
+        let all = get(&s, &format!("{path}?verbose"), &[]).await;
+        let roles = "poststarthook/rbac/bootstrap-roles";
+        assert!(all.body.as_str().unwrap().contains(&format!("[+]{roles} ok")), "{}", all.body);
+        assert_eq!(get(&s, &format!("{path}/{roles}"), &[]).await.body, "ok");
+    }
+    let paths = get(&s, "/", &[]).await.body;
+    assert!(paths["paths"].as_array().unwrap().contains(&json!("/livez/autoregister-completion")));
     let answer = get(&s, MAPS, &[("audit-id", "mine")]).await;
     assert_eq!(answer.headers["audit-id"], "mine");
     let probe = send(&s, None, Method::GET, "/livez", &[], "").await;
