@@ -1,8 +1,12 @@
 //! What is served: the old documents a group and version, and the new ones with everything at once
 //! (`apidiscovery.k8s.io/v2`).
+//!
+//! Versions that Kubernetes has removed are served, and listed for those alone who find the kind of
+//! a manifest in the list ([`Audience`]): others choose by what is listed, and would choose an old
+//! version.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -32,12 +36,29 @@ pub(crate) enum Wanted {
     AggregatedBeta,
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Told of what Kubernetes serves.
+    All,
+    /// `kubectl` and our own command line: told of removed versions too, for the sake of old
+    /// manifests.
+    Manifests,
+}
+
 /// See the module.
 pub(crate) struct Discovery {
+    served: Arc<[Served]>,
+    current: Listing,
+    whole: OnceLock<Listing>,
+    resources: BTreeMap<(String, String), Document>,
+}
+
+/// The groups with their versions.
+struct Listing {
     core: [Document; 3],
     others: [Document; 3],
     groups: BTreeMap<String, Value>,
-    resources: BTreeMap<(String, String), Document>,
 }
 
 pub(crate) const JSON: &str = "application/json";
@@ -109,10 +130,18 @@ impl Document {
     }
 }
 
-impl Discovery {
-    /// `served` in the order of a [`Catalog`](crate::served::Catalog).
-    pub(crate) fn new(served: &[Served]) -> Self {
-        let table = groups(served);
+impl Audience {
+    pub(crate) fn of(user_agent: &str) -> Self {
+        if user_agent.starts_with("kubectl") || user_agent.starts_with("onggi/") {
+            Self::Manifests
+        } else {
+            Self::All
+        }
+    }
+}
+
+impl Listing {
+    fn new(table: &[Group]) -> Self {
         let documents = |core: bool| {
             let groups = || table.iter().filter(|group| group.name.is_empty() == core);
             let aggregated: Vec<Value> = groups().map(aggregated_group).collect();
@@ -141,24 +170,52 @@ impl Discovery {
                 Document::new(&list("v2beta1"), V2BETA1),
             ]
         };
-        let mut groups = BTreeMap::new();
-        let mut resources = BTreeMap::new();
-        for group in &table {
+        let groups = table.iter().map(|group| {
             let mut one = api_group(group);
             one["kind"] = "APIGroup".into();
             one["apiVersion"] = "v1".into();
-            groups.insert(group.name.to_owned(), one);
+            (group.name.to_owned(), one)
+        });
+        Self { core: documents(true), others: documents(false), groups: groups.collect() }
+    }
+}
+
+impl Discovery {
+    /// `served` in the order of a [`Catalog`](crate::served::Catalog).
+    pub(crate) fn new(served: Arc<[Served]>) -> Self {
+        let mut table = groups(&served);
+        let mut resources = BTreeMap::new();
+        for group in &table {
             for version in &group.versions {
                 let document = Document::new(&resource_list(group, version), JSON);
                 resources.insert((group.name.to_owned(), version.name.to_owned()), document);
             }
         }
-        Self { core: documents(true), others: documents(false), groups, resources }
+        for group in &mut table {
+            for version in &mut group.versions {
+                version.entries.retain(|entry| !entry.old);
+            }
+            group.versions.retain(|version| !version.entries.is_empty());
+        }
+        table.retain(|group| !group.versions.is_empty());
+        Self { served, current: Listing::new(&table), whole: OnceLock::new(), resources }
+    }
+
+    fn listing(&self, audience: Audience) -> &Listing {
+        match audience {
+            Audience::All => &self.current,
+            Audience::Manifests => self.whole(),
+        }
+    }
+
+    fn whole(&self) -> &Listing {
+        self.whole.get_or_init(|| Listing::new(&groups(&self.served)))
     }
 
     /// `/api` or `/apis`.
-    pub(crate) fn groups(&self, core: bool, wanted: Wanted) -> &Document {
-        let [legacy, aggregated, beta] = if core { &self.core } else { &self.others };
+    pub(crate) fn groups(&self, core: bool, wanted: Wanted, audience: Audience) -> &Document {
+        let listing = self.listing(audience);
+        let [legacy, aggregated, beta] = if core { &listing.core } else { &listing.others };
         match wanted {
             Wanted::Legacy => legacy,
             Wanted::Aggregated => aggregated,
@@ -166,9 +223,10 @@ impl Discovery {
         }
     }
 
-    /// `/apis/GROUP`.
-    pub(crate) fn group(&self, group: &str) -> Option<&Value> {
-        self.groups.get(group).filter(|_| !group.is_empty())
+    /// `/apis/GROUP`. A group of which nothing is left answers who asks for it by its name.
+    pub(crate) fn group(&self, group: &str, audience: Audience) -> Option<&Value> {
+        let found = self.listing(audience).groups.get(group);
+        found.or_else(|| self.whole().groups.get(group)).filter(|_| !group.is_empty())
     }
 
     /// `/apis/GROUP/VERSION`.
@@ -178,11 +236,12 @@ impl Discovery {
 
     /// The paths of all groups and versions.
     pub(crate) fn paths(&self) -> impl Iterator<Item = String> {
+        let groups = self.whole().groups.keys();
         let versions = self.resources.keys().map(|(group, version)| match group.as_str() {
             "" => format!("/api/{version}"),
             group => format!("/apis/{group}/{version}"),
         });
-        let groups = self.groups.keys().filter(|g| !g.is_empty()).map(|g| format!("/apis/{g}"));
+        let groups = groups.filter(|g| !g.is_empty()).map(|g| format!("/apis/{g}"));
         versions.chain(groups).chain(["/api".to_owned(), "/apis".to_owned()])
     }
 }

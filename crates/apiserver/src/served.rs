@@ -65,7 +65,7 @@ impl Catalog {
     }
 
     pub(crate) fn discovery(&self) -> &Discovery {
-        self.discovery.get_or_init(|| Discovery::new(&self.served))
+        self.discovery.get_or_init(|| Discovery::new(Arc::clone(&self.served)))
     }
 
     pub(crate) fn openapi(&self) -> &OpenApi {

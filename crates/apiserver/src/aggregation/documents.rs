@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Routes;
 use super::discovery::{self, Known};
 use super::openapi;
-use crate::discovery::{Document, JSON, V2, V2BETA1, Wanted};
+use crate::discovery::{Audience, Document, JSON, V2, V2BETA1, Wanted};
 use crate::served::Catalog;
 
 type AllKnown = BTreeMap<String, Arc<Known>>;
@@ -20,6 +20,8 @@ pub(crate) struct Documents {
     routes: Arc<Routes>,
     known: AllKnown,
     groups: OnceLock<Groups>,
+    /// With removed versions.
+    whole: OnceLock<Groups>,
     v2: OnceLock<Value>,
     v2_json: OnceLock<Document>,
     v2_protobuf: OnceLock<Document>,
@@ -37,6 +39,7 @@ impl Documents {
             routes,
             known,
             groups: OnceLock::new(),
+            whole: OnceLock::new(),
             v2: OnceLock::new(),
             v2_json: OnceLock::new(),
             v2_protobuf: OnceLock::new(),
@@ -58,8 +61,8 @@ impl Documents {
     }
 
     /// `/apis`.
-    pub(crate) fn groups(&self, wanted: Wanted) -> &Document {
-        let [legacy, aggregated, beta] = &self.made().documents;
+    pub(crate) fn groups(&self, wanted: Wanted, audience: Audience) -> &Document {
+        let [legacy, aggregated, beta] = &self.made(audience).documents;
         match wanted {
             Wanted::Legacy => legacy,
             Wanted::Aggregated => aggregated,
@@ -68,8 +71,8 @@ impl Documents {
     }
 
     /// `/apis/GROUP`.
-    pub(crate) fn group(&self, group: &str) -> Option<&Value> {
-        self.made().by_name.get(group)
+    pub(crate) fn group(&self, group: &str, audience: Audience) -> Option<&Value> {
+        self.made(audience).by_name.get(group)
     }
 
     /// The paths of groups and versions of others.
@@ -80,9 +83,11 @@ impl Documents {
         })
     }
 
-    fn made(&self) -> &Groups {
-        self.groups.get_or_init(|| {
-            let ours = &self.catalog.discovery().groups(false, Wanted::Aggregated).bytes;
+    fn made(&self, audience: Audience) -> &Groups {
+        let made = if audience == Audience::All { &self.groups } else { &self.whole };
+        made.get_or_init(|| {
+            let ours = self.catalog.discovery().groups(false, Wanted::Aggregated, audience);
+            let ours = &ours.bytes;
             let ours: Value = serde_json::from_slice(ours).unwrap_or_default();
             let ours = ours["items"].as_array().map_or(&[][..], Vec::as_slice);
             let items = discovery::merge(ours, &self.routes, &self.known);

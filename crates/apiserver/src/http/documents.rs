@@ -10,7 +10,7 @@ use super::accept::{Accept, Format, Offer};
 use super::answer::write;
 use super::query::Query;
 use super::{Body, Incomings, compress, exposition, full, health};
-use crate::discovery::{Document, Wanted};
+use crate::discovery::{Audience, Document, Wanted};
 use crate::{ApiServer, VERSION};
 
 /// Paths that `GET /` lists beside the groups.
@@ -60,23 +60,25 @@ pub(super) async fn answer(
         },
         ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),
         ["apis"] if let Some(all) = server.documents() => {
-            discovery(request, all.groups(wanted(request)))
+            discovery(request, all.groups(wanted(request), audience(request)))
         }
         ["api"] | ["apis"] => {
             let core = segments[0] == "api";
-            discovery(request, server.catalog().discovery().groups(core, wanted(request)))
+            let catalog = server.catalog();
+            let all = catalog.discovery();
+            discovery(request, all.groups(core, wanted(request), audience(request)))
         }
         ["api", version] => legacy(server, request, "", version),
         ["apis", group]
             if let Some(all) = server.documents()
-                && let Some(group) = all.group(group) =>
+                && let Some(group) = all.group(group, audience(request)) =>
         {
             value_answer(request, group)
         }
         ["apis", group] => {
             let catalog = server.catalog();
-            let group = catalog.discovery().group(group).ok_or_else(Status::no_such_path)?;
-            value_answer(request, group)
+            let group = catalog.discovery().group(group, audience(request));
+            value_answer(request, group.ok_or_else(Status::no_such_path)?)
         }
         ["apis", group, version] => legacy(server, request, group, version),
         _ => Err(Status::no_such_path()),
@@ -172,6 +174,10 @@ fn wanted(request: &Incomings) -> Wanted {
     }
 }
 
+fn audience(request: &Incomings) -> Audience {
+    Audience::of(&super::user_agent(request))
+}
+
 fn legacy(
     server: &ApiServer,
     request: &Incomings,
@@ -185,7 +191,10 @@ fn legacy(
 
 fn discovery(request: &Incomings, document: &Document) -> Result<Response<Body>, Status> {
     if document.is_aggregated() {
-        return Ok(kept(request, document, Some("public")));
+        let mut response = kept(request, document, Some("public"));
+        // What is listed depends on who asks; what one may keep is not for others.
+        response.headers_mut().append(header::VARY, HeaderValue::from_static("User-Agent"));
+        return Ok(response);
     }
     let accept = accept(request, true)?;
     if accept.format == Format::Json && !accept.pretty {

@@ -133,7 +133,8 @@ async fn what_it_serves_stands_among_our_own() {
     s.create("apiservices", "", extension.api_service()).await.unwrap();
     settles(&s, NAME, "Passed").await;
     let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-    let groups = get(&s, "/apis", &[("accept", aggregated)]).await.body;
+    let headers = [("accept", aggregated), ("user-agent", "kubectl/v1.36.0")];
+    let groups = get(&s, "/apis", &headers).await.body;
     let names: Vec<_> = groups["items"]
         .as_array()
         .unwrap()

@@ -442,3 +442,46 @@ async fn discovery_has_what_clients_compare() {
     assert_eq!(groups.body["items"][0]["metadata"]["name"], "apiregistration.k8s.io");
     assert_eq!(groups.body["items"][1]["metadata"]["name"], "apps");
 }
+
+/// Who looks a kind up by its name alone finds one of it; who has an old manifest finds its own.
+#[tokio::test]
+async fn removed_versions_are_listed_for_manifests_alone() {
+    let s = Server::start().await;
+    let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let mut tags = Vec::new();
+    for (agent, listed) in [
+        ("OpenAPI-Generator/34.1.0/python", false),
+        ("Helm/3.19.0", false),
+        ("kubectl/v1.36.0 (linux/amd64) kubernetes/abcdef0", true),
+        ("onggi/0.1.0", true),
+    ] {
+        let of = |accept| [("user-agent", agent), ("accept", accept)];
+        let legacy = get(&s, "/apis", &of("application/json")).await.body;
+        let groups = legacy["groups"].as_array().unwrap();
+        let find = |name: &str| groups.iter().find(|group| group["name"] == name);
+        let apps = find("apps").unwrap();
+        assert_eq!(apps["preferredVersion"]["version"], "v1");
+        assert_eq!(apps["versions"].as_array().unwrap().len() > 1, listed, "{agent}");
+        assert_eq!(find("extensions").is_some(), listed, "{agent}");
+        // The next client may share the cache of this one.
+        let answer = get(&s, "/apis", &of(v2)).await;
+        let vary: Vec<_> = answer.headers.get_all(header::VARY).iter().collect();
+        assert!(vary.iter().any(|by| *by == "User-Agent"), "{vary:?}");
+        tags.push(answer.headers[header::ETAG].clone());
+        let items = answer.body["items"].as_array().unwrap();
+        let old = items.iter().any(|group| group["metadata"]["name"] == "extensions");
+        assert_eq!(old, listed, "{agent}");
+        // What is asked for by its name is there for everybody.
+        for path in [
+            "/apis/extensions",
+            "/apis/extensions/v1beta1",
+            "/apis/apps/v1beta1",
+            "/apis/extensions/v1beta1/namespaces/default/deployments",
+        ] {
+            let answer = get(&s, path, &of("application/json")).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        }
+    }
+    assert_eq!((&tags[0], &tags[2]), (&tags[1], &tags[3]));
+    assert_ne!(tags[0], tags[2]);
+}
