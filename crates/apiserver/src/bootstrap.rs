@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures::future::try_join_all;
 use onggi_api::{GroupVersionResource, Status};
 use onggi_client::{Body, Request, Response};
@@ -98,7 +100,37 @@ impl ApiServer {
             }],
         });
         self.ensure("", "v1", "endpoints", "default", endpoints).await?;
+        if !self.registry.root_ca.is_empty() {
+            self.ensure_cluster_info(advertise).await?;
+        }
         self.cluster_objects().await
+    }
+
+    /// `kube-public/cluster-info`: where the cluster is and what vouches for it. Bootstrap tokens
+    /// sign it; their signatures stay, unless it changes.
+    async fn ensure_cluster_info(self: &Arc<Self>, advertise: SocketAddr) -> Result<(), Error> {
+        const NAME: &str = "cluster-info";
+        let certificates = STANDARD.encode(&self.registry.root_ca);
+        let kubeconfig = format!(
+            "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {certificates}\n    \
+             server: https://{advertise}\n  name: \"\"\ncontexts: null\ncurrent-context: \"\"\n\
+             kind: Config\nusers: null\n"
+        );
+        let resource = GroupVersionResource::new("", "v1", "configmaps");
+        let context = Context::new(User::new("system:apiserver", &["system:masters"]));
+        let get = Request::new(Verb::Get, resource, "kube-public", NAME);
+        if let Ok(Response::Object { object, .. }) = self.handle(&context, get).await
+            && object.value().is_ok_and(|map| map["data"]["kubeconfig"] == *kubeconfig)
+        {
+            return Ok(());
+        }
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": NAME},
+            "data": {"kubeconfig": kubeconfig},
+        });
+        self.ensure("", "v1", "configmaps", "kube-public", map).await
     }
 
     /// What stands in no namespace; all at once, so that one sync of the disk does for many.

@@ -13,6 +13,7 @@ use crate::{Error, Options};
 
 /// Every controller. To add one: a folder beside this file, and a line here.
 const CONTROLLERS: &[Row] = &[
+    Row { name: "bootstrap-signer", launch: crate::bootstrap::launch_signer },
     Row { name: "certificate-controller", launch: crate::certificates::launch },
     Row {
         name: "clusterrole-aggregation-controller",
@@ -39,6 +40,7 @@ const CONTROLLERS: &[Row] = &[
     Row { name: "resourcequota-controller", launch: crate::resourcequota::launch },
     Row { name: "service-account-controller", launch: crate::serviceaccount::launch },
     Row { name: "taint-eviction-controller", launch: crate::tainteviction::launch },
+    Row { name: "token-cleaner", launch: crate::bootstrap::launch_cleaner },
 ];
 
 /// Keys that one controller works on at once.

@@ -5,6 +5,7 @@
 
 mod world;
 
+mod bootstrap;
 mod endings;
 mod endpoints;
 mod nodes;
