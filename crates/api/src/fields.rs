@@ -11,17 +11,18 @@ use crate::object::text_of;
 /// The places that are still to be found below a value: which field, and the rest of its path.
 type Ways<'p> = Vec<(usize, &'p str)>;
 
-/// What Kubernetes' own kinds say of fields that are left out, where that is not nothing.
-const LEFT_OUT: &[(&str, &str)] =
-    &[("spec.hostNetwork", "false"), ("spec.unschedulable", "false"), ("status.replicas", "0")];
+/// What Kubernetes' own kinds say of a field that is left out: of some that is not nothing.
+pub(crate) fn left_out(path: &str) -> &'static str {
+    match path {
+        "spec.hostNetwork" | "spec.unschedulable" => "false",
+        "status.replicas" => "0",
+        _ => "",
+    }
+}
 
 /// The texts of these dotted paths; empty where there is nothing.
 pub(crate) fn read(bytes: &[u8], paths: &[&str]) -> Result<Vec<String>, serde_json::Error> {
-    let left_out = |path: &&str| {
-        let text = LEFT_OUT.iter().find(|(field, _)| field == path).map_or("", |(_, text)| text);
-        text.to_owned()
-    };
-    let mut found: Vec<String> = paths.iter().map(left_out).collect();
+    let mut found: Vec<String> = paths.iter().map(|path| left_out(path).to_owned()).collect();
     let ways = paths.iter().copied().enumerate().collect();
     let mut input = serde_json::Deserializer::from_slice(bytes);
     Below { ways, found: &mut found }.deserialize(&mut input)?;
