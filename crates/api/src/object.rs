@@ -2,8 +2,8 @@
 //! a small parsed head (DESIGN decision 5).
 //!
 //! Reads copy bytes; only a write parses to a [`Value`]. The resource version is known only when
-//! the store has committed, so stored bytes do not carry it: [`encode`] writes `apiVersion`,
-//! `kind` and `metadata` first, and [`Object::from_stored`] splices the version in behind
+//! the store has committed, so stored bytes do not carry it: [`encode`] writes `kind`,
+//! `apiVersion` and `metadata` first, and [`Object::from_stored`] splices the version in behind
 //! `"metadata":{`.
 
 use std::any::Any;
@@ -121,8 +121,16 @@ struct Metadata {
 
 const METADATA_OPEN: &[u8] = b"\"metadata\":{";
 
-/// Canonical bytes of an object for the store: `apiVersion`, `kind`, `metadata` first, then the
-/// other fields by name; without `metadata.resourceVersion`.
+/// The order in which Kubernetes writes what an object is: its own kinds begin with their kind,
+/// custom ones are sorted by name.
+pub fn opening(api_version: &str) -> [&'static str; 2] {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    let own = !group.contains('.') || group.ends_with(".k8s.io");
+    if own { ["kind", "apiVersion"] } else { ["apiVersion", "kind"] }
+}
+
+/// Canonical bytes of an object for the store: what it is ([`opening`]) and `metadata` first, then
+/// the other fields by name; without `metadata.resourceVersion`.
 pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
     let object = value.as_object().ok_or(DecodeError::Shape("not a JSON object"))?;
     let metadata = object
@@ -133,11 +141,14 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
     let write = |out: &mut Vec<u8>, value: &Value| {
         serde_json::to_writer(out, value).map_err(|e| json_error("object", &e))
     };
-    out.extend_from_slice(b"{\"apiVersion\":");
-    write(&mut out, object.get("apiVersion").unwrap_or(&Value::Null))?;
-    out.extend_from_slice(b",\"kind\":");
-    write(&mut out, object.get("kind").unwrap_or(&Value::Null))?;
-    out.push(b',');
+    let api_version = object.get("apiVersion").unwrap_or(&Value::Null);
+    out.push(b'{');
+    for key in opening(api_version.as_str().unwrap_or_default()) {
+        serde_json::to_writer(&mut out, key).map_err(|e| json_error("object", &e))?;
+        out.push(b':');
+        write(&mut out, object.get(key).unwrap_or(&Value::Null))?;
+        out.push(b',');
+    }
     out.extend_from_slice(METADATA_OPEN);
     let mut first = true;
     for (key, value) in metadata.iter().filter(|(key, _)| *key != "resourceVersion") {
@@ -187,10 +198,10 @@ fn json_error(what: &str, error: &serde_json::Error) -> DecodeError {
 }
 
 /// The text that a field selector compares: a string as it is, a number or boolean written out,
-/// nothing for what is absent. `path` is dotted: `spec.nodeName`.
+/// what Kubernetes says of it for what is absent. `path` is dotted: `spec.nodeName`.
 pub fn field_text(value: &Value, path: &str) -> String {
     let found = path.split('.').try_fold(value, |value, key| value.get(key));
-    found.map_or_else(String::new, text_of)
+    found.map_or_else(|| fields::left_out(path).to_owned(), text_of)
 }
 
 /// The text of the field itself.
@@ -392,8 +403,9 @@ mod tests {
         let known = Object::from_written(&stored, 7, Head::of(&value, &fields)).unwrap();
         assert_eq!((known.head(), known.bytes()), (read.head(), read.bytes()));
         let bare = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}});
-        let read = Object::from_bytes(encode(&bare).unwrap(), &[]).unwrap();
-        assert_eq!(Head::of(&bare, &[]), *read.head());
+        let fields = ["spec.unschedulable", "status.replicas", "spec.nodeName"];
+        let read = Object::from_bytes(encode(&bare).unwrap(), &fields).unwrap();
+        assert_eq!(Head::of(&bare, &fields), *read.head());
     }
 
     #[test]
@@ -405,7 +417,7 @@ mod tests {
             "apiVersion": "v1",
         });
         let stored = encode(&value).unwrap();
-        assert!(stored.starts_with(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"labels""#));
+        assert!(stored.starts_with(br#"{"kind":"Pod","apiVersion":"v1","metadata":{"labels""#));
         let object =
             Object::from_stored(&stored, 42, &["spec.nodeName", "spec.hostNetwork", "x.y"])
                 .unwrap();
@@ -416,10 +428,25 @@ mod tests {
     }
 
     #[test]
+    fn kinds_of_kubernetes_begin_with_their_kind() {
+        for (version, own) in [
+            ("v1", true),
+            ("apps/v1", true),
+            ("rbac.authorization.k8s.io/v1", true),
+            ("example.com/v1", false),
+        ] {
+            assert_eq!(opening(version)[0] == "kind", own, "{version}");
+        }
+        let custom = json!({"kind": "X", "apiVersion": "example.com/v1", "metadata": {}, "a": 1});
+        let text = r#"{"apiVersion":"example.com/v1","kind":"X","metadata":{},"a":1}"#;
+        assert_eq!(encode(&custom).unwrap(), text);
+    }
+
+    #[test]
     fn an_empty_metadata_takes_the_version() {
         let stored = encode(&json!({"apiVersion":"v1","kind":"X","metadata":{}})).unwrap();
         let spliced = splice_resource_version(&stored, 1).unwrap();
-        let text = r#"{"apiVersion":"v1","kind":"X","metadata":{"resourceVersion":"1"}}"#;
+        let text = r#"{"kind":"X","apiVersion":"v1","metadata":{"resourceVersion":"1"}}"#;
         assert_eq!(spliced, text);
     }
 

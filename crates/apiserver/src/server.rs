@@ -35,7 +35,7 @@ use crate::local::LocalTransport;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
 use crate::registry::{Context, Part, Registry, Structurals, is_review};
-use crate::rest::{self, ServiceAllocator};
+use crate::rest::{self, Components, ServiceAllocator};
 use crate::served::Catalog;
 use crate::upsert;
 use crate::versions;
@@ -133,6 +133,7 @@ impl ApiServer {
                 authenticators: Authenticators::new(tokens, &options.access)
                     .map_err(Error::Access)?,
                 root_ca: options.access.root_ca,
+                components: Components::default(),
                 cache,
                 kinds,
                 webhooks: Arc::default(),
@@ -167,6 +168,12 @@ impl ApiServer {
     /// How nodes are reached for logs and exec.
     pub fn set_node_connector(&self, connector: Arc<dyn NodeConnector>) {
         *self.nodes.write() = Some(connector);
+    }
+
+    /// Tells that a component of the control plane runs in this process: `scheduler` or
+    /// `controller-manager`, of which `componentstatuses` tells.
+    pub fn add_component(&self, name: &str) {
+        self.registry.components.add(name);
     }
 
     /// Ends watches, streams and [`Self::serve`]; the store is the caller's to close.

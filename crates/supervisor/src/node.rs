@@ -248,12 +248,14 @@ fn start_control(
         ..onggi_controllers::Options::default()
     };
     let controllers = Controllers::new(options, informers(server, tasks, user), Arc::clone(clock));
+    server.add_component("controller-manager");
     tasks.spawn("controllers", |shutdown| async move {
         controllers.run(shutdown).await;
         Ok::<_, Infallible>(())
     });
     let user = User::new("system:kube-scheduler", &[]);
     let scheduler = Scheduler::new(informers(server, tasks, user), Arc::clone(clock));
+    server.add_component("scheduler");
     tasks.spawn("scheduler", |shutdown| async move {
         scheduler.run(shutdown).await;
         Ok::<_, Infallible>(())

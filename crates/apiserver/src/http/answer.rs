@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use onggi_api::object::opening;
 use onggi_api::{Object, Status};
 use onggi_client::{ListMeta, Response as Answer};
 use onggi_machinery::protobuf::{self, Part, ProtobufError};
@@ -244,16 +245,15 @@ async fn plain_list(
 ) -> Result<Response<Body>, Status> {
     /// Larger lists are put together as they are sent.
     const LARGE: usize = 256 << 10;
-    let head = json!({
-        "kind": row.list_kind(),
-        "apiVersion": asked.place.resource.api_version(),
-        "metadata": meta,
-    });
-    let mut head = serde_json::to_vec(&head).map_err(Status::internal)?;
-    head.pop();
-    head.extend_from_slice(b",\"items\":[");
+    let api_version = asked.place.resource.api_version();
+    let what = json!({"kind": row.list_kind(), "apiVersion": api_version});
+    let [first, second] = opening(&api_version);
+    let head = format!(
+        "{{\"{first}\":{},\"{second}\":{},\"metadata\":{meta},\"items\":[",
+        what[first], what[second]
+    );
     let content_type = Format::Json.content_type();
-    let length = list_body::length(&head, &items);
+    let length = list_body::length(head.as_bytes(), &items);
     let body = ListBody::new(head.into(), items);
     if length > LARGE && !asked.gzip {
         let mut response = Response::new(body.boxed_unsync());

@@ -28,7 +28,7 @@ use crate::authn::{Authenticators, User};
 use crate::authz::Chain;
 use crate::cache::{self, Cache};
 use crate::custom::CustomKinds;
-use crate::rest::ServiceAllocator;
+use crate::rest::{Components, ServiceAllocator};
 use crate::versions;
 use crate::webhook::Webhooks;
 
@@ -59,6 +59,7 @@ pub(crate) struct Registry {
     pub(crate) authorizers: Chain,
     /// The certificates by which pods know this server.
     pub(crate) root_ca: String,
+    pub(crate) components: Components,
 }
 
 /// Who asks.

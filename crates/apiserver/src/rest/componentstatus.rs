@@ -1,17 +1,31 @@
-//! `componentstatuses`: what the server itself can tell of the control plane, which is its store.
-//! Schedulers and controllers tell of themselves through their leases.
+//! `componentstatuses`: how the parts of the control plane are. Of the store the server itself
+//! knows; the others are those that run beside it in its process, as whoever started them says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use onggi_api::{Object, Status};
 use onggi_client::{ListMeta, Request, Response};
 use onggi_machinery::resource::{Resource, Verb};
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use crate::registry::Registry;
 
 /// Kubernetes' name of its store.
 const STORE: &str = "etcd-0";
+/// All that Kubernetes tells of, in the order of their names.
+const NAMES: [&str; 3] = ["controller-manager", STORE, "scheduler"];
+
+/// The components that run in this process.
+#[derive(Default)]
+pub(crate) struct Components(RwLock<BTreeSet<String>>);
+
+impl Components {
+    pub(crate) fn add(&self, name: &str) {
+        self.0.write().insert(name.to_owned());
+    }
+}
 
 /// GET of one, or of all.
 pub(crate) fn answer(
@@ -19,31 +33,32 @@ pub(crate) fn answer(
     row: &Resource,
     request: &Request,
 ) -> Result<Response, Status> {
-    let store = store(registry);
-    match request.verb {
-        Verb::List => {
-            let meta = ListMeta::default();
-            let item = Object::from_value(&store, row.fields).map_err(Status::internal)?;
-            Ok(Response::List { meta, items: vec![Arc::new(item)] })
-        }
-        _ if request.name == STORE => {
-            Ok(Response::Document { value: store, created: false, warnings: Vec::new() })
-        }
-        _ => Err(Status::not_found(&row.group_resource(), &request.name)),
+    if request.verb == Verb::List {
+        let item = |name| Object::from_value(&component(registry, name), row.fields).map(Arc::new);
+        let items = NAMES.into_iter().map(item).collect::<Result<_, _>>();
+        let items = items.map_err(Status::internal)?;
+        return Ok(Response::List { meta: ListMeta::default(), items });
     }
+    let name = NAMES.into_iter().find(|name| *name == request.name);
+    let name = name.ok_or_else(|| Status::not_found(&row.group_resource(), &request.name))?;
+    let value = component(registry, name);
+    Ok(Response::Document { value, created: false, warnings: Vec::new() })
 }
 
-fn store(registry: &Registry) -> Value {
-    let condition = match registry.store.health() {
-        Ok(()) => json!({"type": "Healthy", "status": "True", "message": "ok"}),
-        Err(error) => {
-            json!({"type": "Healthy", "status": "False", "message": error.to_string()})
-        }
+fn component(registry: &Registry, name: &str) -> Value {
+    let health = match name {
+        STORE => registry.store.health().map_err(|error| error.to_string()),
+        _ if registry.components.0.read().contains(name) => Ok(()),
+        _ => Err("does not run in the server's process".to_owned()),
+    };
+    let (status, message) = match health {
+        Ok(()) => ("True", "ok".to_owned()),
+        Err(problem) => ("False", problem),
     };
     json!({
         "apiVersion": "v1",
         "kind": "ComponentStatus",
-        "metadata": {"name": STORE},
-        "conditions": [condition],
+        "metadata": {"name": name},
+        "conditions": [{"type": "Healthy", "status": status, "message": message}],
     })
 }

@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::registry::{Context, Registry};
 
+pub(crate) use componentstatus::Components;
 pub(crate) use service::Allocator as ServiceAllocator;
 
 /// Held until the write is done, so that nothing is given out twice.

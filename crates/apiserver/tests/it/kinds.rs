@@ -184,8 +184,14 @@ async fn from_create_to_delete() {
         k.run(&format!("delete {name} x --cascade=background --wait=false")).await;
     }
     assert_eq!(k.run("get jobs -A -o name").await, "");
-    let status = k.try_run("get cs", "").await;
-    assert!(status.stdout.contains("etcd-0   Healthy   ok"), "{}", status.stdout);
+    k.server.server.add_component("scheduler");
+    let status = k.try_run("get cs --no-headers", "").await.stdout;
+    let rows: Vec<_> = status
+        .lines()
+        .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(rows, ["controller-manager Unhealthy", "etcd-0 Healthy", "scheduler Healthy"]);
+    assert_eq!(k.run("get cs scheduler -o name").await, "componentstatus/scheduler\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
