@@ -3,14 +3,15 @@
 //!
 //! Reads copy bytes; only a write parses to a [`Value`]. The resource version is known only when
 //! the store has committed, so stored bytes do not carry it: [`encode`] writes `kind`,
-//! `apiVersion` and `metadata` first, and [`Object::from_stored`] splices the version in behind
-//! `"metadata":{`.
+//! `apiVersion` and `metadata` first, and the version is written behind `"metadata":{` by whoever
+//! reads the object. So the store and the watch cache share one copy of it.
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -74,7 +75,10 @@ pub struct OwnerReference {
 /// An immutable object: bytes, head, and one typed view made on first use and shared by all.
 pub struct Object {
     head: Head,
+    /// As stored, or as somebody sent it.
     bytes: Bytes,
+    /// Where the resource version belongs, in bytes that are without it.
+    gap: Option<NonZeroUsize>,
     typed: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -120,6 +124,7 @@ struct Metadata {
 }
 
 const METADATA_OPEN: &[u8] = b"\"metadata\":{";
+const VERSION_OPEN: &[u8] = b"\"resourceVersion\":\"";
 
 /// The order in which Kubernetes writes what an object is: its own kinds begin with their kind,
 /// custom ones are sorted by name.
@@ -137,7 +142,7 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
         .get("metadata")
         .and_then(Value::as_object)
         .ok_or(DecodeError::Shape("metadata is missing"))?;
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(4096);
     let write = |out: &mut Vec<u8>, value: &Value| {
         serde_json::to_writer(out, value).map_err(|e| json_error("object", &e))
     };
@@ -170,27 +175,17 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
         write(&mut out, value)?;
     }
     out.push(b'}');
-    Ok(out.into())
+    // It is kept for long: in no more memory than it needs.
+    Ok(Bytes::copy_from_slice(&out))
 }
 
-/// Puts `resourceVersion` into bytes that [`encode`] wrote.
-pub fn splice_resource_version(stored: &[u8], revision: u64) -> Result<Bytes, DecodeError> {
+/// Where the resource version belongs in bytes that [`encode`] wrote: behind `"metadata":{`.
+fn gap(stored: &[u8]) -> Result<NonZeroUsize, DecodeError> {
     // apiVersion and kind stand before metadata and hold no quote, so the first match is the key.
-    let at = stored
-        .windows(METADATA_OPEN.len())
-        .position(|w| w == METADATA_OPEN)
-        .ok_or(DecodeError::Shape("metadata is missing"))?
-        + METADATA_OPEN.len();
-    let (before, after) = stored.split_at(at);
-    let version = format!("\"resourceVersion\":\"{revision}\"");
-    let mut out = Vec::with_capacity(stored.len() + version.len() + 1);
-    out.extend_from_slice(before);
-    out.extend_from_slice(version.as_bytes());
-    if after.first() != Some(&b'}') {
-        out.push(b',');
-    }
-    out.extend_from_slice(after);
-    Ok(out.into())
+    let metadata = stored.windows(METADATA_OPEN.len()).position(|w| w == METADATA_OPEN);
+    metadata
+        .and_then(|at| NonZeroUsize::new(at + METADATA_OPEN.len()))
+        .ok_or(DecodeError::Shape("metadata is missing"))
 }
 
 fn json_error(what: &str, error: &serde_json::Error) -> DecodeError {
@@ -218,15 +213,23 @@ pub(crate) fn text_of(value: &Value) -> String {
 impl Object {
     /// From the bytes that [`encode`] wrote and the revision that the store gave them.
     /// `fields` are the selectable fields of the kind.
-    pub fn from_stored(stored: &[u8], revision: u64, fields: &[&str]) -> Result<Self, DecodeError> {
-        Self::from_bytes(splice_resource_version(stored, revision)?, fields)
+    pub fn from_stored(
+        stored: &Bytes,
+        revision: u64,
+        fields: &[&str],
+    ) -> Result<Self, DecodeError> {
+        let gap = gap(stored)?;
+        let mut object = Self::from_bytes(stored.clone(), fields)?;
+        object.head.resource_version = revision;
+        object.gap = Some(gap);
+        Ok(object)
     }
 
     /// The same for a writer that knows the head of what it has written.
-    pub fn from_written(stored: &[u8], revision: u64, head: Head) -> Result<Self, DecodeError> {
-        let bytes = splice_resource_version(stored, revision)?;
+    pub fn from_written(stored: &Bytes, revision: u64, head: Head) -> Result<Self, DecodeError> {
         let head = Head { resource_version: revision, ..head };
-        Ok(Self { head, bytes, typed: OnceLock::new() })
+        let gap = Some(gap(stored)?);
+        Ok(Self { head, bytes: stored.clone(), gap, typed: OnceLock::new() })
     }
 
     /// From JSON as a client or server sends it.
@@ -237,7 +240,7 @@ impl Object {
             [] => Vec::new(),
             paths => fields::read(&bytes, paths).map_err(|e| json_error("object", &e))?,
         };
-        Ok(Self { head: head(envelope, fields), bytes, typed: OnceLock::new() })
+        Ok(Self { head: head(envelope, fields), bytes, gap: None, typed: OnceLock::new() })
     }
 
     /// From a value; encodes it, `resourceVersion` included where it has one.
@@ -259,13 +262,51 @@ impl Object {
     }
 
     /// JSON, `resourceVersion` included. What a read answers with.
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn json(&self) -> Bytes {
+        if self.gap.is_none() {
+            return self.bytes.clone();
+        }
+        let mut out = Vec::with_capacity(self.json_len());
+        self.write_json(&mut out);
+        out.into()
+    }
+
+    /// Appends [`Object::json`] to what somebody puts together.
+    pub fn write_json(&self, out: &mut impl BufMut) {
+        let Some(gap) = self.gap else { return out.put_slice(&self.bytes) };
+        let (before, after) = self.bytes.split_at(gap.get());
+        out.put_slice(before);
+        out.put_slice(VERSION_OPEN);
+        let (digits, from) = decimal(self.head.resource_version);
+        out.put_slice(&digits[from..]);
+        out.put_u8(b'"');
+        if after.first() != Some(&b'}') {
+            out.put_u8(b',');
+        }
+        out.put_slice(after);
+    }
+
+    /// The length of [`Object::json`].
+    pub fn json_len(&self) -> usize {
+        let Some(gap) = self.gap else { return self.bytes.len() };
+        let comma = usize::from(self.bytes.get(gap.get()) != Some(&b'}'));
+        let (digits, from) = decimal(self.head.resource_version);
+        self.bytes.len() + VERSION_OPEN.len() + digits.len() - from + 1 + comma
+    }
+
+    /// How many bytes it holds.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether its JSON holds these bytes anywhere: a cheap test before a parse.
+    pub fn mentions(&self, needle: &[u8]) -> bool {
+        self.bytes.windows(needle.len()).any(|window| window == needle)
     }
 
     /// A tree to change. Costs a parse: for writes, not for reads.
     pub fn value(&self) -> Result<Value, DecodeError> {
-        serde_json::from_slice(&self.bytes).map_err(|e| json_error(&self.head.kind, &e))
+        self.decode()
     }
 
     /// The typed view, decoded once for all who ask for the same type.
@@ -285,8 +326,19 @@ impl Object {
 
     /// Decodes into any shape, such as a projection of a few fields; nothing is kept.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        serde_json::from_slice(&self.bytes).map_err(|e| json_error(&self.head.kind, &e))
+        serde_json::from_slice(&self.json()).map_err(|e| json_error(&self.head.kind, &e))
     }
+}
+
+/// The decimal digits of a number, and where in the array they begin.
+fn decimal(mut number: u64) -> ([u8; 20], usize) {
+    let (mut digits, mut from) = ([b'0'; 20], 20);
+    while number > 0 || from == 20 {
+        from -= 1;
+        digits[from] += (number % 10) as u8;
+        number /= 10;
+    }
+    (digits, from)
 }
 
 impl std::fmt::Debug for Object {
@@ -401,7 +453,7 @@ mod tests {
         let stored = encode(&value).unwrap();
         let read = Object::from_stored(&stored, 7, &fields).unwrap();
         let known = Object::from_written(&stored, 7, Head::of(&value, &fields)).unwrap();
-        assert_eq!((known.head(), known.bytes()), (read.head(), read.bytes()));
+        assert_eq!((known.head(), known.json()), (read.head(), read.json()));
         let bare = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}});
         let fields = ["spec.unschedulable", "status.replicas", "spec.nodeName"];
         let read = Object::from_bytes(encode(&bare).unwrap(), &fields).unwrap();
@@ -425,6 +477,8 @@ mod tests {
         assert_eq!(object.head().fields, ["n1", "true", ""]);
         assert_eq!(object.value().unwrap()["metadata"]["resourceVersion"], "42");
         assert_eq!(object.head().labels["a"], "b");
+        assert_eq!(object.json_len(), object.json().len());
+        assert!(object.mentions(b"\"hostNetwork\":true") && !object.mentions(b"resourceVersion"));
     }
 
     #[test]
@@ -445,9 +499,14 @@ mod tests {
     #[test]
     fn an_empty_metadata_takes_the_version() {
         let stored = encode(&json!({"apiVersion":"v1","kind":"X","metadata":{}})).unwrap();
-        let spliced = splice_resource_version(&stored, 1).unwrap();
-        let text = r#"{"kind":"X","apiVersion":"v1","metadata":{"resourceVersion":"1"}}"#;
-        assert_eq!(spliced, text);
+        for (revision, written) in [(0, "0"), (1, "1"), (u64::MAX, "18446744073709551615")] {
+            let object = Object::from_stored(&stored, revision, &[]).unwrap();
+            let text = format!(
+                r#"{{"kind":"X","apiVersion":"v1","metadata":{{"resourceVersion":"{written}"}}}}"#
+            );
+            assert_eq!(object.json(), text);
+            assert_eq!(object.json_len(), text.len());
+        }
     }
 
     #[test]

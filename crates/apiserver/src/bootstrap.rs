@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::future::BoxFuture;
 use futures::future::try_join_all;
 use onggi_api::{GroupVersionResource, Status};
 use onggi_client::{Body, Request, Response};
@@ -28,14 +29,16 @@ const NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "
 
 impl ApiServer {
     /// Makes what is missing; `advertise` is where pods reach this server.
-    pub async fn bootstrap(self: &Arc<Self>, advertise: SocketAddr) -> Result<(), Error> {
-        self.bootstrapping.store(true, Ordering::Relaxed);
-        let made = self.make_first_objects(advertise).await;
-        self.bootstrapping.store(made.is_err(), Ordering::Relaxed);
-        if made.is_ok() {
-            identity::start(self).await;
-        }
-        made
+    pub fn bootstrap(self: &Arc<Self>, advertise: SocketAddr) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            self.bootstrapping.store(true, Ordering::Relaxed);
+            let made = self.make_first_objects(advertise).await;
+            self.bootstrapping.store(made.is_err(), Ordering::Relaxed);
+            if made.is_ok() {
+                identity::start(self).await;
+            }
+            made
+        })
     }
 
     async fn make_first_objects(self: &Arc<Self>, advertise: SocketAddr) -> Result<(), Error> {

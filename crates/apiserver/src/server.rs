@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use onggi_api::{Cidr, GroupVersionKind, GroupVersionResource, Status};
 use onggi_base::Clock;
@@ -110,54 +111,63 @@ impl ApiServer {
     }
 
     /// [`ApiServer::open`] with other admission plugins than the usual ones.
-    pub async fn open_with(options: Options, plugins: Plugins) -> Result<Arc<Self>, Error> {
-        let shutdown = CancellationToken::new();
-        let tokens =
-            TokenAuthority::new(&options.token_key, &options.access.verify_keys, &options.issuer)
-                .map_err(Error::TokenKey)?;
-        let audit = options.access.audit.as_ref();
-        let audit = audit.map(|audit| Audit::open(audit, Arc::clone(&options.clock)));
-        let audit = audit.transpose().map_err(Error::Access)?;
-        let metrics = Arc::new(Metrics::default());
-        let store: Arc<dyn Store> = Arc::new(Metered::new(options.store, Arc::clone(&metrics)));
-        let kinds = Arc::new(CustomKinds::default());
-        let cache = Cache::start(Arc::clone(&store), Arc::clone(&kinds), shutdown.clone()).await?;
-        let authentication = aggregation::authentication(&options.access);
-        let front = options.access.front_proxy.clone();
-        let server = Arc::new(Self {
-            aggregation: Aggregation::new(Arc::clone(&cache), front),
-            authentication,
-            registry: Registry {
-                store,
-                authorizers: Chain::new(&options.access, &cache).map_err(Error::Access)?,
-                authenticators: Authenticators::new(tokens, &options.access)
-                    .map_err(Error::Access)?,
-                root_ca: options.access.root_ca,
-                components: Components::default(),
-                cache,
-                kinds,
-                webhooks: Arc::default(),
-                clock: options.clock,
-                structurals: Structurals::default(),
-                services: ServiceAllocator::new(options.service_cidr, options.node_ports),
-                admission: Admission::new(plugins),
-            },
-            metrics,
-            flow_control: FlowControl::new(),
-            audit,
-            bootstrapping: AtomicBool::new(false),
-            forms: Forms::default(),
-            nodes: RwLock::default(),
-            shutdown,
-        });
-        server.registry.admission.attach(&server);
-        server.aggregation.attach(&server);
-        tokio::spawn(expiry::run(Arc::downgrade(&server), server.shutdown.clone()));
-        tokio::spawn(compaction::run(Arc::downgrade(&server), server.shutdown.clone()));
-        tokio::spawn(flowcontrol::run(Arc::downgrade(&server)));
-        tokio::spawn(aggregation::run(Arc::downgrade(&server), server.shutdown.clone()));
-        tokio::spawn(custom::run_lifecycle(Arc::downgrade(&server), server.shutdown.clone()));
-        Ok(server)
+    pub fn open_with(
+        options: Options,
+        plugins: Plugins,
+    ) -> BoxFuture<'static, Result<Arc<Self>, Error>> {
+        Box::pin(async move {
+            let shutdown = CancellationToken::new();
+            let tokens = TokenAuthority::new(
+                &options.token_key,
+                &options.access.verify_keys,
+                &options.issuer,
+            )
+            .map_err(Error::TokenKey)?;
+            let audit = options.access.audit.as_ref();
+            let audit = audit.map(|audit| Audit::open(audit, Arc::clone(&options.clock)));
+            let audit = audit.transpose().map_err(Error::Access)?;
+            let metrics = Arc::new(Metrics::default());
+            let store: Arc<dyn Store> = Arc::new(Metered::new(options.store, Arc::clone(&metrics)));
+            let kinds = Arc::new(CustomKinds::default());
+            let cache =
+                Cache::start(Arc::clone(&store), Arc::clone(&kinds), shutdown.clone()).await?;
+            let authentication = aggregation::authentication(&options.access);
+            let front = options.access.front_proxy.clone();
+            let server = Arc::new(Self {
+                aggregation: Aggregation::new(Arc::clone(&cache), front),
+                authentication,
+                registry: Registry {
+                    store,
+                    authorizers: Chain::new(&options.access, &cache).map_err(Error::Access)?,
+                    authenticators: Authenticators::new(tokens, &options.access)
+                        .map_err(Error::Access)?,
+                    root_ca: options.access.root_ca,
+                    components: Components::default(),
+                    cache,
+                    kinds,
+                    webhooks: Arc::default(),
+                    clock: options.clock,
+                    structurals: Structurals::default(),
+                    services: ServiceAllocator::new(options.service_cidr, options.node_ports),
+                    admission: Admission::new(plugins),
+                },
+                metrics,
+                flow_control: FlowControl::new(),
+                audit,
+                bootstrapping: AtomicBool::new(false),
+                forms: Forms::default(),
+                nodes: RwLock::default(),
+                shutdown,
+            });
+            server.registry.admission.attach(&server);
+            server.aggregation.attach(&server);
+            tokio::spawn(expiry::run(Arc::downgrade(&server), server.shutdown.clone()));
+            tokio::spawn(compaction::run(Arc::downgrade(&server), server.shutdown.clone()));
+            tokio::spawn(flowcontrol::run(Arc::downgrade(&server)));
+            tokio::spawn(aggregation::run(Arc::downgrade(&server), server.shutdown.clone()));
+            tokio::spawn(custom::run_lifecycle(Arc::downgrade(&server), server.shutdown.clone()));
+            Ok(server)
+        })
     }
 
     /// The way in for components of this process: no socket, no bytes, the same checks.
@@ -238,76 +248,81 @@ impl ApiServer {
     }
 
     /// Any verb but watch, by a user.
-    pub(crate) async fn handle(
-        self: &Arc<Self>,
-        context: &Context,
+    pub(crate) fn handle<'a>(
+        self: &'a Arc<Self>,
+        context: &'a Context,
         request: Request,
-    ) -> Result<Response, Status> {
-        let verb = match request.verb {
-            Verb::Delete if request.name.is_empty() => Verb::DeleteCollection,
-            verb => verb,
-        };
-        let (name, selector) = match verb {
-            Verb::List | Verb::DeleteCollection => selected(&request.list.field_selector),
-            _ => (request.name.as_str(), ""),
-        };
-        let GroupVersionResource { group, resource, .. } = &request.resource;
-        let target = Target::Resource {
-            group,
-            resource,
-            subresource: &request.subresource,
-            namespace: &request.namespace,
-            name,
-            selector,
-        };
-        let asked = Attributes { user: &context.user, verb: verb.as_str(), target };
-        let Some(mut record) = self.record(&asked, &request.resource, &context.user_agent).await
-        else {
-            self.authorize(&asked, None).await?;
-            return self.perform(context.clone(), request).await;
-        };
-        let allowed = self.authorize(&asked, Some(&mut record)).await;
-        record.reads(&context.notes);
-        let done = match allowed {
-            Ok(()) => {
-                record.asked(&request.body);
-                self.perform(context.clone(), request).await
-            }
-            Err(status) => Err(status),
-        };
-        let code = match &done {
-            Ok(response) => {
-                record.answers(response);
-                match response {
-                    Response::Object { created: true, .. }
-                    | Response::Document { created: true, .. } => 201,
-                    _ => 200,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
+        Box::pin(async move {
+            let verb = match request.verb {
+                Verb::Delete if request.name.is_empty() => Verb::DeleteCollection,
+                verb => verb,
+            };
+            let (name, selector) = match verb {
+                Verb::List | Verb::DeleteCollection => selected(&request.list.field_selector),
+                _ => (request.name.as_str(), ""),
+            };
+            let GroupVersionResource { group, resource, .. } = &request.resource;
+            let target = Target::Resource {
+                group,
+                resource,
+                subresource: &request.subresource,
+                namespace: &request.namespace,
+                name,
+                selector,
+            };
+            let asked = Attributes { user: &context.user, verb: verb.as_str(), target };
+            let Some(mut record) =
+                self.record(&asked, &request.resource, &context.user_agent).await
+            else {
+                self.authorize(&asked, None).await?;
+                return self.perform(context.clone(), request).await;
+            };
+            let allowed = self.authorize(&asked, Some(&mut record)).await;
+            record.reads(&context.notes);
+            let done = match allowed {
+                Ok(()) => {
+                    record.asked(&request.body);
+                    self.perform(context.clone(), request).await
                 }
-            }
-            Err(status) => {
-                record.fails(status);
-                status.code
-            }
-        };
-        record.complete(code, false).await;
-        done
+                Err(status) => Err(status),
+            };
+            let code = match &done {
+                Ok(response) => {
+                    record.answers(response);
+                    match response {
+                        Response::Object { created: true, .. }
+                        | Response::Document { created: true, .. } => 201,
+                        _ => 200,
+                    }
+                }
+                Err(status) => {
+                    record.fails(status);
+                    status.code
+                }
+            };
+            record.complete(code, false).await;
+            done
+        })
     }
 
     /// Any verb but watch; who may has been decided. A write goes on to its end when the caller
     /// goes away: what it holds, such as an address, must not be given out again before that.
-    pub(crate) async fn perform(
+    pub(crate) fn perform(
         self: &Arc<Self>,
         context: Context,
         request: Request,
-    ) -> Result<Response, Status> {
-        if matches!(request.verb, Verb::Get | Verb::List) {
-            return self.dispatch(&context, request).await;
-        }
-        let server = Arc::clone(self);
-        let write = async move { server.dispatch(&context, request).await };
-        Detach::new(AssertUnwindSafe(write).catch_unwind()).await.unwrap_or_else(|_| {
-            tracing::error!("a write panicked");
-            Err(Status::internal("this request made the server fail"))
+    ) -> BoxFuture<'_, Result<Response, Status>> {
+        Box::pin(async move {
+            if matches!(request.verb, Verb::Get | Verb::List) {
+                return self.dispatch(&context, request).await;
+            }
+            let server = Arc::clone(self);
+            let write = async move { server.dispatch(&context, request).await };
+            Detach::new(AssertUnwindSafe(write).catch_unwind()).await.unwrap_or_else(|_| {
+                tracing::error!("a write panicked");
+                Err(Status::internal("this request made the server fail"))
+            })
         })
     }
 
@@ -377,13 +392,19 @@ impl ApiServer {
         self.registry.row(resource)
     }
 
-    async fn dispatch(&self, context: &Context, mut request: Request) -> Result<Response, Status> {
-        let Some(version) = versions::find(&request.resource) else {
-            return self.dispatch_current(context, request).await;
-        };
-        let (context, warnings) = versions::enter(version, context, &mut request)?;
-        let response = self.dispatch_current(&context, request).await?;
-        versions::leave(version, response, warnings)
+    fn dispatch<'a>(
+        &'a self,
+        context: &'a Context,
+        mut request: Request,
+    ) -> BoxFuture<'a, Result<Response, Status>> {
+        Box::pin(async move {
+            let Some(version) = versions::find(&request.resource) else {
+                return self.dispatch_current(context, request).await;
+            };
+            let (context, warnings) = versions::enter(version, context, &mut request)?;
+            let response = self.dispatch_current(&context, request).await?;
+            versions::leave(version, response, warnings)
+        })
     }
 
     async fn dispatch_current(

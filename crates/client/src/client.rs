@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use onggi_api::{GroupVersionResource, Object};
 use onggi_base::backoff::Backoff;
 use onggi_machinery::resource::Verb;
@@ -98,11 +99,13 @@ impl Client {
     }
 
     /// Any request; sets the field manager where it names none.
-    pub async fn call(&self, mut request: Request) -> Result<Response, Error> {
-        if request.write.field_manager.is_empty() {
-            self.field_manager.as_ref().clone_into(&mut request.write.field_manager);
-        }
-        self.transport.call(request).await
+    pub fn call(&self, mut request: Request) -> BoxFuture<'_, Result<Response, Error>> {
+        Box::pin(async move {
+            if request.write.field_manager.is_empty() {
+                self.field_manager.as_ref().clone_into(&mut request.write.field_manager);
+            }
+            self.transport.call(request).await
+        })
     }
 
     /// `GET`.

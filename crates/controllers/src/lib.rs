@@ -30,6 +30,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use onggi_base::pki::Authority;
 use onggi_base::{Clock, Shutdown};
 use onggi_client::SharedInformers;
@@ -81,8 +82,10 @@ impl Controllers {
     }
 
     /// Works until the shutdown.
-    pub async fn run(self, shutdown: Shutdown) {
-        let Self { options, informers, clock } = self;
-        harness::run(&Arc::new(options), &informers, &clock, &shutdown).await;
+    pub fn run(self, shutdown: Shutdown) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let Self { options, informers, clock } = self;
+            harness::run(&Arc::new(options), &informers, &clock, &shutdown).await;
+        })
     }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures::future::BoxFuture;
 use hickory_server::Server;
 use onggi_base::Shutdown;
 use onggi_client::{Cache, Index, SharedInformers, Source};
@@ -95,31 +96,33 @@ impl Dns {
     }
 
     /// Answers until the shutdown. The zone is filled before the first question is read.
-    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { udp, tcp, handler, feed, .. } = self;
-        let filled = async { feed.services.synced().await.and(feed.slices.synced().await) };
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            filled = filled => if filled.is_err() { return Ok(()) },
-        }
-        let index = feed.index();
-        for key in feed.services.keys() {
-            feed.refresh(&index, &key.namespace, &key.name);
-        }
-        let mut server = Server::new(handler);
-        server.register_socket(udp);
-        server.register_listener(tcp, Duration::from_secs(10), 4096);
-        let follow = feed.follow(index);
-        tokio::pin!(follow);
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = &mut follow => {}
-            ended = server.block_until_done() => {
-                let text = ended.err().map_or_else(|| "no socket left".to_owned(), |e| e.to_string());
-                return Err(Error::Server(text));
+    pub fn run(self, shutdown: Shutdown) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let Self { udp, tcp, handler, feed, .. } = self;
+            let filled = async { feed.services.synced().await.and(feed.slices.synced().await) };
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                filled = filled => if filled.is_err() { return Ok(()) },
             }
-        }
-        server.shutdown_gracefully().await.map_err(|e| Error::Server(e.to_string()))
+            let index = feed.index();
+            for key in feed.services.keys() {
+                feed.refresh(&index, &key.namespace, &key.name);
+            }
+            let mut server = Server::new(handler);
+            server.register_socket(udp);
+            server.register_listener(tcp, Duration::from_secs(10), 4096);
+            let follow = feed.follow(index);
+            tokio::pin!(follow);
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = &mut follow => {}
+                ended = server.block_until_done() => {
+                    let text = ended.err().map_or_else(|| "no socket left".to_owned(), |e| e.to_string());
+                    return Err(Error::Server(text));
+                }
+            }
+            server.shutdown_gracefully().await.map_err(|e| Error::Server(e.to_string()))
+        })
     }
 }
 

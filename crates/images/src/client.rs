@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyDataStream, BodyExt};
 use hyper::body::Incoming;
@@ -207,46 +208,51 @@ impl Client {
         Ok(images)
     }
 
-    async fn send(
-        &self,
+    fn send<'a>(
+        &'a self,
         method: Method,
-        path: &str,
-        query: Pairs<'_>,
-        logins: &Logins,
+        path: &'a str,
+        query: Pairs<'a>,
+        logins: &'a Logins,
         content: Body,
-    ) -> Result<Response<Incoming>> {
-        let query: Vec<String> = query
-            .iter()
-            .map(|(key, value)| format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
-            .collect();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{path}?{}", query.join("&")))
-            .header("host", "onggi");
-        if let Some(header) = logins.to_header() {
-            request = request.header(LOGINS, header);
-        }
-        let request = request.body(content).map_err(|e| Error::invalid(e.to_string()))?;
-        let stream = UnixStream::connect(&self.socket).await.context(|| {
-            format!("{} (is the cluster up? see `onggi status`)", self.socket.display())
-        })?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream))
-                .await
-                .map_err(|e| self.broken(e))?;
-        tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(|e| self.broken(e))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let status = response.status();
-        let whole = response.into_body().collect().await.map_err(|e| self.broken(e))?.to_bytes();
-        let message = match serde_json::from_slice::<Problem>(&whole) {
-            Ok(problem) => problem.message,
-            Err(_) if status == StatusCode::NOT_FOUND => format!("{path} is not served here"),
-            Err(_) => format!("{path}: {status}"),
-        };
-        Err(Error::Invalid(message))
+    ) -> BoxFuture<'a, Result<Response<Incoming>>> {
+        Box::pin(async move {
+            let query: Vec<String> = query
+                .iter()
+                .map(|(key, value)| {
+                    format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+                })
+                .collect();
+            let mut request = Request::builder()
+                .method(method)
+                .uri(format!("{path}?{}", query.join("&")))
+                .header("host", "onggi");
+            if let Some(header) = logins.to_header() {
+                request = request.header(LOGINS, header);
+            }
+            let request = request.body(content).map_err(|e| Error::invalid(e.to_string()))?;
+            let stream = UnixStream::connect(&self.socket).await.context(|| {
+                format!("{} (is the cluster up? see `onggi status`)", self.socket.display())
+            })?;
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream))
+                    .await
+                    .map_err(|e| self.broken(e))?;
+            tokio::spawn(connection);
+            let response = sender.send_request(request).await.map_err(|e| self.broken(e))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let status = response.status();
+            let whole =
+                response.into_body().collect().await.map_err(|e| self.broken(e))?.to_bytes();
+            let message = match serde_json::from_slice::<Problem>(&whole) {
+                Ok(problem) => problem.message,
+                Err(_) if status == StatusCode::NOT_FOUND => format!("{path} is not served here"),
+                Err(_) => format!("{path}: {status}"),
+            };
+            Err(Error::Invalid(message))
+        })
     }
 
     fn broken(&self, e: hyper::Error) -> Error {

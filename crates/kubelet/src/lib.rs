@@ -32,6 +32,7 @@ mod worker;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use onggi_base::{Clock, Shutdown};
 use onggi_client::events::{Reporter, Sink, recorder};
 use onggi_client::informer::Whole;
@@ -145,18 +146,20 @@ impl Kubelet {
     }
 
     /// Runs the pods of the node until the shutdown, which leaves them running.
-    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { context, pods, node, events } = self;
-        let node = node::run(Arc::clone(&context), node, shutdown.clone());
-        let pods = pods::run(context, pods, shutdown.clone());
-        let ((), (), result) = tokio::join!(events.run(shutdown.clone()), node, async {
-            let result = pods.await;
-            // Half a kubelet is worse than none.
-            if result.is_err() {
-                shutdown.cancel();
-            }
+    pub fn run(self, shutdown: Shutdown) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let Self { context, pods, node, events } = self;
+            let node = node::run(Arc::clone(&context), node, shutdown.clone());
+            let pods = pods::run(context, pods, shutdown.clone());
+            let ((), (), result) = tokio::join!(events.run(shutdown.clone()), node, async {
+                let result = pods.await;
+                // Half a kubelet is worse than none.
+                if result.is_err() {
+                    shutdown.cancel();
+                }
+                result
+            });
             result
-        });
-        result
+        })
     }
 }

@@ -14,6 +14,9 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // The hidden roles come first: a shim must stay small and needs nothing of what follows.
     let given: Vec<String> =

@@ -15,6 +15,7 @@ mod schedule;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use onggi_base::{Clock, Shutdown};
 use onggi_client::SharedInformers;
 
@@ -34,7 +35,9 @@ impl Scheduler {
     }
 
     /// Schedules until the shutdown.
-    pub async fn run(self, shutdown: Shutdown) {
-        run::run(&self.informers, &self.clock, shutdown).await;
+    pub fn run(self, shutdown: Shutdown) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            run::run(&self.informers, &self.clock, shutdown).await;
+        })
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use onggi_api::GroupVersionResource;
 use onggi_apiserver::{ApiServer, User};
@@ -52,24 +53,26 @@ const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 
 /// Runs until SIGTERM or SIGINT, which leave the pods running, or [`crate::down::END_PODS`], which
 /// ends them first.
-pub async fn run(options: Options, reporter: Reporter) -> Result<(), Error> {
-    if options.control.no_node {
-        let ran = run_control_plane(options, &reporter).await;
-        if let Err(error) = &ran {
-            reporter.report(&Report::Failed(error.to_string()));
+pub fn run(options: Options, reporter: Reporter) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(async move {
+        if options.control.no_node {
+            let ran = run_control_plane(options, &reporter).await;
+            if let Err(error) = &ran {
+                reporter.report(&Report::Failed(error.to_string()));
+            }
+            return ran;
         }
-        return ran;
-    }
-    let started = start(options, &reporter).await;
-    let node = match started {
-        Ok(node) => node,
-        Err(error) => {
-            reporter.report(&Report::Failed(error.to_string()));
-            return Err(error);
-        }
-    };
-    reporter.report(&Report::Ready);
-    node.run().await
+        let started = start(options, &reporter).await;
+        let node = match started {
+            Ok(node) => node,
+            Err(error) => {
+                reporter.report(&Report::Failed(error.to_string()));
+                return Err(error);
+            }
+        };
+        reporter.report(&Report::Ready);
+        node.run().await
+    })
 }
 
 /// A started node.

@@ -44,6 +44,7 @@ mod volume_resize;
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use onggi_api::Status;
 use serde_json::Value;
 
@@ -127,22 +128,24 @@ impl Admission {
 
 /// What the plugins, policies and webhooks make of a new or changed object. Says whether one that
 /// is not ours changed it: then what a client may not choose must be put right again.
-pub(crate) async fn mutate(
-    registry: &Registry,
-    attributes: &Attributes<'_>,
-    object: &mut Value,
-) -> Result<bool, Status> {
-    if attributes.is_within() {
-        return Ok(false);
-    }
-    let Some(mut part) = attributes.part_of(object) else {
-        return mutate_whole(registry, attributes, object).await;
-    };
-    let old = attributes.old.and_then(|old| attributes.part_of(old));
-    let attributes = Attributes { old: old.as_ref(), ..*attributes };
-    let changed = mutate_whole(registry, &attributes, &mut part).await?;
-    attributes.put_part(object, &part)?;
-    Ok(changed)
+pub(crate) fn mutate<'a>(
+    registry: &'a Registry,
+    attributes: &'a Attributes<'_>,
+    object: &'a mut Value,
+) -> BoxFuture<'a, Result<bool, Status>> {
+    Box::pin(async move {
+        if attributes.is_within() {
+            return Ok(false);
+        }
+        let Some(mut part) = attributes.part_of(object) else {
+            return mutate_whole(registry, attributes, object).await;
+        };
+        let old = attributes.old.and_then(|old| attributes.part_of(old));
+        let attributes = Attributes { old: old.as_ref(), ..*attributes };
+        let changed = mutate_whole(registry, &attributes, &mut part).await?;
+        attributes.put_part(object, &part)?;
+        Ok(changed)
+    })
 }
 
 async fn mutate_whole(
@@ -173,19 +176,21 @@ async fn mutate_whole(
 }
 
 /// Whether the object as it is to be stored may be. Charges quotas, last of all.
-pub(crate) async fn validate(
-    registry: &Registry,
-    attributes: &Attributes<'_>,
-    object: &Value,
-) -> Result<Admitted, Status> {
-    if attributes.is_within() {
-        return Ok(Admitted(None));
-    }
-    let Some(part) = attributes.part_of(object) else {
-        return validate_whole(registry, attributes, object).await;
-    };
-    let old = attributes.old.and_then(|old| attributes.part_of(old));
-    validate_whole(registry, &Attributes { old: old.as_ref(), ..*attributes }, &part).await
+pub(crate) fn validate<'a>(
+    registry: &'a Registry,
+    attributes: &'a Attributes<'_>,
+    object: &'a Value,
+) -> BoxFuture<'a, Result<Admitted, Status>> {
+    Box::pin(async move {
+        if attributes.is_within() {
+            return Ok(Admitted(None));
+        }
+        let Some(part) = attributes.part_of(object) else {
+            return validate_whole(registry, attributes, object).await;
+        };
+        let old = attributes.old.and_then(|old| attributes.part_of(old));
+        validate_whole(registry, &Attributes { old: old.as_ref(), ..*attributes }, &part).await
+    })
 }
 
 async fn validate_whole(

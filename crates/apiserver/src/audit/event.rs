@@ -138,8 +138,8 @@ impl Shown {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Value(value) => weight(value),
-            Self::Object(object, _) => object.bytes().len(),
-            Self::List(_, items, _) => items.iter().map(|object| object.bytes().len()).sum(),
+            Self::Object(object, _) => object.size(),
+            Self::List(_, items, _) => items.iter().map(|object| object.size()).sum(),
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::BoxFuture;
 use onggi_api::Status;
 use onggi_machinery::resource::Resource;
 use onggi_machinery::value::map_mut;
@@ -167,28 +168,30 @@ impl Authenticators {
     }
 
     /// Who holds a token that is meant for one of `audiences`; the error says what is wrong.
-    pub(crate) async fn token(
-        &self,
-        registry: &Registry,
-        token: &str,
-        audiences: &[String],
-    ) -> Result<Shown, String> {
-        let own = |user: User| Shown { user, audiences: Vec::new() };
-        if let Some(user) = self.static_tokens.find(token) {
-            return Ok(own(user));
-        }
-        if self.bootstrap_tokens && bootstrap_token::looks_like(token) {
-            return bootstrap_token::verify(registry, token).map(own);
-        }
-        let named = if self.issuers.is_empty() { None } else { jwt::named(token) };
-        let issuer = named.and_then(|named| self.issuers.iter().find(|one| one.is(&named)));
-        if let Some(issuer) = issuer {
-            return issuer.verify(token, registry.clock.seconds()).await;
-        }
-        match (self.service_accounts.verify(registry, token, audiences), &self.webhook) {
-            (Err(_), Some(webhook)) => webhook.verify(token, audiences).await,
-            (known, _) => known,
-        }
+    pub(crate) fn token<'a>(
+        &'a self,
+        registry: &'a Registry,
+        token: &'a str,
+        audiences: &'a [String],
+    ) -> BoxFuture<'a, Result<Shown, String>> {
+        Box::pin(async move {
+            let own = |user: User| Shown { user, audiences: Vec::new() };
+            if let Some(user) = self.static_tokens.find(token) {
+                return Ok(own(user));
+            }
+            if self.bootstrap_tokens && bootstrap_token::looks_like(token) {
+                return bootstrap_token::verify(registry, token).map(own);
+            }
+            let named = if self.issuers.is_empty() { None } else { jwt::named(token) };
+            let issuer = named.and_then(|named| self.issuers.iter().find(|one| one.is(&named)));
+            if let Some(issuer) = issuer {
+                return issuer.verify(token, registry.clock.seconds()).await;
+            }
+            match (self.service_accounts.verify(registry, token, audiences), &self.webhook) {
+                (Err(_), Some(webhook)) => webhook.verify(token, audiences).await,
+                (known, _) => known,
+            }
+        })
     }
 
     /// Who sends a request over HTTP: a proxy's word, the certificate, the token, or nobody.

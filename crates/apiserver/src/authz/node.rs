@@ -317,6 +317,5 @@ fn place(pod: &Object) -> String {
 
 /// Whether the pod has what may come to name more: debug containers, claims made for it.
 fn may_grow(pod: &Object) -> bool {
-    let has = |field: &[u8]| pod.bytes().windows(field.len()).any(|window| window == field);
-    has(b"\"ephemeralContainers\"") || has(b"\"resourceClaims\"")
+    pod.mentions(b"\"ephemeralContainers\"") || pod.mentions(b"\"resourceClaims\"")
 }

@@ -83,7 +83,7 @@ impl Change {
     }
 
     fn size(&self) -> usize {
-        self.object.bytes().len() + 256
+        self.object.size() + 256
     }
 }
 

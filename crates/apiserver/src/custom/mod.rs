@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use onggi_api::{DecodeError, GroupVersionResource, Object};
 use onggi_machinery::crd::{self, Definition, Names};
 use onggi_machinery::resource::{self, Resource};
@@ -233,7 +234,7 @@ impl CustomKinds {
     pub(crate) fn read(
         &self,
         row: &Resource,
-        bytes: &[u8],
+        bytes: &Bytes,
         revision: u64,
     ) -> Result<Object, DecodeError> {
         let object = Object::from_stored(bytes, revision, &[])?;

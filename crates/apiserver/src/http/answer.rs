@@ -102,7 +102,7 @@ fn warning_header(text: &str) -> Option<HeaderValue> {
 fn one(row: &Resource, asked: &Asked<'_>, object: &Object, now: i64) -> Result<Bytes, Status> {
     let accept = &asked.accept;
     match (accept.shape, accept.format) {
-        (Shape::Whole, Format::Json) if !accept.pretty => Ok(object.bytes().clone()),
+        (Shape::Whole, Format::Json) if !accept.pretty => Ok(object.json()),
         (Shape::Whole | Shape::Metadata, Format::Protobuf) => protobuf_object(object, accept),
         _ => shaped(row, asked, object.value().map_err(Status::internal)?, now),
     }
@@ -113,11 +113,11 @@ pub(super) fn protobuf_object(object: &Object, accept: &Accept) -> Result<Bytes,
     let head = object.head();
     let bytes = match accept.shape {
         Shape::Whole => {
-            protobuf::encode_json(&head.api_version, &head.kind, object.bytes(), Part::Whole)
+            protobuf::encode_json(&head.api_version, &head.kind, &object.json(), Part::Whole)
         }
         _ => {
             let version = format!("meta.k8s.io/{}", accept.version);
-            protobuf::encode_json(&version, "PartialObjectMetadata", object.bytes(), Part::Metadata)
+            protobuf::encode_json(&version, "PartialObjectMetadata", &object.json(), Part::Metadata)
         }
     };
     bytes.map(Bytes::from).map_err(unwritable)
@@ -199,7 +199,7 @@ fn list(
             return Err(other_shape("PartialObjectMetadata", "a list", row, "List"));
         }
         (_, Format::Protobuf) => {
-            let bodies = items.iter().map(|object| object.bytes().as_ref());
+            let bodies = items.iter().map(|object| object.json());
             let item = (api_version.as_str(), row.kind);
             let written = if accept.shape == Shape::Whole {
                 let kind = format!("{}List", row.kind);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -33,42 +34,44 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 
 impl ApiServer {
     /// Answers on a listener until [`ApiServer::close`]. May be called for several listeners.
-    pub async fn serve(
+    pub fn serve(
         self: Arc<Self>,
         listener: TcpListener,
         tls: Arc<ServerConfig>,
-    ) -> Result<(), Error> {
-        let acceptor = TlsAcceptor::from(tls);
-        let connections = TaskTracker::new();
-        let gate = Gate::default();
-        let shutdown = self.shutdown().clone();
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, from)) => {
-                    let Some(ticket) = gate.enter(from.ip().to_canonical()) else {
-                        tracing::debug!(%from, "too many connections");
-                        continue;
-                    };
-                    let (server, acceptor) = (Arc::clone(&self), acceptor.clone());
-                    connections.spawn(connection(server, acceptor, stream, ticket));
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(async move {
+            let acceptor = TlsAcceptor::from(tls);
+            let connections = TaskTracker::new();
+            let gate = Gate::default();
+            let shutdown = self.shutdown().clone();
+            loop {
+                let accepted = tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    accepted = listener.accept() => accepted,
+                };
+                match accepted {
+                    Ok((stream, from)) => {
+                        let Some(ticket) = gate.enter(from.ip().to_canonical()) else {
+                            tracing::debug!(%from, "too many connections");
+                            continue;
+                        };
+                        let (server, acceptor) = (Arc::clone(&self), acceptor.clone());
+                        connections.spawn(connection(server, acceptor, stream, ticket));
+                    }
+                    // The connection was gone before it was taken, or there is no descriptor left:
+                    // neither is a reason to stop.
+                    Err(error) if is_transient(&error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(EXHAUSTED).await;
+                    }
+                    Err(error) => return Err(Error::Accept(error)),
                 }
-                // The connection was gone before it was taken, or there is no descriptor left:
-                // neither is a reason to stop.
-                Err(error) if is_transient(&error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(EXHAUSTED).await;
-                }
-                Err(error) => return Err(Error::Accept(error)),
             }
-        }
-        connections.close();
-        // Whoever does not end in time is cut off with the runtime.
-        let _ = tokio::time::timeout(GRACE, connections.wait()).await;
-        Ok(())
+            connections.close();
+            // Whoever does not end in time is cut off with the runtime.
+            let _ = tokio::time::timeout(GRACE, connections.wait()).await;
+            Ok(())
+        })
     }
 }
 
@@ -95,61 +98,63 @@ fn prepare(stream: &TcpStream) -> std::io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNANSWERED))
 }
 
-async fn connection(
+fn connection(
     server: Arc<ApiServer>,
     acceptor: TlsAcceptor,
     stream: TcpStream,
     mut ticket: Ticket,
-) {
-    let remote = stream.peer_addr().ok();
-    if let Err(error) = prepare(&stream) {
-        tracing::debug!(%error, "the options of a connection");
-    }
-    let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "no TLS connection"),
-        Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
-    };
-    ticket.settle();
-    let chain = stream.get_ref().1.peer_certificates();
-    let authorities = &server.registry.authenticators.certificates;
-    let peer = chain.map(|chain| Arc::new(authorities.peer(chain)));
-    let remote = remote.map(|address| address.ip());
-    let activity = Activity::new();
-    let service = {
-        let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
-        service_fn(move |request| {
-            let (server, peer, busy) = (Arc::clone(&server), peer.clone(), activity.begin());
-            async move {
-                let response = super::handle(server, peer, remote, request).await;
-                Ok::<_, std::convert::Infallible>(response.map(|body| Held::new(body, busy)))
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        let remote = stream.peer_addr().ok();
+        if let Err(error) = prepare(&stream) {
+            tracing::debug!(%error, "the options of a connection");
+        }
+        let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "no TLS connection"),
+            Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
+        };
+        ticket.settle();
+        let chain = stream.get_ref().1.peer_certificates();
+        let authorities = &server.registry.authenticators.certificates;
+        let peer = chain.map(|chain| Arc::new(authorities.peer(chain)));
+        let remote = remote.map(|address| address.ip());
+        let activity = Activity::new();
+        let service = {
+            let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
+            service_fn(move |request| {
+                let (server, peer, busy) = (Arc::clone(&server), peer.clone(), activity.begin());
+                async move {
+                    let response = super::handle(server, peer, remote, request).await;
+                    Ok::<_, std::convert::Infallible>(response.map(|body| Held::new(body, busy)))
+                }
+            })
+        };
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(1000)
+            .max_header_list_size(MAX_HEAD as u32)
+            .keep_alive_interval(KEEP_ALIVE);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = server.shutdown().cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
-        })
-    };
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(1000)
-        .max_header_list_size(MAX_HEAD as u32)
-        .keep_alive_interval(KEEP_ALIVE);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = server.shutdown().cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            () = activity.idle() => {
+                tracing::debug!("a connection without requests is ended");
+                connection.as_mut().graceful_shutdown();
+                // Whoever does not answer to that is cut off.
+                tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
         }
-        () = activity.idle() => {
-            tracing::debug!("a connection without requests is ended");
-            connection.as_mut().graceful_shutdown();
-            // Whoever does not answer to that is cut off.
-            tokio::time::timeout(GRACE, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended");
-    }
+    })
 }

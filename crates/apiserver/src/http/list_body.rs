@@ -33,14 +33,14 @@ impl ListBody {
         let mut out = BytesMut::with_capacity(PIECE.min(self.left));
         out.put_slice(&std::mem::take(&mut self.head));
         while let Some(next) = self.items.as_slice().first() {
-            let size = next.bytes().len() + 1;
+            let size = next.json_len() + 1;
             if !out.is_empty() && out.len() + size > PIECE {
                 break;
             }
             if !std::mem::take(&mut self.first) {
                 out.put_u8(b',');
             }
-            out.put_slice(next.bytes());
+            next.write_json(&mut out);
             self.items.next();
         }
         if self.items.as_slice().is_empty() {
@@ -53,7 +53,7 @@ impl ListBody {
 
 /// How long a list is as bytes.
 pub(super) fn length(head: &[u8], items: &[Arc<Object>]) -> usize {
-    let objects: usize = items.iter().map(|object| object.bytes().len()).sum();
+    let objects: usize = items.iter().map(|object| object.json_len()).sum();
     head.len() + objects + items.len().saturating_sub(1) + CLOSE.len()
 }
 

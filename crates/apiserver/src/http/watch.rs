@@ -227,7 +227,11 @@ impl Encoder {
         let Accept { format, shape, version, .. } = self.accept;
         match (shape, format) {
             // The same bytes for every watcher.
-            (Shape::Whole, Format::Json) => return Ok(self.frame(kind, event.object.bytes())),
+            (Shape::Whole, Format::Json) => {
+                return Ok(framed(kind, event.object.json_len(), |out| {
+                    event.object.write_json(out)
+                }));
+            }
             (Shape::Table, _) => {}
             form => {
                 let form = (form.1, form.0, version);
@@ -271,12 +275,17 @@ impl Encoder {
         if self.accept.format == Format::Protobuf {
             return protobuf::frame_event(kind, object).into();
         }
-        let mut out = BytesMut::with_capacity(object.len() + 40);
-        out.put_slice(b"{\"type\":\"");
-        out.put_slice(kind.as_bytes());
-        out.put_slice(b"\",\"object\":");
-        out.put_slice(object);
-        out.put_slice(b"}\n");
-        out.freeze()
+        framed(kind, object.len(), |out| out.put_slice(object))
     }
+}
+
+/// A line of a watch in JSON; `object` writes so many bytes.
+fn framed(kind: &str, size: usize, object: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::with_capacity(size + 40);
+    out.put_slice(b"{\"type\":\"");
+    out.put_slice(kind.as_bytes());
+    out.put_slice(b"\",\"object\":");
+    object(&mut out);
+    out.put_slice(b"}\n");
+    out.freeze()
 }

@@ -135,7 +135,7 @@ impl Registry {
     fn read(
         &self,
         row: &'static Resource,
-        bytes: &[u8],
+        bytes: &Bytes,
         revision: u64,
     ) -> Result<Arc<Object>, Status> {
         let object = if row.custom.is_some() {

@@ -71,7 +71,7 @@ impl Seen {
     }
 
     fn of_event(event: &WatchEvent) -> Self {
-        Self::of_stored(event.object.bytes(), event.object.head().resource_version)
+        Self::of_stored(&event.object.json(), event.object.head().resource_version)
     }
 }
 

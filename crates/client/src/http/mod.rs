@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use http::header::{ACCEPT, AUTHORIZATION, HOST, HeaderValue, USER_AGENT};
 use http::{HeaderMap, StatusCode, Uri};
@@ -97,14 +98,16 @@ impl HttpTransport {
     }
 
     /// As [`Self::send`], with the answer as it is, failures too.
-    pub async fn raw(
+    pub fn raw(
         &self,
         mut request: http::Request<Full<Bytes>>,
-    ) -> Result<http::Response<Incoming>, Error> {
-        *request.uri_mut() = self.absolute(request.uri())?;
-        self.headers(request.headers_mut()).await?;
-        let failed = |e: hyper_util::client::legacy::Error| self.broken(&e);
-        self.pool.request(request).await.map_err(failed)
+    ) -> BoxFuture<'_, Result<http::Response<Incoming>, Error>> {
+        Box::pin(async move {
+            *request.uri_mut() = self.absolute(request.uri())?;
+            self.headers(request.headers_mut()).await?;
+            let failed = |e: hyper_util::client::legacy::Error| self.broken(&e);
+            self.pool.request(request).await.map_err(failed)
+        })
     }
 
     /// `GET` of a path, whole.

@@ -125,7 +125,7 @@ impl Contract {
         assert!(made.head().resource_version > 0);
         let value = made.value().unwrap();
         assert!(value["metadata"]["creationTimestamp"].is_string(), "{value}");
-        assert_eq!(self.get("one").await.unwrap().bytes(), made.bytes());
+        assert_eq!(self.get("one").await.unwrap().json(), made.json());
         let again = self.client.create(&config_maps(), &self.namespace, object.clone()).await;
         let error = again.unwrap_err();
         assert!(error.is_already_exists(), "{error}");

@@ -160,7 +160,7 @@ async fn answer(fake: &FakeApi, known: bool, request: ::http::Request<Incoming>)
 fn answered(response: Response) -> Answer {
     let code = |created| if created { StatusCode::CREATED } else { StatusCode::OK };
     match response {
-        Response::Object { object, created, .. } => whole(code(created), object.bytes().clone()),
+        Response::Object { object, created, .. } => whole(code(created), object.json()),
         Response::Document { value, created, .. } => whole(code(created), value.to_string().into()),
         Response::Status(status) => {
             whole(StatusCode::OK, serde_json::to_vec(&status).unwrap().into())

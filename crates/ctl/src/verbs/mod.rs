@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::error::Error;
 use crate::session::{Globals, Session};
+use futures::future::BoxFuture;
 
 pub mod annotate;
 pub mod api;
@@ -139,15 +140,19 @@ pub enum Verb {
 
 impl Verb {
     /// Does it, and says what went wrong on the error output.
-    pub async fn run(self, globals: Globals) -> ExitCode {
-        let session = Session::new(globals);
-        ended(self.run_in(&session).await)
+    pub fn run(self, globals: Globals) -> BoxFuture<'static, ExitCode> {
+        Box::pin(async move {
+            let session = Session::new(globals);
+            ended(self.run_in(&session).await)
+        })
     }
 
     /// Does it in a session.
-    pub async fn run_in(self, session: &Session) -> Result<(), Error> {
-        self.done(session).await?;
-        session.check_warnings()
+    pub fn run_in(self, session: &Session) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            self.done(session).await?;
+            session.check_warnings()
+        })
     }
 
     async fn done(self, session: &Session) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use http::header::{HOST, USER_AGENT};
@@ -47,36 +48,38 @@ impl Wire {
     }
 
     /// Sends one request. The answer's body follows at its own pace.
-    pub(super) async fn send(
-        &self,
+    pub(super) fn send<'a>(
+        &'a self,
         method: Method,
-        uri: &Uri,
-        headers: &HeaderMap,
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
         content: Body,
-    ) -> Result<Response<Incoming>> {
-        let mut request = Request::new(content);
-        *request.method_mut() = method;
-        *request.headers_mut() = headers.clone();
-        let authority = uri.authority().ok_or_else(|| format!("{uri} has no host"))?;
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|e| e.to_string())?;
-        request.headers_mut().insert(HOST, host);
-        let agent = HeaderValue::from_static(concat!("onggi/", env!("CARGO_PKG_VERSION")));
-        request.headers_mut().insert(USER_AGENT, agent);
-        let path = uri.path_and_query().map_or("/", |p| p.as_str());
-        *request.uri_mut() = path.parse().map_err(|_| format!("{path:?} is no valid path"))?;
+    ) -> BoxFuture<'a, Result<Response<Incoming>>> {
+        Box::pin(async move {
+            let mut request = Request::new(content);
+            *request.method_mut() = method;
+            *request.headers_mut() = headers.clone();
+            let authority = uri.authority().ok_or_else(|| format!("{uri} has no host"))?;
+            let host = HeaderValue::from_str(authority.as_str()).map_err(|e| e.to_string())?;
+            request.headers_mut().insert(HOST, host);
+            let agent = HeaderValue::from_static(concat!("onggi/", env!("CARGO_PKG_VERSION")));
+            request.headers_mut().insert(USER_AGENT, agent);
+            let path = uri.path_and_query().map_or("/", |p| p.as_str());
+            *request.uri_mut() = path.parse().map_err(|_| format!("{path:?} is no valid path"))?;
 
-        let origin = origin(uri);
-        let mut sender = match self.take(&origin) {
-            Some(sender) => sender,
-            None => connect(uri, &self.tls).await?,
-        };
-        let response = timeout(PATIENCE, sender.send_request(request)).await;
-        let response = response
-            .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
-            .map_err(|e| causes(&e))?;
-        // Ready again once the answer is read; until then nobody takes it.
-        self.idle.lock().entry(origin).or_default().push(sender);
-        Ok(response)
+            let origin = origin(uri);
+            let mut sender = match self.take(&origin) {
+                Some(sender) => sender,
+                None => connect(uri, &self.tls).await?,
+            };
+            let response = timeout(PATIENCE, sender.send_request(request)).await;
+            let response = response
+                .map_err(|_| format!("no answer within {} s", PATIENCE.as_secs()))?
+                .map_err(|e| causes(&e))?;
+            // Ready again once the answer is read; until then nobody takes it.
+            self.idle.lock().entry(origin).or_default().push(sender);
+            Ok(response)
+        })
     }
 
     fn take(&self, origin: &str) -> Option<SendRequest<Body>> {

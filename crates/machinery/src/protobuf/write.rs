@@ -46,11 +46,11 @@ pub fn encode_json(
 }
 
 /// Writes a body of a list. `kind` is the list's, `item` the name of the schema of the items.
-pub fn encode_list<'a>(
+pub fn encode_list(
     (api_version, kind): (&str, &str),
     meta: &Value,
     item: (&str, &str),
-    items: impl Iterator<Item = &'a [u8]>,
+    items: impl Iterator<Item: AsRef<[u8]>>,
     part: Part,
 ) -> Result<Vec<u8>, ProtobufError> {
     let schema = schema_of(item.0, item.1, part)?;
@@ -58,7 +58,7 @@ pub fn encode_list<'a>(
     enclose(api_version, kind, |out| {
         out.nested(1, |out| message(list_meta, meta, out))?;
         for json in items {
-            out.nested(2, |out| json_message(schema, json, part, out))?;
+            out.nested(2, |out| json_message(schema, json.as_ref(), part, out))?;
         }
         Ok(())
     })

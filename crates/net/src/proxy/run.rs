@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use onggi_api::{core, discovery};
 use onggi_base::Shutdown;
 use onggi_base::backoff::Backoff;
@@ -18,21 +19,23 @@ impl Proxy {
     /// connections outlive us. [`Proxy::applied`] counts in revisions of the EndpointSlices: who
     /// withdrew an endpoint waits for the revision of that write. (A Service made just before may
     /// come a moment later: the two are watched apart.)
-    pub async fn run(
-        &self,
-        node: &str,
-        informers: &SharedInformers,
+    pub fn run<'a>(
+        &'a self,
+        node: &'a str,
+        informers: &'a SharedInformers,
         shutdown: Shutdown,
-    ) -> Result<(), Stopped> {
-        let ended = tokio::select! {
-            () = shutdown.cancelled() => Ok(()),
-            // The informers end with the same token, and may be first.
-            ended = self.follow(node, informers) => ended.or_else(|stopped| {
-                if shutdown.is_cancelled() { Ok(()) } else { Err(stopped) }
-            }),
-        };
-        self.stop().await;
-        ended
+    ) -> BoxFuture<'a, Result<(), Stopped>> {
+        Box::pin(async move {
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => Ok(()),
+                // The informers end with the same token, and may be first.
+                ended = self.follow(node, informers) => ended.or_else(|stopped| {
+                    if shutdown.is_cancelled() { Ok(()) } else { Err(stopped) }
+                }),
+            };
+            self.stop().await;
+            ended
+        })
     }
 
     async fn follow(&self, node: &str, informers: &SharedInformers) -> Result<(), Stopped> {
