@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::decimal::Decimal;
+
 /// The place of a field: `spec.containers[0].name`, `data[key]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FieldPath(String);
@@ -27,7 +29,7 @@ impl FieldPath {
 
     /// `self[index]`.
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        self.with(["[", Decimal::of(index as u64).as_str(), "]"])
     }
 
     /// `self[key]`, for maps whose keys are free.

@@ -7,6 +7,7 @@
 //! again loses explicit nulls, empty objects and unknown fields.
 
 pub mod cidr;
+mod decimal;
 pub mod field;
 mod fields;
 pub mod names;

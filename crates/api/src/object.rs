@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::decimal::Decimal;
 use crate::fields;
 
 /// A parsed head: what lists, selectors, indexes and garbage collection need.
@@ -277,8 +278,7 @@ impl Object {
         let (before, after) = self.bytes.split_at(gap.get());
         out.put_slice(before);
         out.put_slice(VERSION_OPEN);
-        let (digits, from) = decimal(self.head.resource_version);
-        out.put_slice(&digits[from..]);
+        out.put_slice(Decimal::of(self.head.resource_version).as_str().as_bytes());
         out.put_u8(b'"');
         if after.first() != Some(&b'}') {
             out.put_u8(b',');
@@ -290,8 +290,8 @@ impl Object {
     pub fn json_len(&self) -> usize {
         let Some(gap) = self.gap else { return self.bytes.len() };
         let comma = usize::from(self.bytes.get(gap.get()) != Some(&b'}'));
-        let (digits, from) = decimal(self.head.resource_version);
-        self.bytes.len() + VERSION_OPEN.len() + digits.len() - from + 1 + comma
+        let digits = Decimal::of(self.head.resource_version).as_str().len();
+        self.bytes.len() + VERSION_OPEN.len() + digits + 1 + comma
     }
 
     /// How many bytes it holds.
@@ -326,19 +326,14 @@ impl Object {
 
     /// Decodes into any shape, such as a projection of a few fields; nothing is kept.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        serde_json::from_slice(&self.json()).map_err(|e| json_error(&self.head.kind, &e))
+        let json = self.json();
+        // Looked at once as a whole, and not again for each text in it.
+        match std::str::from_utf8(&json) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(&json),
+        }
+        .map_err(|e| json_error(&self.head.kind, &e))
     }
-}
-
-/// The decimal digits of a number, and where in the array they begin.
-fn decimal(mut number: u64) -> ([u8; 20], usize) {
-    let (mut digits, mut from) = ([b'0'; 20], 20);
-    while number > 0 || from == 20 {
-        from -= 1;
-        digits[from] += (number % 10) as u8;
-        number /= 10;
-    }
-    (digits, from)
 }
 
 impl std::fmt::Debug for Object {

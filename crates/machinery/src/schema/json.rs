@@ -20,13 +20,24 @@ pub struct Parsed {
 /// Reads one JSON value. Nesting beyond 127 levels is an error, as is anything behind the value.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     let mut duplicates = Vec::new();
-    let mut input = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed(&mut duplicates).deserialize(&mut input)?;
-    input.end()?;
+    // Looked at once as a whole, and not again for each text in it.
+    let value = match str::from_utf8(bytes) {
+        Ok(text) => read(serde_json::Deserializer::from_str(text), &mut duplicates)?,
+        Err(_) => read(serde_json::Deserializer::from_slice(bytes), &mut duplicates)?,
+    };
     // A key that stands thrice is one duplicate.
     let mut seen = HashSet::new();
     duplicates.retain(|path| seen.insert(path.clone()));
     Ok(Parsed { value, duplicates })
+}
+
+fn read<'de>(
+    mut input: serde_json::Deserializer<impl serde_json::de::Read<'de>>,
+    duplicates: &mut Vec<String>,
+) -> Result<Value, serde_json::Error> {
+    let value = Seed(duplicates).deserialize(&mut input)?;
+    input.end()?;
+    Ok(value)
 }
 
 /// How many faults of one kind are told; as in Go's strict decoder.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 
 use onggi_api::{FieldError, FieldPath};
 
@@ -105,6 +106,11 @@ impl Policy {
     pub fn read(labels: &BTreeMap<String, String>) -> (Self, Vec<FieldError>) {
         let mut errors = Vec::new();
         let mut policy = Self::default();
+        // Most namespaces say nothing, and every pod asks.
+        let mut said = labels.range::<str, _>((Bound::Included(PREFIX), Bound::Unbounded));
+        if !said.next().is_some_and(|(name, _)| name.starts_with(PREFIX)) {
+            return (policy, errors);
+        }
         let found = |name: &str| labels.get(&format!("{PREFIX}{name}")).map(String::as_str);
         let mut wrong = |name: &str, text: &str, detail: &str| {
             let path = FieldPath::new("metadata.labels").key(&format!("{PREFIX}{name}"));
