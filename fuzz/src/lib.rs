@@ -4,7 +4,6 @@ pub mod texts;
 
 use onggi_api::Object;
 use onggi_api::object::encode;
-use onggi_api::schema::{Schema, Shape};
 use onggi_machinery::protobuf;
 use onggi_machinery::resource::{self, Resource};
 use onggi_machinery::schema::{self, FieldValidation};
@@ -72,43 +71,11 @@ fn crosses_protobuf(row: &Resource, value: &Value) {
     if !protobuf::knows(&row.api_version(), row.kind) {
         return;
     }
-    let mut value = value.clone();
-    if let Some(of_kind) = onggi_api::schema::of(row.group, row.version, row.kind) {
-        drop_unnumbered(of_kind, &mut value);
-    }
-    let mut settled = value.clone();
-    schema::admit(&mut settled, &row.gvk(), FieldValidation::Ignore).expect("it has less");
-    let value = &settled;
     let bytes = protobuf::encode(value).unwrap_or_else(|error| panic!("{error}: {value}"));
     let mut back = protobuf::decode(&bytes).unwrap_or_else(|error| panic!("{error}: {value}"));
     schema::admit(&mut back, &row.gvk(), FieldValidation::Ignore)
         .unwrap_or_else(|error| panic!("{error}: {back}"));
     assert_eq!(&back, value, "protobuf has changed it");
-}
-
-/// Fields whose number in protobuf is not known.
-fn drop_unnumbered(of: Schema<'_>, value: &mut Value) {
-    match (of.shape(), value) {
-        (Shape::Object(object), Value::Object(map)) => map.retain(|name, value| {
-            let Some(field) = of.field(name) else { return true };
-            drop_unnumbered(of.at(field.schema), value);
-            let inline = object.inline.iter().any(|(_, id)| is_numbered(of.at(*id), name));
-            field.tag != 0 || inline || matches!(name.as_str(), "apiVersion" | "kind")
-        }),
-        (Shape::List(list), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| drop_unnumbered(of.at(list.item), item));
-        }
-        (Shape::Map(map), Value::Object(values)) => {
-            values.values_mut().for_each(|value| drop_unnumbered(of.at(map.value), value));
-        }
-        _ => {}
-    }
-}
-
-fn is_numbered(of: Schema<'_>, name: &str) -> bool {
-    let Shape::Object(object) = of.shape() else { return false };
-    of.field(name).is_some_and(|field| field.tag != 0)
-        || object.inline.iter().any(|(_, id)| is_numbered(of.at(*id), name))
 }
 
 /// What the registry does with it: none of it may panic, and defaults settle.

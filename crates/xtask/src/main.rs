@@ -10,10 +10,11 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 const HELP: &str = "\
-cargo xtask schemas --from WHEEL_OR_DIR [--protobuf DIR] [--check]
+cargo xtask schemas --from WHEEL_OR_DIR --protobuf DIR [--check]
     Writes crates/api/src/schema/schema.bin from the published definitions.
     WHEEL_OR_DIR  the package kubernetes-validate of PyPI, packed or unpacked
-    DIR           the sources of the crate k8s-pb; searched in Cargo's registry when left out
+    DIR           the sources of the Go modules k8s.io/{api,apimachinery,apiextensions-apiserver,
+                  kube-aggregator} of the same version: every generated.proto below it is read
     --check       writes nothing; fails when the file holds another table
 cargo xtask api-page [--check]
     Writes docs/kubernetes-api.md from the resource table.

@@ -3,8 +3,8 @@
 //! apply, protobuf and the OpenAPI documents.
 //!
 //! `schema.bin` is written by `cargo xtask schemas` from the published definitions (as the PyPI
-//! package `kubernetes-validate` carries them) and the messages of the crate `k8s-pb`; both come
-//! from the Kubernetes project and are under the Apache License 2.0.
+//! package `kubernetes-validate` carries them) and the `generated.proto` files of the same version;
+//! both come from the Kubernetes project and are under the Apache License 2.0.
 
 mod blob;
 mod builder;

@@ -11,14 +11,16 @@ use onggi_machinery::patch::PatchType;
 use onggi_machinery::resource::{Resource, Verb};
 use onggi_machinery::schema;
 
-use super::Incomings;
 use super::info::{Info, ResourcePlace};
 use super::query::Query;
+use super::{Incomings, has_protobuf};
 use crate::ApiServer;
 use crate::registry::{invalid_list_options, problem_status};
 
 /// The largest body (`MaxRequestBodyBytes`).
 const MAX_BODY: usize = 3 << 20;
+/// What objects without a form in protobuf are read from.
+const TEXT_FORMATS: &str = "application/json, application/yaml";
 
 pub(super) struct Decoded {
     pub(super) request: Request,
@@ -53,6 +55,10 @@ pub(super) async fn request(
                 Body::None
             } else {
                 let content_type = content_type(&parts.headers);
+                // Nobody knows the numbers of its fields; clients come again with JSON.
+                if !deletes && is_protobuf(content_type) && !has_protobuf(row, place) {
+                    return Err(Status::unsupported_media_type(TEXT_FORMATS));
+                }
                 let parsed = schema::parse(&bytes, content_type, expected)
                     .map_err(|problem| problem_status(&problem))?;
                 duplicates = parsed.duplicates;
@@ -76,6 +82,10 @@ pub(super) async fn request(
 
 fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn is_protobuf(content_type: &str) -> bool {
+    schema::MediaType::parse(content_type) == Some(schema::MediaType::Protobuf)
 }
 
 fn patch_kind(row: &Resource, headers: &HeaderMap) -> Result<PatchKind, Status> {

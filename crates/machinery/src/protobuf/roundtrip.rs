@@ -1,4 +1,4 @@
-//! Every kind of the schema table, with a value in every field that has a number.
+//! Every kind of the schema table, with a value in every field.
 
 use onggi_api::schema::{self, Schema, Shape};
 use serde_json::{Map, Value, json};
@@ -52,11 +52,11 @@ impl Make {
             Shape::Object(object) => {
                 let mut map = Map::new();
                 for field in &object.fields {
-                    let inline =
-                        object.inline.iter().any(|(_, id)| numbered(schema.at(*id), &field.name));
-                    if (field.tag != 0 || inline)
-                        && let Some(value) = self.value(schema.at(field.schema), depth + 1)
-                    {
+                    // An object within another is of the type that its field says.
+                    if field.tag == 0 && matches!(&*field.name, "apiVersion" | "kind") {
+                        continue;
+                    }
+                    if let Some(value) = self.value(schema.at(field.schema), depth + 1) {
                         map.insert(field.name.to_string(), value);
                     }
                 }
@@ -81,12 +81,6 @@ impl Make {
             _ => one?,
         })
     }
-}
-
-fn numbered(schema: Schema<'_>, name: &str) -> bool {
-    let Shape::Object(object) = schema.shape() else { return false };
-    object.fields.iter().any(|field| &*field.name == name && field.tag != 0)
-        || object.inline.iter().any(|(_, id)| numbered(schema.at(*id), name))
 }
 
 #[test]

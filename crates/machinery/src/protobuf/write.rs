@@ -23,8 +23,7 @@ pub enum Part {
     Metadata,
 }
 
-/// Writes a body of an object that fits its schema. Fields without a number are left out: those
-/// of alpha features that are younger than the table of numbers.
+/// Writes a body of an object that fits its schema.
 pub fn encode(value: &Value) -> Result<Vec<u8>, ProtobufError> {
     let part = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
     let (api_version, kind) = (part("apiVersion"), part("kind"));

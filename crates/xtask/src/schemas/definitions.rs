@@ -130,7 +130,7 @@ impl Build<'_> {
         for (key, property) in properties.into_iter().flatten() {
             let member = members.iter().find(|member| member.name == plain(key));
             let wrapped = member.is_some_and(|member| {
-                member.kind == "message" && !member.repeated && type_of(property) == Some("array")
+                member.message.is_some() && !member.repeated && type_of(property) == Some("array")
             });
             fields.push(Field {
                 name: self.builder.name(key),

@@ -1,124 +1,98 @@
-//! The messages of Kubernetes' protobuf, read from the generated sources of the crate `k8s-pb`.
+//! The messages of Kubernetes' protobuf, read from its `generated.proto` files.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-/// Messages by the names that the OpenAPI definitions have, `io.k8s.api.core.v1.PodSpec`, but in
-/// lower case: the generator of the sources spelled `NFSVolumeSource` in another way.
+/// Messages by the names that the OpenAPI definitions have: `io.k8s.api.core.v1.PodSpec`.
 pub(crate) struct Messages(BTreeMap<String, Vec<Member>>);
 
 /// A field of a message.
 pub(crate) struct Member {
-    /// In lower case without underscores, to be compared with a JSON name so changed.
+    /// In lower case without signs, to be compared with a JSON name so changed: JSON's
+    /// `x-kubernetes-map-type` is `xKubernetesMapType` here.
     pub(crate) name: String,
     pub(crate) tag: u32,
-    /// `message`, `string`, `int32`, `btree_map` …
-    pub(crate) kind: String,
     pub(crate) repeated: bool,
     /// The definition's name, where it is a message.
     pub(crate) message: Option<String>,
 }
 
 impl Messages {
-    /// Reads every `mod.rs` below `src`.
-    pub(crate) fn read(src: &Path) -> Result<Self> {
+    /// Reads every `generated.proto` below a folder.
+    pub(crate) fn read(from: &Path) -> Result<Self> {
         let mut messages = Self(BTreeMap::new());
-        messages.read_dir(src, &mut Vec::new())?;
+        messages.read_dir(from)?;
+        ensure!(!messages.0.is_empty(), "no generated.proto below {}", from.display());
         Ok(messages)
     }
 
-    /// The fields of a message. The sources are a version behind the definitions; what has become
-    /// stable since is found in its beta version, because numbers never change.
+    /// The fields of a message.
     pub(crate) fn get(&self, name: &str) -> Option<&[Member]> {
-        let name = name.to_ascii_lowercase();
-        let beta = || self.0.get(&name.replace(".v1.", ".v1beta1."));
-        self.0.get(&name).or_else(beta).map(Vec::as_slice)
+        self.0.get(name).map(Vec::as_slice)
     }
 
-    fn read_dir(&mut self, dir: &Path, module: &mut Vec<String>) -> Result<()> {
+    fn read_dir(&mut self, dir: &Path) -> Result<()> {
         for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
             let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = entry.path();
             if entry.file_type()?.is_dir() {
-                module.push(name);
-                self.read_dir(&entry.path(), module)?;
-                module.pop();
-            } else if name == "mod.rs" {
-                self.read_source(&fs::read_to_string(entry.path())?, module)?;
+                self.read_dir(&path)?;
+            } else if entry.file_name() == "generated.proto" {
+                let source = fs::read_to_string(&path)?;
+                self.read_source(&source).with_context(|| path.display().to_string())?;
             }
         }
         Ok(())
     }
 
-    /// The sources are generated: `pub struct`, then `#[prost(…)]` and `pub name: type` in turns.
-    fn read_source(&mut self, source: &str, module: &[String]) -> Result<()> {
+    /// The files are generated: a package, then messages, a field a line.
+    fn read_source(&mut self, source: &str) -> Result<()> {
+        let mut package = "";
         let mut message = None;
-        let mut attribute: Option<String> = None;
-        for line in source.lines().map(str::trim) {
-            if let Some(rest) = line.strip_prefix("pub struct ") {
-                let name = rest.trim_end_matches(['{', ' ', '}']);
-                message = Some(definition_name(module, name));
-                self.0.entry(definition_name(module, name)).or_default();
-            } else if line.starts_with("#[prost(") {
-                attribute = Some(line.to_owned());
-            } else if let Some(open) = &mut attribute
-                && !line.starts_with("///")
+        for line in source.lines().map(|line| line.split("//").next().unwrap_or_default().trim()) {
+            if let Some(name) = line.strip_prefix("package ") {
+                package = name.trim_end_matches(';');
+            } else if let Some(name) = line.strip_prefix("message ") {
+                let name = definition_name(package, name.trim_end_matches('{').trim());
+                self.0.entry(name.clone()).or_default();
+                message = Some(name);
+            } else if line == "}" {
+                message = None;
+            } else if let Some(members) = message.as_ref().and_then(|name| self.0.get_mut(name))
+                && !line.is_empty()
             {
-                // Long types go on in the next lines.
-                open.push_str(line);
-                if line.ends_with(',') {
-                    let member = member(open, module).with_context(|| open.clone())?;
-                    let of = message.as_ref().context("a field outside of a message")?;
-                    self.0.entry(of.clone()).or_default().push(member);
-                    attribute = None;
-                }
+                members.push(member(line, package).with_context(|| line.to_owned())?);
             }
         }
         Ok(())
     }
 }
 
-fn member(text: &str, module: &[String]) -> Option<Member> {
-    let (attribute, rest) = text.strip_prefix("#[prost(")?.split_once(")]")?;
-    let (name, kind_of) = rest.strip_prefix("pub ")?.split_once(':')?;
-    let tag = attribute.split("tag = \"").nth(1)?.split('"').next()?.parse().ok()?;
-    let kind = attribute.split([',', ' ', '=']).next()?.to_owned();
-    let message = (kind == "message").then(|| inner_type(kind_of)).flatten();
+/// `optional .k8s.io.api.core.v1.PodSpec spec = 2;`
+fn member(line: &str, package: &str) -> Option<Member> {
+    let (declared, tag) = line.strip_suffix(';')?.split_once('=')?;
+    let (kind, name) = declared.trim().rsplit_once(' ')?;
+    let (label, of) = kind.split_once(' ')?;
+    let is_map = label.starts_with("map<");
+    let message =
+        (!is_map && of.contains(char::is_uppercase)).then(|| definition_name(package, of));
     Some(Member {
-        name: name.trim_start_matches("r#").replace('_', "").to_ascii_lowercase(),
-        tag,
-        repeated: attribute.contains(", repeated"),
-        message: message.map(|path| resolve(&path, module)),
-        kind,
+        name: name.to_ascii_lowercase(),
+        tag: tag.trim().parse().ok()?,
+        repeated: label == "repeated" || is_map,
+        message,
     })
 }
 
-/// `super::super::Name` of `Option<Box<super::super::Name>>`.
-fn inner_type(text: &str) -> Option<String> {
-    let inner = text.rsplit('<').next()?;
-    Some(inner.trim_end_matches([',', '>', ' ']).trim().to_owned())
-}
-
-fn resolve(path: &str, module: &[String]) -> String {
-    let mut module = module.to_vec();
-    let mut parts: Vec<&str> = path.split("::").collect();
-    let name = parts.pop().unwrap_or_default();
-    for part in parts {
-        if part == "super" {
-            module.pop();
-        } else {
-            module.push(part.to_owned());
-        }
-    }
-    definition_name(&module, name)
-}
-
-fn definition_name(module: &[String], name: &str) -> String {
-    let module: Vec<String> = module.iter().map(|part| part.replace('_', "-")).collect();
-    format!("io.k8s.{}.{name}", module.join(".")).to_ascii_lowercase()
+/// A type as it is named in a package; one that begins with a dot has its own.
+fn definition_name(package: &str, of: &str) -> String {
+    let whole = of.strip_prefix('.').map_or_else(|| format!("{package}.{of}"), str::to_owned);
+    let (package, name) = whole.rsplit_once('.').unwrap_or(("", &whole));
+    let rest = package.strip_prefix("k8s.io.").unwrap_or(package);
+    format!("io.k8s.{}.{name}", rest.replace('_', "-"))
 }
 
 #[cfg(test)]
@@ -126,40 +100,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_generated_sources() {
+    fn reads_generated_files() {
         let source = r#"
-            #[derive(Clone)]
-            pub struct ConfigMap {
-                /// Some words.
-                #[prost(message, optional, tag = "1")]
-                pub metadata: ::core::option::Option<super::super::super::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
-                #[prost(btree_map = "string, bytes", tag = "3")]
-                pub binary_data:
-                    ::prost::alloc::collections::BTreeMap<::prost::alloc::string::String, ::prost::alloc::vec::Vec<u8>>,
-                #[prost(message, repeated, tag = "7")]
-                pub r#type: ::prost::alloc::vec::Vec<Other>,
-            }"#;
-        let module: Vec<String> = ["api", "core", "v1"].map(String::from).into();
+syntax = "proto2";
+
+package k8s.io.kube_aggregator.pkg.apis.v1;
+
+import "k8s.io/api/core/v1/generated.proto";
+
+// A message of this kind: message Other {
+message Thing {
+  // Some words = 9;
+  // +optional
+  optional .k8s.io.apimachinery.pkg.apis.meta.v1.ObjectMeta metadata = 1;
+
+  map<string, bytes> binaryData = 3;
+
+  repeated Other type = 7;
+
+  optional string xKubernetesMapType = 8;
+}
+
+message Other {
+}"#;
         let mut messages = Messages(BTreeMap::new());
-        messages.read_source(source, &module).unwrap();
-        let members = messages.get("io.k8s.api.core.v1.ConfigMap").unwrap();
+        messages.read_source(source).unwrap();
+        let members = messages.get("io.k8s.kube-aggregator.pkg.apis.v1.Thing").unwrap();
         let brief: Vec<_> = members
             .iter()
-            .map(|m| (m.name.as_str(), m.tag, m.kind.as_str(), m.repeated, m.message.as_deref()))
+            .map(|m| (m.name.as_str(), m.tag, m.repeated, m.message.as_deref()))
             .collect();
         assert_eq!(
             brief,
             [
-                (
-                    "metadata",
-                    1,
-                    "message",
-                    false,
-                    Some("io.k8s.apimachinery.pkg.apis.meta.v1.objectmeta")
-                ),
-                ("binarydata", 3, "btree_map", false, None),
-                ("type", 7, "message", true, Some("io.k8s.api.core.v1.other")),
+                ("metadata", 1, false, Some("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")),
+                ("binarydata", 3, true, None),
+                ("type", 7, true, Some("io.k8s.kube-aggregator.pkg.apis.v1.Other")),
+                ("xkubernetesmaptype", 8, false, None),
             ]
         );
+        assert!(messages.get("io.k8s.kube-aggregator.pkg.apis.v1.Other").unwrap().is_empty());
+        assert!(messages.read_source("message A {\n  what is this\n}").is_err());
     }
 }

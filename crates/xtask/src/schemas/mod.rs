@@ -18,8 +18,6 @@ const DEFINITIONS: &str =
     "kubernetes_validate/kubernetes-json-schema/v1.36.0-local/_definitions.json";
 /// Where the table goes, from the root of the workspace.
 const BLOB: &str = "crates/api/src/schema/schema.bin";
-/// The crate with the messages, as its folder in Cargo's registry begins.
-const K8S_PB: &str = "k8s-pb-0.9";
 
 /// Runs the chore; see the help text.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -38,9 +36,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         }
     }
     let from = from.context("schemas: --from is missing")?;
-    let protobuf = protobuf.map_or_else(find_k8s_pb, Ok)?;
+    let protobuf = protobuf.context("schemas: --protobuf is missing")?;
     let definitions = read_definitions(&from)?;
-    let messages = Messages::read(&protobuf.join("src"))?;
+    let messages = Messages::read(&protobuf)?;
     let (table, report) = definitions::build(&definitions, &messages)?;
     for line in report {
         println!("{line}");
@@ -74,27 +72,4 @@ fn read_definitions(from: &Path) -> Result<Value> {
         archive.by_name(DEFINITIONS).context(DEFINITIONS)?.read_to_end(&mut text)?;
     }
     Ok(serde_json::from_slice(&text)?)
-}
-
-fn find_k8s_pb() -> Result<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
-    let sources = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/src");
-    let mut found = Vec::new();
-    for index in fs::read_dir(&sources).with_context(|| sources.display().to_string())? {
-        for entry in fs::read_dir(index?.path())? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(K8S_PB) {
-                found.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    found.pop().with_context(|| {
-        format!(
-            "no {K8S_PB} in {}: `cargo add k8s-pb && cargo fetch` in an empty package, or --protobuf",
-            sources.display()
-        )
-    })
 }
