@@ -15,14 +15,14 @@ use crate::cache::{self, Cache};
 pub(crate) struct Structurals(Mutex<HashMap<String, Arc<Versions>>>);
 
 /// The schemas of a definition.
-pub(super) struct Versions {
+pub(crate) struct Versions {
     revision: u64,
     schemas: Vec<(String, Structural)>,
 }
 
 impl Structurals {
     /// Those of a custom kind; `None` for a built-in one, and where the definition is gone.
-    pub(super) fn of(&self, cache: &Cache, row: &Resource) -> Option<Arc<Versions>> {
+    pub(crate) fn of(&self, cache: &Cache, row: &Resource) -> Option<Arc<Versions>> {
         if onggi_api::schema::of(row.group, row.version, row.kind).is_some() {
             return None;
         }
@@ -64,7 +64,7 @@ fn read(definition: &Value) -> Vec<(String, Structural)> {
 
 impl Versions {
     /// The schema of a version.
-    pub(super) fn schema(&self, version: &str) -> Option<&Structural> {
+    pub(crate) fn schema(&self, version: &str) -> Option<&Structural> {
         self.schemas.iter().find(|(name, _)| name == version).map(|(_, schema)| schema)
     }
 }

@@ -176,7 +176,7 @@ async fn mutations_change() {
                     },
                     spec: Object.spec{template: Object.spec.template{spec:
                         Object.spec.template.spec{containers: [
-                            Object.spec.template.spec.containers.item{name: 'c', tty: true},
+                            Object.spec.template.spec.containers{name: 'c', tty: true},
                         ]},
                     }},
                 }"}},
@@ -201,6 +201,78 @@ async fn mutations_change() {
             .starts_with("policy 'mark' with binding 'mark-binding' denied request: JSON Patch: "),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn configurations_of_custom_kinds_are_merged_by_their_keys() {
+    let s = Server::start().await;
+    let item = json!({"type": "object", "required": ["id"], "properties": {
+        "id": {"type": "string"}, "note": {"type": "string"}, "size": {"type": "integer"}}});
+    let spec = json!({"type": "object", "properties": {
+        "items": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"], "items": item},
+        "plain": {"type": "array", "items": {"type": "string"}}}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "pots.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "pots", "kind": "Pot"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}}],
+        },
+    });
+    s.create("customresourcedefinitions", "", definition).await.unwrap();
+    let policy = |expression: &str, condition: &str| {
+        json!({
+            "matchConstraints": constraints("example.com", "pots"),
+            "matchConditions": [{"name": "only", "expression": condition}],
+            "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "ApplyConfiguration",
+                "applyConfiguration": {"expression": expression}}],
+        })
+    };
+    for (name, expression) in [
+        ("note", "Object{spec: Object.spec{items: [Object.spec.items{id: 'a', note: 'n'}]}}"),
+        ("whole", "Object{spec: Object.spec{plain: ['x']}}"),
+        ("odd", "Object{spec: Object.spec{items: [Object.spec.item{id: 'a'}]}}"),
+        ("unknown", "Object{spec: Object.spec{colour: 'red'}}"),
+    ] {
+        let condition = format!("object.metadata.name == '{name}'");
+        let policy = object(MUTATING, name, policy(expression, &condition));
+        s.create(MUTATING, "", policy).await.unwrap();
+        bind(&s, MUTATING, name, json!({})).await;
+    }
+    let make = async |name: &str| {
+        let pot = json!({
+            "apiVersion": "example.com/v1", "kind": "Pot", "metadata": {"name": name},
+            "spec": {"items": [{"id": "b"}, {"id": "a", "size": 1}], "plain": ["y"]},
+        });
+        let pots = onggi_api::GroupVersionResource::new("example.com", "v1", "pots");
+        let request = Request::new(Verb::Create, pots, "default", "").body(Body::Object(pot));
+        s.call(request).await.map_err(|error| error.to_string())
+    };
+    let made = make("note").await.unwrap();
+    let merged =
+        json!({"items": [{"id": "b"}, {"id": "a", "size": 1, "note": "n"}], "plain": ["y"]});
+    assert_eq!(made["spec"], merged);
+    for (name, expected) in [
+        (
+            "whole",
+            "error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, maps or \
+             structs: .spec.plain",
+        ),
+        (
+            "odd",
+            "type mismatch: unexpected type name \"Object.spec.item\", expected \"Object.spec.items\"",
+        ),
+        (
+            "unknown",
+            "error applying patch: failed to convert patch object to typed object: .spec.colour: field \
+             not declared in schema",
+        ),
+    ] {
+        let refused = make(name).await.unwrap_err();
+        assert!(refused.contains(expected), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -61,6 +61,11 @@ pub(crate) enum Expr {
     /// Optional items carry a mark.
     List(Vec<(Expr, bool)>),
     Map(Vec<(Expr, Expr, bool)>),
+    /// `Object.spec{a: 1}`; the fields are a map.
+    Message {
+        name: Arc<str>,
+        fields: Box<Expr>,
+    },
     Macro(Box<Macro>),
     /// `cel.bind(name, value, body)`.
     Bind {
@@ -165,9 +170,10 @@ impl Expr {
                 target.iter().for_each(|target| target.free_names(bound, visit));
                 args.iter().for_each(|arg| arg.free_names(bound, visit));
             }
-            Self::Matches { target: one, .. } | Self::Not(one) | Self::Negate(one) => {
-                one.free_names(bound, visit);
-            }
+            Self::Matches { target: one, .. }
+            | Self::Message { fields: one, .. }
+            | Self::Not(one)
+            | Self::Negate(one) => one.free_names(bound, visit),
             Self::And(all) | Self::Or(all) => {
                 all.iter().for_each(|one| one.free_names(bound, visit));
             }

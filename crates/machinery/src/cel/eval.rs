@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ast::{Binary, Expr, Macro, MacroKind};
+use super::message::Message;
 use super::value::{Key, List, Map, Text, Value};
 use super::{Budget, EvalError, Variables, functions};
 
@@ -90,6 +91,13 @@ impl<'p, 'a> Eval<'p, 'a, '_> {
             }
             Expr::List(items) => self.list(items),
             Expr::Map(entries) => self.map(entries),
+            Expr::Message { name, fields } => {
+                let Value::Map(Map::Own(fields)) = self.eval(fields)? else {
+                    return Err(EvalError::no_overload());
+                };
+                let fields = Arc::unwrap_or_clone(fields);
+                Ok(Value::Map(Map::Message(Arc::new(Message { name: Arc::clone(name), fields }))))
+            }
             Expr::Macro(inner) => self.looped(inner),
             Expr::Bind { name, value, body } => {
                 self.budget.spend(1)?;

@@ -186,7 +186,10 @@ pub(super) fn check(expr: &Expr) -> Result<(), (String, String)> {
         }
         Expr::Select { operand, .. } | Expr::Has { operand, .. } => check(operand),
         Expr::Index { operand, index, .. } => all(&[operand, index]),
-        Expr::Matches { target: one, .. } | Expr::Not(one) | Expr::Negate(one) => check(one),
+        Expr::Matches { target: one, .. }
+        | Expr::Message { fields: one, .. }
+        | Expr::Not(one)
+        | Expr::Negate(one) => check(one),
         Expr::And(parts) | Expr::Or(parts) => parts.iter().try_for_each(check),
         Expr::Binary { left, right, .. } => all(&[left, right]),
         Expr::Ternary { condition, yes, no } => all(&[condition, yes, no]),

@@ -27,6 +27,7 @@ mod format;
 mod functions;
 mod lexer;
 mod lists;
+mod message;
 mod net;
 mod parser;
 mod quantity;

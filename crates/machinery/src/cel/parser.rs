@@ -2,10 +2,10 @@
 
 use regex::Regex;
 
-use super::CompileError;
 use super::ast::{Binary, Expr, Macro, MacroKind};
 use super::lexer::{Kind, Token, is_reserved, tokens};
 use super::value::unescape;
+use super::{CompileError, message};
 
 /// How deep an expression may be nested, and how long a chain of operators or calls may be.
 const MAX_DEPTH: usize = 200;
@@ -199,8 +199,11 @@ impl Parser<'_> {
                 let index = self.expression()?;
                 self.expect("]")?;
                 expr = Expr::Index { operand: Box::new(expr), index: Box::new(index), optional };
-            } else if is_message(&expr) && self.take("{") {
-                expr = self.message()?;
+            } else if let Some(name) = message::name_of(&expr)
+                && self.take("{")
+            {
+                let fields = Box::new(self.message()?);
+                expr = Expr::Message { name: name.into(), fields };
             } else {
                 return Ok(expr);
             }
@@ -412,17 +415,6 @@ impl Parser<'_> {
             Expr::Ident(name) => Ok(name),
             _ => Err(self.error("argument must be a simple name")),
         }
-    }
-}
-
-/// The types that mutations make: `JSONPatch`, and `Object` with the path of a field behind it.
-fn is_message(expr: &Expr) -> bool {
-    match expr {
-        Expr::Ident(name) => matches!(name.as_str(), "Object" | "JSONPatch"),
-        Expr::Select { operand, optional: false, .. } => {
-            is_message(operand) && !matches!(&**operand, Expr::Ident(name) if name == "JSONPatch")
-        }
-        _ => false,
     }
 }
 

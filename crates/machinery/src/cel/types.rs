@@ -129,6 +129,7 @@ impl<'e, 's> Scope<'e, 's> {
                 }
                 Type::Simple("map")
             }
+            Expr::Message { fields, .. } => self.of(fields)?,
             Expr::Bind { name, value, body } => {
                 let value = self.of(value)?;
                 self.within(&[(name, value)], |scope| scope.of(body))?

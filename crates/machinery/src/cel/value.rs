@@ -15,6 +15,7 @@ use onggi_api::schema::{self as built_in, Shape as BuiltIn};
 use serde_json::Value as Json;
 
 use super::EvalError;
+use super::message::Message;
 use crate::crd::schema::{Kind, List as ListKind, Schema};
 
 /// A value.
@@ -65,6 +66,8 @@ pub enum Map<'a> {
     Json(&'a serde_json::Map<String, Json>, Shape<'a>),
     /// Made.
     Own(Arc<BTreeMap<Key, Value<'a>>>),
+    /// Made, under a name.
+    Message(Arc<Message<'a>>),
     /// Whose fields are found when they are asked for.
     Lazy(Arc<dyn Fields<'a> + 'a>),
 }
@@ -264,11 +267,8 @@ impl<'a> Value<'a> {
                 List::Own(items) => items.iter().map(Self::to_json).collect::<Result<_, _>>()?,
             },
             Self::Map(Map::Json(map, _)) => Json::Object((*map).clone()),
-            Self::Map(Map::Own(map)) => {
-                let entries =
-                    map.iter().map(|(key, value)| Ok((key.to_string(), value.to_json()?)));
-                Json::Object(entries.collect::<Result<_, EvalError>>()?)
-            }
+            Self::Map(Map::Own(map)) => entries_json(map)?,
+            Self::Map(Map::Message(message)) => entries_json(&message.fields)?,
             Self::Duration(nanos) => super::time::duration_text(*nanos).into(),
             Self::Timestamp(time) => time.to_string().into(),
             Self::Type(name) => (*name).into(),
@@ -397,6 +397,11 @@ impl<'a> Value<'a> {
     }
 }
 
+fn entries_json(entries: &BTreeMap<Key, Value<'_>>) -> Result<Json, EvalError> {
+    let entries = entries.iter().map(|(key, value)| Ok((key.to_string(), value.to_json()?)));
+    Ok(Json::Object(entries.collect::<Result<_, EvalError>>()?))
+}
+
 fn number_order(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
     use Value::{Double, Int, Uint};
     match (a, b) {
@@ -498,6 +503,7 @@ impl<'a> Map<'a> {
         match self {
             Self::Json(map, _) => map.len(),
             Self::Own(map) => map.len(),
+            Self::Message(message) => message.fields.len(),
             Self::Lazy(_) => 0,
         }
     }
@@ -511,6 +517,7 @@ impl<'a> Map<'a> {
     pub fn get(&self, key: &Key) -> Result<Option<Value<'a>>, EvalError> {
         match (self, key) {
             (Self::Own(map), key) => Ok(map.get(key).cloned()),
+            (Self::Message(message), key) => Ok(message.fields.get(key).cloned()),
             (_, Key::Text(name)) => self.field(name),
             _ => Ok(None),
         }
@@ -526,6 +533,7 @@ impl<'a> Map<'a> {
         match self {
             Self::Lazy(fields) => fields.field(name),
             Self::Own(map) => Ok(map.get(&Key::Text(name.into())).cloned()),
+            Self::Message(message) => Ok(message.fields.get(&Key::Text(name.into())).cloned()),
             Self::Json(map, shape) => {
                 let found = match map.get_key_value(name) {
                     Some(found) => Some(found),
@@ -544,6 +552,7 @@ impl<'a> Map<'a> {
         match self {
             Self::Json(map, _) => map.keys().map(|key| Key::Text(key.as_str().into())).collect(),
             Self::Own(map) => map.keys().cloned().collect(),
+            Self::Message(message) => message.fields.keys().cloned().collect(),
             Self::Lazy(_) => Vec::new(),
         }
     }

@@ -1,11 +1,11 @@
 //! MutatingAdmissionPolicy: changes what is written, by an apply configuration or a JSON patch that
 //! an expression makes.
 
-use onggi_api::schema::Schema;
+use onggi_api::Status;
 use onggi_api::status::{Cause, reason};
-use onggi_api::{Status, schema as schemas};
 use onggi_machinery::cel::Budget;
-use onggi_machinery::patch::{self, PatchType, strategic_merge};
+use onggi_machinery::managedfields::{self, Type};
+use onggi_machinery::patch::{self, PatchType};
 use serde_json::Value;
 
 use super::definition::{Binding, Mutation, Policy, Rules};
@@ -150,8 +150,8 @@ impl Place<'_> {
         let request = matching::request(attributes, self.row);
         let namespace = namespace_object(registry, attributes).await?;
         let mut changed = false;
-        let mut budget = Budget::new(Budget::TOTAL);
         for (number, mutation) in mutations.iter().enumerate() {
+            let mut budget = Budget::new(Budget::TOTAL);
             let shown = versions::convert(registry, from, self.row, object.clone()).await?;
             let patched = {
                 let scope = Scope {
@@ -172,13 +172,23 @@ impl Place<'_> {
                 }
                 let Mutation { is_patch, text, program } = mutation;
                 let made = evaluation::run(text, program, &variables, &mut budget)
-                    .and_then(|value| value.to_json().map_err(|error| error.to_string()))
+                    .and_then(|value| {
+                        if !is_patch {
+                            value.check_message("Object")?;
+                        }
+                        value.to_json().map_err(|error| error.to_string())
+                    })
                     .map_err(Problem::Policy)?;
-                let schema = schemas::of(self.row.group, self.row.version, self.row.kind);
                 let patched = if *is_patch {
                     json_patch(&shown, made)
                 } else {
-                    configuration(schema, &shown, made)
+                    let custom = registry.structurals.of(&registry.cache, self.row);
+                    let custom = custom.as_ref().and_then(|c| c.schema(self.row.version));
+                    let ty = custom.map_or_else(
+                        || Type::of(self.row.group, self.row.version, self.row.kind),
+                        Type::Custom,
+                    );
+                    configuration(ty, &shown, made)
                 };
                 patched.map_err(Problem::Policy)?
             };
@@ -203,26 +213,21 @@ fn json_patch(object: &Value, operations: Value) -> Result<Value, String> {
 /// What names the object; a configuration may not.
 const IDENTITY: [&str; 4] = ["name", "namespace", "uid", "generateName"];
 
-fn configuration(
-    schema: Option<Schema<'_>>,
-    object: &Value,
-    configuration: Value,
-) -> Result<Value, String> {
-    for field in ["apiVersion", "kind"] {
-        let given = configuration[field].as_str();
-        if given.is_some_and(|given| object[field] != given) {
-            return Err(format!("applyConfiguration may not change {field}"));
-        }
-    }
+fn configuration(ty: Type<'_>, object: &Value, mut configuration: Value) -> Result<Value, String> {
     for field in IDENTITY {
         let given = configuration["metadata"][field].as_str();
         if given.is_some_and(|given| object["metadata"][field] != given) {
             return Err(format!("applyConfiguration may not change metadata.{field}"));
         }
     }
-    let mut merged = object.clone();
-    strategic_merge(schema, &mut merged, configuration).map_err(|error| error.to_string())?;
-    Ok(merged)
+    let Value::Object(fields) = &mut configuration else {
+        return Err("applyConfiguration is no object".to_owned());
+    };
+    for field in ["apiVersion", "kind"] {
+        fields.insert(field.to_owned(), object[field].clone());
+    }
+    managedfields::merged(ty, object, &configuration)
+        .map_err(|error| format!("error applying patch: {error}"))
 }
 
 #[cfg(test)]
@@ -232,18 +237,28 @@ mod tests {
 
     #[test]
     fn configurations_are_merged_by_key() {
-        let schema = schemas::of("", "v1", "Pod");
+        let ty = Type::of("", "v1", "Pod");
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
             "spec": {"containers": [{"name": "a", "image": "i"}]},
         });
         let given = json!({"spec": {"containers": [{"name": "a", "tty": true}, {"name": "b"}]}});
-        let merged = configuration(schema, &pod, given).unwrap();
+        let merged = configuration(ty, &pod, given).unwrap();
         let containers = merged["spec"]["containers"].as_array().unwrap();
         assert_eq!(containers.len(), 2);
         let a = containers.iter().find(|c| c["name"] == "a").unwrap();
         assert_eq!((&a["image"], &a["tty"]), (&json!("i"), &json!(true)));
-        assert!(configuration(schema, &pod, json!({"metadata": {"name": "q"}})).is_err());
+        assert!(configuration(ty, &pod, json!({"metadata": {"name": "q"}})).is_err());
+        assert_eq!(
+            configuration(
+                ty,
+                &pod,
+                json!({"spec": {"containers": [{"name": "a", "args": ["x"]}]}})
+            ),
+            Err("error applying patch: invalid ApplyConfiguration: may not mutate atomic arrays, \
+                 maps or structs: .spec.containers[0].args"
+                .to_owned())
+        );
         let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]);
         assert_eq!(json_patch(&pod, patch).unwrap()["metadata"]["labels"]["a"], "b");
     }
