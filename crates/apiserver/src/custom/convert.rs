@@ -114,6 +114,24 @@ impl Converter {
         Ok(objects)
     }
 
+    /// Objects in a version of their kind, `e.com/v1`, with the fields that it knows.
+    pub(crate) async fn in_version(
+        &self,
+        row: &'static Resource,
+        objects: Vec<Value>,
+        api_version: &str,
+    ) -> Result<Vec<Value>, Status> {
+        let name = version_of(api_version);
+        let mut converted = self.convert(row, objects, name).await?;
+        let snapshot = self.kinds.snapshot();
+        if let Some(version) = snapshot.sibling(row, name) {
+            converted.iter_mut().for_each(|object| {
+                version.prune(object);
+            });
+        }
+        Ok(converted)
+    }
+
     /// Objects of one version (lists of a webhook: of any) in another.
     async fn convert(
         &self,

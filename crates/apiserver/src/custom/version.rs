@@ -32,12 +32,6 @@ impl Version {
         &self.definition.versions[self.at]
     }
 
-    /// Its schema, where it has one: how lists are merged, for server-side apply.
-    #[allow(dead_code, reason = "server-side apply and policies will ask")]
-    pub(crate) fn schema(&self) -> Option<&Schema> {
-        self.schema.as_ref()
-    }
-
     /// As the list of all that is served has it.
     pub(super) fn listed(&self) -> Listed {
         let row = self.row;

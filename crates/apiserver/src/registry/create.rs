@@ -49,7 +49,7 @@ impl Registry {
         warnings.extend(meta::drop_same_owners(&mut object));
         kind.default(&mut object);
         let owner = Owner::of(self, context, row, request, "");
-        let owners = owner.created(&object, ownership);
+        let owners = owner.created(self, &object, ownership).await?;
         managedfields::put(&mut object, owners);
         (row.prepare_create)(&mut object);
         authn::stamp_requester(row, &context.user, &mut object);
@@ -70,7 +70,8 @@ impl Registry {
             if let Err(problem) = owners::check(&object) {
                 warnings.push(owners::spoiled(&problem));
                 managedfields::take(&mut object);
-                let owners = owner.created(&object, Ownership::Changes(Sent::Nothing));
+                let owners =
+                    owner.created(self, &object, Ownership::Changes(Sent::Nothing)).await?;
                 managedfields::put(&mut object, owners);
             }
             (row.prepare_create)(&mut object);

@@ -167,7 +167,7 @@ impl Registry {
         request: &Request,
     ) -> Result<Response, Status> {
         let options = DeleteOptions::read(&request.write, &request.body)?;
-        let Response::List { meta, items } = self.list(row, request).await? else {
+        let Response::List { meta, items, .. } = self.list(row, request).await? else {
             return Err(Status::internal("a list was expected"));
         };
         // Several at once: what waits for the disk is written together.
@@ -189,7 +189,7 @@ impl Registry {
             }
         }
         drop(removals);
-        Ok(Response::List { meta, items })
+        Ok(Response::List { meta, items, warnings: Vec::new() })
     }
 
     /// Deletes or marks.

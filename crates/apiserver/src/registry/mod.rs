@@ -1,6 +1,7 @@
 //! ONE path for every verb of every kind. What a kind adds stands in its row
 //! ([`onggi_machinery::kinds`]) and, where it must act, in its hooks ([`crate::rest`]).
 
+mod conversions;
 mod create;
 mod decode;
 mod delete;

@@ -6,17 +6,19 @@ use std::sync::Arc;
 use onggi_api::Status;
 use onggi_api::status::{Cause, Details, reason};
 use onggi_client::Request;
-use onggi_machinery::conversion::Version;
+use onggi_machinery::conversion::{self, Version};
 use onggi_machinery::managedfields::{
     self, ApplyError, Entry, FieldSet, Id, Managed, Sent, Type, Writer, scale,
 };
 use onggi_machinery::resource::{self, Resource};
 use serde_json::Value;
 
+use super::conversions::Conversions;
 use super::structural::Versions;
 use super::{Context, Registry};
 
 /// What a writer says of the owners.
+#[derive(Clone)]
 pub(crate) enum Ownership {
     /// What changed belongs to the writer; entries may have come with the object.
     Changes(Sent),
@@ -35,7 +37,8 @@ pub(crate) struct Owner {
     custom: Option<Arc<Versions>>,
     /// The version of the request, where it is not the stored one: fields are owned in it.
     version: Option<&'static Version>,
-    group: &'static str,
+    row: &'static Resource,
+    conversions: Conversions,
     reset: FieldSet,
 }
 
@@ -63,13 +66,13 @@ impl Owner {
             ty,
             custom: registry.structurals.of(&registry.cache, row),
             version: context.version,
-            group: row.group,
+            row,
+            conversions: Conversions::default(),
             reset: managedfields::reset_fields(row, subresource),
         }
     }
 
     fn with<T>(&self, work: impl FnOnce(&Writer<'_>) -> T) -> T {
-        let is_served = |version: &str| self.is_served(version);
         let version = self.api_version.rsplit('/').next().unwrap_or_default();
         let custom = self.custom.as_ref().and_then(|custom| custom.schema(version));
         work(&Writer {
@@ -79,22 +82,13 @@ impl Owner {
             now: &self.now,
             ty: custom.map_or(self.ty, Type::Custom),
             reset: &self.reset,
-            is_served: &is_served,
+            versions: self,
         })
     }
 
-    /// Entries of versions that the group never had cannot be understood. Those of old versions can:
-    /// their fields have the names of the present one.
-    fn is_served(&self, version: &str) -> bool {
-        version == self.api_version || {
-            let (group, version) = version.split_once('/').unwrap_or(("", version));
-            group != self.group
-                || self.custom.as_ref().is_some_and(|custom| custom.schema(version).is_some())
-                || resource::all().iter().any(|row| row.group == group && row.version == version)
-                || onggi_machinery::conversion::all()
-                    .iter()
-                    .any(|old| old.api_version() == format!("{group}/{version}"))
-        }
+    /// Finds out what a decision wanted to know of other versions; whether it is to be made again.
+    pub(super) async fn settle(&self, registry: &Registry) -> Result<bool, Status> {
+        self.conversions.fetch(registry, self.row).await
     }
 
     /// The object in the version of the request.
@@ -110,30 +104,45 @@ impl Owner {
     }
 
     /// The list of a new object.
-    pub(super) fn created(&self, object: &Value, ownership: Ownership) -> Option<Value> {
-        let object = &*self.seen(object);
-        let managed = match ownership {
-            Ownership::Applied(managed) => managed,
-            Ownership::Changes(sent) => self.with(|writer| writer.created(object, sent)),
+    pub(super) async fn created(
+        &self,
+        registry: &Registry,
+        object: &Value,
+        ownership: Ownership,
+    ) -> Result<Option<Value>, Status> {
+        let sent = match ownership {
+            Ownership::Applied(managed) => return Ok(managed.write()),
+            Ownership::Changes(sent) => sent,
         };
-        managed.write()
+        let object = &*self.seen(object);
+        loop {
+            let managed = self.with(|writer| writer.created(object, sent.clone()));
+            if !self.settle(registry).await? {
+                return Ok(managed.write());
+            }
+        }
     }
 
     /// The list of a changed object. Neither object has its list in it; `list` is the old one.
-    pub(super) fn changed(
+    pub(super) async fn changed(
         &self,
+        registry: &Registry,
         old: &Value,
         new: &Value,
         list: Option<&Value>,
         ownership: Ownership,
-    ) -> Option<Value> {
-        match ownership {
-            Ownership::Applied(managed) => managed.write(),
+    ) -> Result<Option<Value>, Status> {
+        let sent = match ownership {
+            Ownership::Applied(managed) => return Ok(managed.write()),
             // Lists that come through a part are not looked at.
-            Ownership::Changes(sent) => {
-                let sent = if self.subresource.is_empty() { sent } else { Sent::Nothing };
-                let (old, new) = (self.seen(old), self.seen(new));
-                self.with(|writer| writer.updated_list(&old, &new, list, sent))
+            Ownership::Changes(_) if !self.subresource.is_empty() => Sent::Nothing,
+            Ownership::Changes(sent) => sent,
+        };
+        let (old, new) = (self.seen(old), self.seen(new));
+        loop {
+            let after = self.with(|writer| writer.updated_list(&old, &new, list, sent.clone()));
+            if !self.settle(registry).await? {
+                return Ok(after);
             }
         }
     }
@@ -155,6 +164,53 @@ impl Owner {
             .with(|writer| writer.applied(kind, &live, managed, config, force))
             .map_err(apply_status)?;
         Ok((applied.object, Ownership::Applied(applied.managed)))
+    }
+}
+
+impl managedfields::Versions for Owner {
+    /// Entries of versions that the group never had cannot be understood.
+    fn is_served(&self, api_version: &str) -> bool {
+        api_version == self.api_version || {
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            group != self.row.group
+                || self.custom.as_ref().is_some_and(|custom| custom.schema(version).is_some())
+                || resource::all().iter().any(|row| row.group == group && row.version == version)
+                || conversion::all().iter().any(|old| old.api_version() == api_version)
+        }
+    }
+
+    fn converted(&self, object: &Value, api_version: &str) -> Option<Value> {
+        if self.custom.is_some() {
+            return self.conversions.get(object, api_version);
+        }
+        let of = |api_version: &str| {
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            conversion::version_of(group, version, self.row.kind)
+        };
+        let from = object.get("apiVersion").and_then(Value::as_str).and_then(of);
+        let to = of(api_version);
+        if from.is_none() && to.is_none() {
+            return None;
+        }
+        let mut object = object.clone();
+        if let Some(from) = from {
+            from.to_current(&mut object);
+        }
+        if let Some(to) = to {
+            to.from_current(&mut object);
+        }
+        Some(object)
+    }
+
+    fn type_of(&self, api_version: &str) -> Option<Type<'_>> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        match &self.custom {
+            Some(custom) => custom.schema(version).map(Type::Custom),
+            None => match Type::of(group, version, self.row.kind) {
+                Type::Deduced => None,
+                known => Some(known),
+            },
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Registry {
                 encode_continue(&prefix, i64_of(snapshot.revision), snapshot.last_key.as_deref());
             meta.remaining = selection.is_everything().then_some(snapshot.remaining);
         }
-        Ok(Response::List { meta, items: snapshot.items })
+        Ok(Response::List { meta, items: snapshot.items, warnings: Vec::new() })
     }
 
     /// A page at a revision, from the store's history.
@@ -159,7 +159,7 @@ impl Registry {
             }
             start_after = last.map(|key| key.to_string());
         }
-        Ok(Response::List { meta, items })
+        Ok(Response::List { meta, items, warnings: Vec::new() })
     }
 
     /// Watch; the check of who may has been done.

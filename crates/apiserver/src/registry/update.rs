@@ -79,7 +79,7 @@ impl Registry {
         let (new, sent) = decode::object(context, row, &kind, &mut request, &mut warnings)?;
         meta::check_place(row, &request, &new)?;
         let written = self
-            .change_owned(context, row, part, &request, &mut warnings, |old, _| {
+            .change_owned(context, row, part, &request, &mut warnings, |old, _, _| {
                 meta::check_uid(row, old, &new)?;
                 Ok((new.clone(), Ownership::Changes(sent.clone())))
             })
@@ -98,7 +98,7 @@ impl Registry {
         let mut warnings = Vec::new();
         let kind = self.kind(row)?;
         let written = self
-            .change_owned(context, row, part, request, &mut warnings, |old, warnings| {
+            .change_owned(context, row, part, request, &mut warnings, |old, _, warnings| {
                 let (new, sent) = decode::patched(context, row, &kind, request, old, warnings)?;
                 meta::check_place(row, request, &new)?;
                 Ok((new, Ownership::Changes(sent)))
@@ -118,9 +118,8 @@ impl Registry {
         let mut warnings = Vec::new();
         let config = decode::configuration(request, &mut warnings)?;
         let kind = self.kind(row)?;
-        let owner = self.owner(context, row, part, request);
         let written = self
-            .change_owned(context, row, part, request, &mut warnings, |old, _| {
+            .change_owned(context, row, part, request, &mut warnings, |old, owner, _| {
                 let (mut new, ownership) = owner.apply(row, old, &config, request.write.force)?;
                 decode::applied(context, row, &kind, &mut new)?;
                 meta::check_place(row, request, &new)?;
@@ -142,7 +141,12 @@ impl Registry {
         let kind = self.kind(row)?;
         let owner = self.owner(context, row, Part::Main, &request);
         let nothing = Value::Object(serde_json::Map::new());
-        let (mut object, ownership) = owner.apply(row, &nothing, &config, request.write.force)?;
+        let (mut object, ownership) = loop {
+            let applied = owner.apply(row, &nothing, &config, request.write.force);
+            if !owner.settle(self).await? {
+                break applied?;
+            }
+        };
         decode::applied(context, row, &kind, &mut object)?;
         meta::check_place(row, &request, &object)?;
         let uid = text(&object, "/metadata/uid");
@@ -191,7 +195,7 @@ impl Registry {
         warnings: &mut Vec<String>,
         change: impl Fn(&Value, &mut Vec<String>) -> Result<Value, Status>,
     ) -> Result<Written, Status> {
-        self.change_owned(context, row, part, request, warnings, |old, warnings| {
+        self.change_owned(context, row, part, request, warnings, |old, _, warnings| {
             Ok((change(old, warnings)?, Ownership::Changes(Sent::Nothing)))
         })
         .await
@@ -205,7 +209,7 @@ impl Registry {
         part: Part,
         request: &Request,
         warnings: &mut Vec<String>,
-        change: impl Fn(&Value, &mut Vec<String>) -> Result<(Value, Ownership), Status>,
+        change: impl Fn(&Value, &Owner, &mut Vec<String>) -> Result<(Value, Ownership), Status>,
     ) -> Result<Written, Status> {
         let resource = row.group_resource();
         let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
@@ -217,7 +221,14 @@ impl Registry {
             warnings.truncate(before);
             let current = self.current(row, namespace, name).await?;
             let mut old = current.value().map_err(Status::internal)?;
-            let (mut new, ownership) = change(&old, warnings)?;
+            let owner = self.owner(context, row, part, request);
+            let (mut new, ownership) = loop {
+                let changed = change(&old, &owner, warnings);
+                if !owner.settle(self).await? {
+                    break changed?;
+                }
+                warnings.truncate(before);
+            };
             meta::check_version(row, &old, &new)?;
             meta::begin_update(&mut new, &old);
             warnings.extend(meta::drop_same_owners(&mut new));
@@ -226,8 +237,7 @@ impl Registry {
             let list = managedfields::take(&mut old);
             managedfields::take(&mut new);
             let after = if part.is_tracked() {
-                let owner = self.owner(context, row, part, request);
-                owner.changed(&old, &new, list.as_ref(), ownership)
+                owner.changed(self, &old, &new, list.as_ref(), ownership).await?
             } else {
                 list.clone()
             };

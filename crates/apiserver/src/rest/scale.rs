@@ -48,7 +48,7 @@ impl Hooks for Scalable {
                 object.value().map_err(Status::internal)?
             }
             (Verb::Update, Body::Object(sent)) => registry
-                .change_owned(context, row, part, request, &mut warnings, |old, _| {
+                .change_owned(context, row, part, request, &mut warnings, |old, _, _| {
                     change(old, sent)
                 })
                 .await?
@@ -56,7 +56,7 @@ impl Hooks for Scalable {
             (Verb::Patch, Body::Patch(PatchKind::Apply, _)) => {
                 let config = configuration(request, &mut Vec::new())?;
                 registry
-                    .change_owned(context, row, part, request, &mut warnings, |old, _| {
+                    .change_owned(context, row, part, request, &mut warnings, |old, _, _| {
                         let force = request.write.force;
                         let (sent, ownership) = owners(old).apply(&seen(old)?, &config, force)?;
                         Ok((scaled(old, &sent)?, ownership))
@@ -65,7 +65,7 @@ impl Hooks for Scalable {
                     .value()?
             }
             (Verb::Patch, Body::Patch(kind, patch)) => registry
-                .change_owned(context, row, part, request, &mut warnings, |old, _| {
+                .change_owned(context, row, part, request, &mut warnings, |old, _, _| {
                     let sent = apply_plain_patch(*kind, patch, &seen(old)?)?;
                     change(old, &sent)
                 })

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::Method;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use onggi_api::GroupVersionResource;
 use onggi_base::pki::server_config;
-use onggi_client::{Body, Error, Request, Response};
+use onggi_client::{Body, Error, PatchKind, Request, Response};
 use onggi_machinery::resource::Verb;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -21,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_rustls::TlsAcceptor;
 
+use crate::http::send;
 use crate::server::Server;
 
 const CRDS: &str = "customresourcedefinitions";
@@ -204,9 +206,11 @@ fn convert(review: &Value) -> Value {
             _ => ("inches", "size"),
         };
         object["apiVersion"] = wanted.clone();
-        let value = object["spec"][from].take();
-        object["spec"].as_object_mut().unwrap().remove(from);
-        object["spec"][to] = value;
+        if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+            && let Some(value) = spec.remove(from)
+        {
+            spec.insert(to.to_owned(), value);
+        }
         object
     });
     json!({
@@ -216,10 +220,9 @@ fn convert(review: &Value) -> Value {
     })
 }
 
-#[tokio::test]
-async fn a_webhook_converts() {
-    let s = Server::start().await;
-    let (port, bundle) = hook(&s).await;
+/// Two versions that call the same thing by two names.
+async fn two_versions(s: &Server) {
+    let (port, bundle) = hook(s).await;
     let mut two = definition(schema());
     let first = two["spec"]["versions"][0].clone();
     let version = |name: &str, field: &str, storage: bool| {
@@ -239,6 +242,134 @@ async fn a_webhook_converts() {
         "clientConfig": {"url": format!("https://localhost:{port}/convert"), "caBundle": bundle},
     }});
     s.create(CRDS, "", two).await.unwrap();
+}
+
+#[tokio::test]
+async fn owners_are_asked_in_their_own_version() {
+    let s = Server::start().await;
+    two_versions(&s).await;
+    let apply = async |version: &str, manager: &str, spec: Value, force: bool| {
+        let mut body = vase("a", spec);
+        body["apiVersion"] = format!("example.com/{version}").into();
+        let body = Body::Patch(PatchKind::Apply, Bytes::from(body.to_string()));
+        let mut request = Request::new(Verb::Patch, gvr(version), "default", "a").body(body);
+        request.write.field_manager = manager.to_owned();
+        request.write.force = force;
+        s.call(request).await.map_err(|error| error.to_string())
+    };
+    let owners = |object: &Value| -> Vec<(String, String, Value)> {
+        let list = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let mut all: Vec<_> = list
+            .map(|entry| {
+                let fields = entry["fieldsV1"]["f:spec"].clone();
+                (text(&entry["manager"]), text(&entry["apiVersion"]), fields)
+            })
+            .collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    };
+    let owner = |manager: &str, version: &str, field: &str| {
+        (manager.to_owned(), format!("example.com/{version}"), json!({field: {}}))
+    };
+    apply("v1", "one", json!({"size": 4}), false).await.unwrap();
+    // The same value by the other name is no conflict, another one is.
+    let both = apply("v2", "two", json!({"inches": 4}), false).await.unwrap();
+    assert_eq!(
+        owners(&both),
+        [owner("one", "v1", "f:size"), owner("two", "v2", "f:inches")],
+        "{both}"
+    );
+    let conflict = apply("v2", "two", json!({"inches": 5}), false).await.unwrap_err();
+    assert!(conflict.contains("conflict with \"one\": .spec.size"), "{conflict}");
+    let forced = apply("v2", "two", json!({"inches": 5}), true).await.unwrap();
+    assert_eq!(owners(&forced), [owner("two", "v2", "f:inches")]);
+    // A plain write in one version takes what was owned in the other.
+    let mut object = s.call(Request::new(Verb::Get, gvr("v1"), "default", "a")).await.unwrap();
+    object["spec"]["size"] = 6.into();
+    let mut request = Request::new(Verb::Update, gvr("v1"), "default", "a");
+    request.write.field_manager = "three".to_owned();
+    let written = s.call(request.body(Body::Object(object))).await.unwrap();
+    assert_eq!(owners(&written), [owner("three", "v1", "f:size")]);
+    // Who goes on in another version gives up what it had in the first one.
+    let taken = apply("v2", "four", json!({"inches": 7}), true).await.unwrap();
+    assert_eq!(owners(&taken), [owner("four", "v2", "f:inches")]);
+    let nothing = apply("v1", "four", json!({}), false).await.unwrap();
+    assert_eq!(nothing["spec"].get("size"), None, "{nothing}");
+}
+
+#[tokio::test]
+async fn plain_writes_own_what_they_make_and_what_it_lies_in() {
+    let s = Server::start().await;
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let mut crd = definition(schema);
+    crd["spec"]["versions"][0]["deprecated"] = true.into();
+    crd["spec"]["versions"][0]["subresources"] = json!({"status": {}});
+    s.create(CRDS, "", crd).await.unwrap();
+    let fields =
+        |object: &Value, at: usize| object["metadata"]["managedFields"][at]["fieldsV1"].clone();
+    let mut made = vase("a", json!({"size": 1, "in": {"er": {"most": true}}}));
+    made["metadata"]["labels"] = json!({"a": "b"});
+    let request = Request::new(Verb::Create, gvr("v1"), "default", "");
+    let made = s.call(request.body(Body::Object(made))).await.unwrap();
+    assert_eq!(
+        fields(&made, 0),
+        json!({
+            "f:metadata": {"f:labels": {".": {}, "f:a": {}}},
+            "f:spec": {".": {}, "f:size": {}, "f:in": {".": {}, "f:er": {".": {}, "f:most": {}}}},
+        })
+    );
+    let patch =
+        json!({"metadata": {"annotations": {"x": "y"}}, "spec": {"more": {"of": {"it": 1}}}});
+    let body = Body::Patch(PatchKind::Merge, Bytes::from(patch.to_string()));
+    let mut request = Request::new(Verb::Patch, gvr("v1"), "default", "a").body(body);
+    request.write.field_manager = "patcher".to_owned();
+    let patched = s.call(request).await.unwrap();
+    assert_eq!(
+        fields(&patched, 1),
+        json!({
+            "f:metadata": {"f:annotations": {".": {}, "f:x": {}}},
+            "f:spec": {"f:more": {".": {}, "f:of": {".": {}, "f:it": {}}}},
+        })
+    );
+    let mut put = patched;
+    put["status"] = json!({"seen": {"at": 1}});
+    let mut request = Request::new(Verb::Update, gvr("v1"), "default", "a");
+    request.subresource = "status".to_owned();
+    request.write.field_manager = "putter".to_owned();
+    let put = s.call(request.body(Body::Object(put))).await.unwrap();
+    let seen = json!({"f:status": {".": {}, "f:seen": {".": {}, "f:at": {}}}});
+    let all = put["metadata"]["managedFields"].as_array().unwrap();
+    assert!(all.iter().any(|entry| entry["fieldsV1"] == seen), "{put}");
+    // A list of a version that its definition calls deprecated says so, as an object of it does.
+    let headers = [("accept", "application/json")];
+    let path = "/apis/example.com/v1/namespaces/default/vases";
+    let list = send(&s, Some(&s.admin), Method::GET, path, &headers, "").await;
+    let warning = list.headers["warning"].to_str().unwrap();
+    assert!(warning.contains("example.com/v1 Vase is deprecated"), "{warning}");
+    // No numbers, no protobuf: clients are told to come with something else.
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let body = [("content-type", protobuf)];
+    let refused = send(&s, Some(&s.admin), Method::POST, path, &body, "k8s\0").await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.body["message"].as_str().unwrap()),
+        (
+            415,
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json, application/yaml"
+        )
+    );
+    let only = send(&s, Some(&s.admin), Method::GET, path, &[("accept", protobuf)], "").await;
+    assert_eq!(only.status.as_u16(), 406);
+    let either = format!("{protobuf},application/json");
+    let json = send(&s, Some(&s.admin), Method::GET, path, &[("accept", &either)], "").await;
+    assert_eq!((json.status.as_u16(), &json.body["items"][0]["spec"]["size"]), (200, &json!(1)));
+}
+
+#[tokio::test]
+async fn a_webhook_converts() {
+    let s = Server::start().await;
+    two_versions(&s).await;
     write(&s, Verb::Create, vase("a", json!({"size": 4}))).await.unwrap();
     let in_v2 = |verb, name: &str| Request::new(verb, gvr("v2"), "default", name);
     let found = s.call(in_v2(Verb::Get, "a")).await.unwrap();

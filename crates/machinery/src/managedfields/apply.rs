@@ -1,11 +1,13 @@
 //! Server-side apply: a configuration is merged into an object, its fields become the manager's,
 //! and what the manager gave before and gives no more is removed.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::compare::compare;
 use super::element::show;
-use super::entries::{Id, Managed, Operation, Sent};
+use super::entries::{Entry, Id, Managed, Operation, Sent};
 use super::fields::{mentioned, with_named_fields};
 use super::merge::{drop_nulls, merge, metadata, remove};
 use super::set::FieldSet;
@@ -124,7 +126,8 @@ impl Writer<'_> {
 
     /// The entries that count. What was there before anybody is known belongs to a manager too.
     fn known(&self, mut managed: Managed, live: &Value, creates: bool) -> Managed {
-        managed.0.retain(|entry| (self.is_served)(&entry.api_version));
+        managed.0.retain(|entry| self.versions.is_served(&entry.api_version));
+        self.reconcile(&mut managed);
         if managed.0.is_empty() && !creates {
             let before = Self { manager: BEFORE, ..*self };
             managed = before.created(live, Sent::Nothing);
@@ -146,19 +149,24 @@ impl Writer<'_> {
         let mut set = mentioned(self.ty, config);
         set.subtract_all(self.reset);
         if let Some(last) = last.as_ref().filter(|last| !last.fields.is_empty()) {
-            let mut owned = set.clone();
+            let mut owned = vec![(self.api_version.to_owned(), set.clone())];
             for entry in &managed.0 {
-                owned.unite(entry.fields.clone());
+                match owned.iter_mut().find(|(version, _)| *version == entry.api_version) {
+                    Some((_, fields)) => fields.unite(entry.fields.clone()),
+                    None => owned.push((entry.api_version.clone(), entry.fields.clone())),
+                }
             }
-            prune(self.ty, &mut object, &last.fields, &owned);
+            self.prune(&mut object, last, owned);
         }
-        let comparison = compare(self.ty, live, &object).without(self.reset);
+        let comparison = compare(self.ty, live, &object);
+        let comparisons =
+            self.comparisons(Some(live).filter(|_| !creates), &object, comparison, &managed);
         if !creates {
-            let changed = comparison.clone().into_set();
+            let changed = |version: &str| comparisons.of(version).clone().into_set();
             let mut conflicts: Conflicts = managed
                 .0
                 .iter()
-                .map(|entry| (entry.id(), entry.fields.intersect(&changed)))
+                .map(|entry| (entry.id(), entry.fields.intersect(&changed(&entry.api_version))))
                 .filter(|(_, fields)| !fields.is_empty())
                 .collect();
             if !conflicts.is_empty() && !force {
@@ -166,7 +174,7 @@ impl Writer<'_> {
                 return Err(conflicts);
             }
         }
-        lose(&mut managed, &comparison);
+        lose(&mut managed, &comparisons);
         set.subtract(unowned());
         drop_nulls(&mut object);
         if !set.is_empty() {
@@ -178,27 +186,39 @@ impl Writer<'_> {
         }
         Ok(Outcome { object, managed })
     }
-}
 
-/// Removes what the manager owned and nobody owns now.
-fn prune(ty: Type<'_>, object: &mut Value, last: &FieldSet, owned: &FieldSet) {
-    let named = |set: &FieldSet| with_named_fields(ty, set);
-    let fields = |value: &Value| named(&mentioned(ty, value));
-    let last = named(last);
-    let mut without_last = object.clone();
-    remove(ty, &mut without_last, &last);
-    // What somebody owns comes back.
-    let mut kept = fields(&without_last);
-    kept.unite(named(owned));
-    let all = fields(object);
-    let mut gone = all.clone();
-    gone.subtract(&kept);
-    let mut pruned = object.clone();
-    remove(ty, &mut pruned, &gone);
-    // And what was not the manager's own.
-    let mut gone = all;
-    gone.subtract(&fields(&pruned));
-    remove(ty, object, &gone.intersect(&last));
+    /// Removes what the manager owned and nobody owns now. Everything is looked at in the version in
+    /// which it is owned: what the manager had in that of its last configuration, what others have
+    /// in theirs.
+    fn prune(&self, object: &mut Value, last: &Entry, mut owned: Vec<(String, FieldSet)>) {
+        let fields = |ty: Type<'_>, value: &Value| with_named_fields(ty, &mentioned(ty, value));
+        let (merged, ty) = self.seen(object, &last.api_version);
+        let last_fields = with_named_fields(ty, &last.fields);
+        let mut pruned = merged.clone().into_owned();
+        remove(ty, &mut pruned, &last_fields);
+        // What somebody owns comes back; first what is owned in the same version, so that what a
+        // conversion needs is there.
+        owned.sort_by_key(|(version, _)| *version != last.api_version);
+        for (version, set) in owned {
+            let (whole, ty) = self.seen(&merged, &version);
+            let mut kept = fields(ty, &self.seen(&pruned, &version).0);
+            kept.unite(with_named_fields(ty, &set));
+            let mut gone = fields(ty, &whole);
+            gone.subtract(&kept);
+            pruned = whole.into_owned();
+            remove(ty, &mut pruned, &gone);
+        }
+        // And what was not the manager's own.
+        let mut gone = fields(ty, &merged);
+        gone.subtract(&fields(ty, &self.seen(&pruned, &last.api_version).0));
+        let mut merged = merged.into_owned();
+        remove(ty, &mut merged, &gone.intersect(&last_fields));
+        let back = match self.seen(&merged, self.api_version).0 {
+            Cow::Owned(converted) => Some(converted),
+            Cow::Borrowed(_) => None,
+        };
+        *object = back.unwrap_or(merged);
+    }
 }
 
 /// `apps/v1, Kind=Deployment`.

@@ -15,21 +15,26 @@ mod fields;
 mod merge;
 #[cfg(test)]
 mod model;
+mod reconcile;
 mod reset;
 pub mod scale;
 mod set;
 #[cfg(test)]
 mod tests;
 mod types;
+mod unowned;
 mod update;
 mod validate;
+mod versions;
 
 pub use apply::{Applied, ApplyError, Conflict};
 pub use entries::{Entry, Id, Managed, Operation, Sent, put, same_but_times, take};
 pub use reset::{reset_fields, status_keeps};
 pub use set::FieldSet;
 pub use types::{Structural, Type};
+pub use unowned::merged;
 pub use update::Writer;
+pub use versions::Versions;
 
 use crate::validation::Errors;
 use onggi_api::{FieldError, FieldPath};

@@ -193,7 +193,7 @@ fn any_writers_agree_with_the_model() {
                 now: "2026-01-01T00:00:00Z",
                 ty: Type::of("", "v1", "Pod"),
                 reset: &reset,
-                is_served: &|_| true,
+                versions: &|_: &str| true,
             };
             let told = format!("round {round}, step {step}: {manager} {wanted:?}");
             if step > 0 && next(3) == 0 {

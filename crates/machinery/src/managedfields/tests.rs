@@ -34,7 +34,7 @@ impl Scene {
             now,
             ty: self.ty,
             reset: &self.reset,
-            is_served: &|version| version != "apps/v0",
+            versions: &|version: &str| version != "apps/v0",
         }
     }
 
@@ -453,7 +453,7 @@ fn custom_kinds_say_how_their_lists_merge() {
         now: T1,
         ty: Type::Custom(&structural),
         reset: &none,
-        is_served: &|_| true,
+        versions: &|_: &str| true,
     };
     let config = |spec: Value| json!({"apiVersion": "e.com/v1", "kind": "Foo", "metadata": {"name": "x", "labels": {"a": "b"}}, "spec": spec});
     let spec =
@@ -506,7 +506,7 @@ fn scales_see_the_replicas_alone() {
         now: T2,
         ty: Type::of("autoscaling", "v1", "Scale"),
         reset: &none,
-        is_served: &|_| true,
+        versions: &|_: &str| true,
     };
     let scale = |replicas: i64| json!({"metadata": {"uid": "u"}, "spec": {"replicas": replicas}});
     let after = writer.updated(&scale(1), &scale(4), entries.clone());

@@ -278,6 +278,15 @@ impl<'s> Type<'s> {
         }
     }
 
+    /// Whether its values have parts and are owned as a whole, as the schema of a custom kind says.
+    pub(super) fn is_whole(self) -> bool {
+        match self {
+            Self::Custom(node) if node.kind == Kind::Object => node.atomic,
+            Self::Custom(node) if node.kind == Kind::List => self.list_class() == Class::Leaf,
+            _ => false,
+        }
+    }
+
     /// Whether its values are lists, as far as that is known.
     pub(super) fn is_list(self) -> bool {
         match self {

@@ -7,6 +7,7 @@ use super::entries::{Entry, Id, Managed, Operation, Sent};
 use super::fields::of_object;
 use super::set::FieldSet;
 use super::types::Type;
+use super::versions::{Comparisons, Versions};
 
 /// How many entries of updates are kept; older ones are put together.
 const MOST_UPDATES: usize = 10;
@@ -28,8 +29,8 @@ pub struct Writer<'a> {
     pub ty: Type<'a>,
     /// What a write through this path cannot set, and so cannot own.
     pub reset: &'a FieldSet,
-    /// Whether entries of this version can still be understood.
-    pub is_served: &'a dyn Fn(&str) -> bool,
+    /// The other versions of the kind, in which others may own fields.
+    pub versions: &'a dyn Versions,
 }
 
 impl std::fmt::Debug for Writer<'_> {
@@ -90,7 +91,8 @@ impl Writer<'_> {
     pub fn created(&self, object: &Value, sent: Sent) -> Managed {
         let mut managed = sent.read(None).unwrap_or_default();
         let comparison = Comparison { added: of_object(self.ty, object), ..Comparison::default() };
-        self.took(&mut managed, comparison);
+        let comparisons = self.comparisons(None, object, comparison, &managed);
+        self.took(&mut managed, comparisons);
         managed
     }
 
@@ -102,11 +104,11 @@ impl Writer<'_> {
         if managed.0.is_empty() {
             return managed;
         }
-        managed.0.retain(|entry| (self.is_served)(&entry.api_version));
+        managed.0.retain(|entry| self.versions.is_served(&entry.api_version));
+        self.reconcile(&mut managed);
         let comparison = compare(self.ty, old, new);
-        if !comparison.is_same() {
-            self.took(&mut managed, comparison);
-        }
+        let comparisons = self.comparisons(Some(old), new, comparison, &managed);
+        self.took(&mut managed, comparisons);
         managed
     }
 
@@ -125,26 +127,34 @@ impl Writer<'_> {
         if managed.is_none() && list.is_none() {
             return None;
         }
+        if old == new && managed.is_none() {
+            return list.cloned();
+        }
         let comparison = compare(self.ty, old, new).without(self.reset);
-        if comparison.is_same() && managed.is_none() {
+        let one_version = || {
+            let entries = list.and_then(Value::as_array).into_iter().flatten();
+            entries.into_iter().all(|entry| entry["apiVersion"] == self.api_version)
+        };
+        if comparison.is_same() && managed.is_none() && one_version() {
             return list.cloned();
         }
         let mut managed = managed.unwrap_or_else(|| Managed::read_stored(list));
         if managed.0.is_empty() {
             return None;
         }
-        managed.0.retain(|entry| (self.is_served)(&entry.api_version));
-        self.took(&mut managed, comparison);
+        managed.0.retain(|entry| self.versions.is_served(&entry.api_version));
+        self.reconcile(&mut managed);
+        let comparisons = self.comparisons(Some(old), new, comparison, &managed);
+        self.took(&mut managed, comparisons);
         managed.write()
     }
 
-    fn took(&self, managed: &mut Managed, comparison: Comparison) {
-        let comparison = comparison.without(self.reset);
-        if comparison.is_same() {
+    fn took(&self, managed: &mut Managed, comparisons: Comparisons) {
+        if comparisons.are_same() {
             return;
         }
-        lose(managed, &comparison);
-        let mut own = comparison.into_set();
+        lose(managed, &comparisons);
+        let mut own = comparisons.own.into_set();
         own.subtract(unowned());
         if own.is_empty() {
             return;
@@ -160,9 +170,10 @@ impl Writer<'_> {
     }
 }
 
-/// Everybody loses what was changed or removed.
-pub(super) fn lose(managed: &mut Managed, comparison: &Comparison) {
+/// Everybody loses what was changed or removed, as it is in the version of the entry.
+pub(super) fn lose(managed: &mut Managed, comparisons: &Comparisons) {
     for entry in &mut managed.0 {
+        let comparison = comparisons.of(&entry.api_version);
         for gone in [&comparison.modified, &comparison.added, &comparison.removed] {
             entry.fields.subtract(gone);
         }
