@@ -68,14 +68,20 @@ pub(crate) struct OpenApi {
 
 struct Made {
     index: Value,
-    documents: BTreeMap<String, Arc<Document>>,
+    documents: BTreeMap<String, Arc<Both>>,
     v2: Document,
     v2_protobuf: OnceLock<Document>,
 }
 
+/// A document of v3, and what few clients ask for.
+struct Both {
+    json: Document,
+    protobuf: OnceLock<Document>,
+}
+
 /// The documents of groups that no custom kind can be in: made once, whatever comes and goes.
 struct Builtin {
-    documents: BTreeMap<String, Arc<Document>>,
+    documents: BTreeMap<String, Arc<Both>>,
     v2: openapi_v2::Builder,
 }
 
@@ -91,7 +97,19 @@ impl OpenApi {
 
     /// `/openapi/v3/PLACE`, such as `apis/apps/v1`.
     pub(crate) fn document(&self, place: &str) -> Option<&Document> {
-        self.made().documents.get(place).map(Arc::as_ref)
+        self.made().documents.get(place).map(|both| &both.json)
+    }
+
+    /// The same as a protobuf message, under the same hash.
+    pub(crate) fn document_protobuf(&self, place: &str) -> Option<&Document> {
+        const TYPE: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+        let both = self.made().documents.get(place)?;
+        Some(both.protobuf.get_or_init(|| {
+            let document = serde_json::from_slice(&both.json.bytes).unwrap_or_default();
+            let mut message = Document::from_bytes(protobuf::openapi::v3(&document).into(), TYPE);
+            message.etag = both.json.etag.clone();
+            message
+        }))
     }
 
     /// `/openapi/v2`: everything in one document.
@@ -136,7 +154,7 @@ fn make(served: &[Served]) -> Made {
     let index: Map<String, Value> = documents
         .iter()
         .map(|(place, document)| {
-            let etag = document.etag.to_str().unwrap_or_default().trim_matches('"');
+            let etag = document.json.etag.to_str().unwrap_or_default().trim_matches('"');
             let url = format!("/openapi/v3/{place}?hash={etag}");
             (place.clone(), json!({"serverRelativeURL": url}))
         })
@@ -148,7 +166,7 @@ fn make(served: &[Served]) -> Made {
 /// A document for each group and version, and all of them for v2.
 fn documents<'s>(
     served: impl Iterator<Item = &'s Served>,
-) -> (BTreeMap<String, Arc<Document>>, openapi_v2::Builder) {
+) -> (BTreeMap<String, Arc<Both>>, openapi_v2::Builder) {
     let mut places: BTreeMap<String, Vec<Entry<'_>>> = BTreeMap::new();
     for one in served {
         let version = (one.group, one.version);
@@ -159,7 +177,8 @@ fn documents<'s>(
     let documents = places.into_iter().map(|(place, entries)| {
         let document = document(&entries);
         v2.add(&document);
-        (place, Arc::new(Document::new(&document, "application/json")))
+        let json = Document::new(&document, "application/json");
+        (place, Arc::new(Both { json, protobuf: OnceLock::new() }))
     });
     (documents.collect(), v2)
 }

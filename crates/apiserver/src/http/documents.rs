@@ -234,20 +234,39 @@ fn kept(
 
 // === OpenAPI ===
 
+/// Whether the best of what a client takes is protobuf; `None` where it takes neither form.
+fn wants_v3_protobuf(accept: &str) -> Option<bool> {
+    let mut clauses: Vec<(&str, f32)> = accept
+        .split(',')
+        .map(|clause| {
+            let mut parts = clause.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok());
+            (kind, quality.unwrap_or(1.0))
+        })
+        .collect();
+    clauses.sort_by(|a, b| b.1.total_cmp(&a.1));
+    clauses.iter().find_map(|(kind, _)| match *kind {
+        "" | "*" | "*/*" | "application/*" | "application/json" => Some(false),
+        "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+        | "application/com.github.proto-openapi.spec.v3@v1.0+protobuf" => Some(true),
+        _ => None,
+    })
+}
+
 fn open_api(
     server: &ApiServer,
     request: &Incomings,
     place: &str,
 ) -> Result<Response<Body>, Status> {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    // As protobuf there is only v2; who takes nothing else is not given what it cannot read.
-    if accept
-        .is_some_and(|types| types.contains("proto-openapi.spec.v3") && !types.contains("json"))
-    {
-        return Err(Status::not_acceptable(Format::Json.content_type()));
-    }
+    let wants_protobuf = wants_v3_protobuf(accept.unwrap_or_default())
+        .ok_or_else(|| Status::not_acceptable(Format::Json.content_type()))?;
     let catalog = server.catalog();
-    let document = catalog.openapi().document(place).ok_or_else(Status::no_such_path)?;
+    let openapi = catalog.openapi();
+    let document =
+        if wants_protobuf { openapi.document_protobuf(place) } else { openapi.document(place) };
+    let document = document.ok_or_else(Status::no_such_path)?;
     let hash = Query::parse(request.uri().query()).get("hash").to_owned();
     if hash.is_empty() {
         return Ok(kept(request, document, None));
@@ -263,4 +282,27 @@ fn open_api(
     let to = HeaderValue::try_from(to).map_err(Status::internal)?;
     response.headers_mut().insert(header::LOCATION, to);
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_v3() {
+        let old = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+        let new = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+        for (accept, expected) in [
+            ("", Some(false)),
+            ("*/*", Some(false)),
+            (old, Some(true)),
+            (new, Some(true)),
+            (&format!("{old}, application/json"), Some(true)),
+            (&format!("{old};q=0.5, application/json"), Some(false)),
+            (&format!("text/html, {new};q=0.1"), Some(true)),
+            ("text/html", None),
+        ] {
+            assert_eq!(wants_v3_protobuf(accept), expected, "{accept}");
+        }
+    }
 }

@@ -238,6 +238,15 @@ async fn large_answers_are_compressed_for_who_wants_it() {
     assert_eq!(moved.status, 301);
     let kept = get(&s, to, &[]).await;
     assert_eq!(kept.headers[header::CACHE_CONTROL], "public, immutable");
+    let wanted = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+    let message = get(&s, to, &[("accept", wanted)]).await;
+    assert_eq!(
+        message.headers[header::CONTENT_TYPE],
+        "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
+    );
+    assert_eq!(message.headers[header::ETAG], kept.headers[header::ETAG]);
+    assert!(message.bytes.starts_with(b"\x0a\x053.0.0\x12"), "{:?}", &message.bytes[..20]);
+    assert_eq!(get(&s, to, &[("accept", "text/html")]).await.status, 406);
     let v2 = get(&s, "/openapi/v2", &[]).await.body;
     assert_eq!(
         v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"],
@@ -254,6 +263,25 @@ async fn large_answers_are_compressed_for_who_wants_it() {
     assert_eq!((&watch["in"], &watch["type"]), (&json!("query"), &json!("boolean")));
     let v3 = get(&s, "/openapi/v3/api/v1", &[]).await.body;
     assert_eq!(v3["components"]["parameters"]["watch"]["schema"]["type"], "boolean");
+}
+
+/// Numbers that are new in v1.36.
+#[tokio::test]
+async fn young_fields_come_through_in_protobuf() {
+    let s = Server::start().await;
+    let driver = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "d"},
+        "spec": {"preventPodSchedulingIfMissing": true},
+    });
+    let body = protobuf::encode(&driver).unwrap();
+    let headers = [("content-type", PROTOBUF), ("accept", PROTOBUF)];
+    let path = "/apis/storage.k8s.io/v1/csidrivers";
+    let made = send(&s, Some(&s.admin), Method::POST, path, &headers, &body).await;
+    assert_eq!(made.status, 201, "{:?}", made.bytes);
+    let told = protobuf::decode(&made.bytes).unwrap();
+    assert_eq!(told["spec"]["preventPodSchedulingIfMissing"], true);
+    let plain = get(&s, &format!("{path}/d"), &[]).await.body;
+    assert_eq!(plain["spec"]["preventPodSchedulingIfMissing"], true);
 }
 
 #[tokio::test]
