@@ -104,9 +104,10 @@ pub(crate) fn leave(
             show(version, &mut value);
             Response::Document { value, created, warnings: more }
         }
-        Response::List { meta, items } => {
+        Response::List { meta, items, warnings } => {
+            more.extend(warnings);
             let items = items.iter().map(|object| shown(version, object));
-            Response::List { meta, items: items.collect::<Result<_, _>>()? }
+            Response::List { meta, items: items.collect::<Result<_, _>>()?, warnings: more }
         }
         Response::Status(status) => Response::Status(status),
     })

@@ -128,7 +128,7 @@ impl Client {
         let mut request = Request::new(Verb::List, resource.clone(), namespace, "");
         request.list = options;
         match self.call(request).await? {
-            Response::List { meta, items } => Ok((meta, items)),
+            Response::List { meta, items, .. } => Ok((meta, items)),
             other => Err(unexpected("a list", &other)),
         }
     }

@@ -122,6 +122,8 @@ pub enum Response {
         meta: ListMeta,
         /// The objects, shared with the watch cache.
         items: Vec<Arc<Object>>,
+        /// Advice for people.
+        warnings: Vec<String>,
     },
     /// Done, and nothing to show: the object is gone.
     Status(Status),

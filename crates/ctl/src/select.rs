@@ -228,9 +228,11 @@ impl Session {
             let place = mapping.place(namespace);
             let mut request = Request::new(Verb::List, mapping.gvr(), place, "");
             request.list = options.clone();
-            let Response::List { meta, items } = self.client()?.call(request).await? else {
+            let Response::List { meta, items, warnings } = self.client()?.call(request).await?
+            else {
                 return Err(Error::new(format!("{}: no list came back", mapping.plural)));
             };
+            self.warn(&warnings)?;
             for item in items {
                 values.push(item.value().map_err(onggi_client::Error::from)?);
             }

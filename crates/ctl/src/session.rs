@@ -389,9 +389,9 @@ pub(crate) fn value_of(response: Response) -> Result<(Value, Vec<String>), onggi
                 .map_err(|e| onggi_client::Error::Decode(e.to_string()))?;
             (value, Vec::new())
         }
-        Response::List { items, .. } => {
+        Response::List { items, warnings, .. } => {
             let items: Result<Vec<Value>, _> = items.iter().map(|item| item.value()).collect();
-            (Value::Array(items?), Vec::new())
+            (Value::Array(items?), warnings)
         }
     })
 }

@@ -116,7 +116,7 @@ impl Shown {
             Response::Object { object, .. } => {
                 Self::Object(Arc::clone(object), omit_managed_fields)
             }
-            Response::List { meta, items } => {
+            Response::List { meta, items, .. } => {
                 Self::List(meta.clone(), items.clone(), omit_managed_fields)
             }
             Response::Document { value, .. } => {

@@ -59,24 +59,30 @@ pub(super) async fn encode(
             };
             (bytes, created, warnings)
         }
-        Answer::List { meta, items } => {
+        Answer::List { meta, items, warnings } => {
             let meta = list_meta(&meta);
             if (accept.shape, accept.format, accept.pretty) == (Shape::Whole, Format::Json, false) {
-                return plain_list(row, asked, &meta, items).await;
+                let mut response = plain_list(row, asked, &meta, items).await?;
+                advise(&mut response, row, &warnings);
+                return Ok(response);
             }
-            (list(row, asked, meta, &items, now)?, false, Vec::new())
+            (list(row, asked, meta, &items, now)?, false, warnings)
         }
     };
     let mut response = compress::response(bytes, accept.format.content_type(), asked.gzip).await;
     if created {
         *response.status_mut() = StatusCode::CREATED;
     }
-    warn(&mut response, &warnings);
-    // Of a version that its definition calls deprecated.
-    if let Some(text) = row.custom.and_then(|shape| shape.warning.as_ref()) {
-        warn(&mut response, std::slice::from_ref(text));
-    }
+    advise(&mut response, row, &warnings);
     Ok(response)
+}
+
+/// The advice of an answer, and that of a version that its definition calls deprecated.
+fn advise(response: &mut Response<Body>, row: &Resource, warnings: &[String]) {
+    warn(response, warnings);
+    if let Some(text) = row.custom.and_then(|shape| shape.warning.as_ref()) {
+        warn(response, std::slice::from_ref(text));
+    }
 }
 
 /// Adds `Warning` headers.

@@ -37,7 +37,7 @@ pub(crate) fn answer(
         let item = |name| Object::from_value(&component(registry, name), row.fields).map(Arc::new);
         let items = NAMES.into_iter().map(item).collect::<Result<_, _>>();
         let items = items.map_err(Status::internal)?;
-        return Ok(Response::List { meta: ListMeta::default(), items });
+        return Ok(Response::List { meta: ListMeta::default(), items, warnings: Vec::new() });
     }
     let name = NAMES.into_iter().find(|name| *name == request.name);
     let name = name.ok_or_else(|| Status::not_found(&row.group_resource(), &request.name))?;

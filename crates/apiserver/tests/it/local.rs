@@ -111,7 +111,7 @@ async fn pages_show_one_moment() {
     let mut names = Vec::new();
     let mut revisions = Vec::new();
     loop {
-        let Response::List { meta, items } = s.transport.call(request.clone()).await.unwrap()
+        let Response::List { meta, items, .. } = s.transport.call(request.clone()).await.unwrap()
         else {
             panic!("a list")
         };

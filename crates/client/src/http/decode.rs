@@ -92,14 +92,14 @@ pub(super) fn fields_of(resource: &GroupVersionResource) -> &'static [&'static s
 pub(super) fn response(context: &Context, parts: &Parts, body: &Bytes) -> Result<Response, Error> {
     let created = parts.status == StatusCode::CREATED;
     if matches!(context.verb, Verb::List) {
-        return list(context, body);
+        return list(context, &parts.headers, body);
     }
     let kind = json::<Kind>(body)?.kind;
     if kind == "Status" {
         return Ok(Response::Status(json(body)?));
     }
     if context.verb == Verb::DeleteCollection {
-        return list(context, body);
+        return list(context, &parts.headers, body);
     }
     let warnings = warnings(&parts.headers);
     if context.is_object {
@@ -109,7 +109,7 @@ pub(super) fn response(context: &Context, parts: &Parts, body: &Bytes) -> Result
     Ok(Response::Document { value: json(body)?, created, warnings })
 }
 
-fn list(context: &Context, body: &Bytes) -> Result<Response, Error> {
+fn list(context: &Context, headers: &HeaderMap, body: &Bytes) -> Result<Response, Error> {
     let List { api_version, kind, metadata, items } = json(body)?;
     let kind = kind.strip_suffix("List").unwrap_or(&kind);
     let items = items.unwrap_or_default().into_iter().map(|item| {
@@ -121,7 +121,8 @@ fn list(context: &Context, body: &Bytes) -> Result<Response, Error> {
         continue_token: metadata.continue_token,
         remaining: metadata.remaining_item_count,
     };
-    Ok(Response::List { meta, items: items.collect::<Result<_, Error>>()? })
+    let items = items.collect::<Result<_, Error>>()?;
+    Ok(Response::List { meta, items, warnings: warnings(headers) })
 }
 
 /// Items of a list need not say their type, which is the list's. A copy, so that one object does
@@ -227,11 +228,14 @@ mod tests {
             "metadata": {"resourceVersion": "9", "continue": "c", "remainingItemCount": 3},
             "items": [{"metadata": {"name": "a"}, "spec": {"nodeName": "n"}}, {}],
         });
-        let Response::List { meta, items } =
-            list(&context, &Bytes::from(body.to_string())).unwrap()
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::WARNING, "299 - \"old\"".parse().unwrap());
+        let Response::List { meta, items, warnings } =
+            list(&context, &headers, &Bytes::from(body.to_string())).unwrap()
         else {
             panic!("no list")
         };
+        assert_eq!(warnings, ["old"]);
         assert_eq!((meta.resource_version, meta.remaining), (9, Some(3)));
         assert_eq!(items[0].head().kind, "Pod");
         assert_eq!(items[0].head().fields, ["n"]);

@@ -216,7 +216,7 @@ impl Contract {
         let mut request = Request::new(Verb::List, config_maps(), "", "");
         request.list.field_selector =
             format!("metadata.name=l2,metadata.namespace={}", self.namespace);
-        let Response::List { meta, items } = self.client.call(request).await.unwrap() else {
+        let Response::List { meta, items, .. } = self.client.call(request).await.unwrap() else {
             panic!("a list answers with a list")
         };
         assert_eq!(items.len(), 1);

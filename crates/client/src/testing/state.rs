@@ -214,14 +214,14 @@ impl State {
             (Verb::Patch, "" | "status") => self.patch(request, &key, now),
             (Verb::Delete, "") => self.delete(&request.resource, &key, &request.write, now),
             (Verb::DeleteCollection, "") => {
-                let Response::List { meta, items } = self.list(&request)? else {
+                let Response::List { meta, items, .. } = self.list(&request)? else {
                     return Err(no_body());
                 };
                 for object in &items {
                     let key = ObjectKey::of(object.head());
                     self.delete(&request.resource, &key, &request.write, now)?;
                 }
-                Ok(Response::List { meta, items })
+                Ok(Response::List { meta, items, warnings: Vec::new() })
             }
             _ => Err(Status::method_not_allowed().into()),
         }
@@ -242,7 +242,7 @@ impl State {
         let selection = Selection::new(namespace, &list.label_selector, &list.field_selector, row)?;
         let items = self.select(resource, &selection);
         let meta = ListMeta { resource_version: self.revision, ..ListMeta::default() };
-        Ok(Response::List { meta, items })
+        Ok(Response::List { meta, items, warnings: Vec::new() })
     }
 
     fn create(&mut self, request: Request, now: &str) -> Result<Response, Error> {

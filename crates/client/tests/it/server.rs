@@ -165,7 +165,7 @@ fn answered(response: Response) -> Answer {
         Response::Status(status) => {
             whole(StatusCode::OK, serde_json::to_vec(&status).unwrap().into())
         }
-        Response::List { meta, items } => {
+        Response::List { meta, items, .. } => {
             // As Kubernetes: the items do not say their type.
             let kind = items.first().map_or("", |object| object.head().kind.as_str());
             let version = items.first().map_or("", |object| object.head().api_version.as_str());
