@@ -215,8 +215,50 @@ fn dictionary() -> Vec<u8> {
     bytes
 }
 
+/// The client's side, for tests.
+#[cfg(test)]
+pub(in crate::streams) mod testing {
+    use super::*;
+
+    pub(in crate::streams) struct Client(Compress);
+
+    impl Client {
+        pub(in crate::streams) fn new() -> Self {
+            let mut deflate = Compress::new(Compression::default(), true);
+            deflate.set_dictionary(&dictionary()).unwrap();
+            Self(deflate)
+        }
+
+        /// A new stream.
+        pub(in crate::streams) fn open(&mut self, id: u32, headers: &[(&str, &str)]) -> Vec<u8> {
+            let mut plain = Vec::new();
+            plain.put_u32(headers.len() as u32);
+            for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+                plain.put_u32(text.len() as u32);
+                plain.put_slice(text.as_bytes());
+            }
+            self.raw(id, &plain)
+        }
+
+        /// A new stream with this in the place of its headers.
+        pub(in crate::streams) fn raw(&mut self, id: u32, plain: &[u8]) -> Vec<u8> {
+            let mut block = Vec::with_capacity(plain.len() + 1024);
+            self.0.compress_vec(plain, &mut block, FlushCompress::Sync).unwrap();
+            let mut frame = Vec::new();
+            frame.put_u16(VERSION);
+            frame.put_u16(SYN_STREAM);
+            frame.put_u32(block.len() as u32 + 10);
+            frame.put_u32(id);
+            frame.put_slice(&[0; 6]);
+            frame.put_slice(&block);
+            frame
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::testing::Client;
     use super::*;
 
     /// Adler-32 (RFC 1950), which zlib names the dictionary by.
@@ -233,31 +275,35 @@ mod tests {
         assert_eq!((dictionary().len(), adler(&dictionary())), (1423, 0xe3c6_a7c2));
     }
 
-    fn open(encoder: &mut Compress, id: u32, headers: &[(&str, &str)]) -> Vec<u8> {
-        let mut plain = Vec::new();
-        plain.put_u32(headers.len() as u32);
-        for text in headers.iter().flat_map(|(name, value)| [name, value]) {
-            plain.put_u32(text.len() as u32);
-            plain.put_slice(text.as_bytes());
-        }
-        let mut block = Vec::with_capacity(1024);
-        encoder.compress_vec(&plain, &mut block, FlushCompress::Sync).unwrap();
-        let mut frame = Vec::new();
-        frame.put_u16(VERSION);
-        frame.put_u16(SYN_STREAM);
-        frame.put_u32(block.len() as u32 + 10);
-        frame.put_u32(id);
-        frame.put_slice(&[0; 6]);
-        frame.put_slice(&block);
-        frame
+    #[test]
+    fn bombs_are_no_frames() {
+        let read = |bytes: &[u8]| {
+            let mut decoder = Decoder::new();
+            decoder.push(bytes);
+            decoder.next().map(drop).map_err(|error| error.to_string())
+        };
+        // A few bytes that become a million, in one header or in many, and a count of them that
+        // nothing follows.
+        let long = "x".repeat(1 << 20);
+        let one = Client::new().open(1, &[("streamtype", &long)]);
+        assert!(one.len() < 4 << 10, "{}", one.len());
+        assert_eq!(read(&one), Err("malformed SPDY: too many headers".to_owned()));
+        let many = Client::new().open(1, &vec![("", ""); 100_000]);
+        assert_eq!(read(&many), Err("malformed SPDY: too many headers".to_owned()));
+        let none = Client::new().raw(1, &u32::MAX.to_be_bytes());
+        assert_eq!(read(&none), Err("malformed SPDY: headers that end too early".to_owned()));
+        let text = Client::new().raw(1, &[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]);
+        assert_eq!(read(&text), Err("malformed SPDY: headers that end too early".to_owned()));
+        // A frame that would have to be kept until it is whole.
+        assert!(read(&[0, 0, 0, 1, 0, 0xff, 0xff, 0xff]).is_err());
+        assert!(read(&[0x80, 3, 0, 1, 0, 0x10, 0, 1]).is_err());
     }
 
     #[test]
     fn frames_come_in_any_pieces() {
-        let mut client = Compress::new(Compression::default(), true);
-        client.set_dictionary(&dictionary()).unwrap();
-        let mut bytes = open(&mut client, 1, &[("streamType", "error"), ("port", "80")]);
-        bytes.extend(open(&mut client, 3, &[("streamtype", "data"), ("port", "80")]));
+        let mut client = Client::new();
+        let mut bytes = client.open(1, &[("streamType", "error"), ("port", "80")]);
+        bytes.extend(client.open(3, &[("streamtype", "data"), ("port", "80")]));
         bytes.extend(data(3, b"hello", true));
         for size in [1, 7, 1000] {
             let mut decoder = Decoder::new();

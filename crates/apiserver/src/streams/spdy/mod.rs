@@ -20,6 +20,8 @@ use super::websocket::Socket;
 use crate::audit::Ending;
 use crate::http::{Body, Incomings, full};
 
+#[cfg(test)]
+pub(super) use frames::testing;
 pub(super) use frames::{Decoder, Encoder, Frame, SpdyError, data};
 
 const SPDY: HeaderValue = HeaderValue::from_static("SPDY/3.1");
