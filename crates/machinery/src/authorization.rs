@@ -11,6 +11,8 @@ use crate::fields::{self, Errors, Fields};
 
 const VERSIONS: [&str; 2] = ["apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1"];
 const KIND: &str = "AuthorizationConfiguration";
+/// Versions of SubjectAccessReviews.
+pub const REVIEWS: &[&str] = &["v1", "v1beta1"];
 
 /// One of the chain.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Webhook {
     pub timeout: Duration,
     /// What no answer means: a no, or no opinion.
     pub denies_on_failure: bool,
+    /// The version of the reviews that it is sent: `v1` or `v1beta1`.
+    pub version: String,
     /// All must hold for it to be asked.
     pub conditions: Vec<Program>,
 }
@@ -50,6 +54,7 @@ impl Webhook {
             unauthorized_ttl: Duration::from_secs(30),
             timeout: Duration::from_secs(30),
             denies_on_failure: false,
+            version: "v1".to_owned(),
             conditions: Vec::new(),
         }
     }
@@ -156,10 +161,16 @@ fn webhook(name: &str, value: &Value, path: &FieldPath, errors: &mut Errors) -> 
     if fields.flag("cacheUnauthorizedRequests", errors) == Some(false) {
         hook.unauthorized_ttl = Duration::ZERO;
     }
-    let version = fields.text("subjectAccessReviewVersion", errors);
-    if version != "v1" {
-        let path = path.child("subjectAccessReviewVersion");
-        errors.push(FieldError::not_supported(&path, version, &["v1"]));
+    hook.version = version(&fields, path, "subjectAccessReviewVersion", REVIEWS, errors);
+    if hook.version.is_empty() {
+        errors.push(FieldError::required(&path.child("subjectAccessReviewVersion"), ""));
+    }
+    // Conditions see the review as v1 has it.
+    let field = "matchConditionSubjectAccessReviewVersion";
+    let seen = version(&fields, path, field, &REVIEWS[..1], errors);
+    if seen.is_empty() && !fields.list("matchConditions", errors).is_empty() {
+        let detail = "required if match conditions are specified";
+        errors.push(FieldError::required(&path.child(field), detail));
     }
     let policy = fields.text("failurePolicy", errors);
     match policy.as_str() {
@@ -196,6 +207,20 @@ fn webhook(name: &str, value: &Value, path: &FieldPath, errors: &mut Errors) -> 
         }
     }
     hook
+}
+
+fn version(
+    fields: &Fields<'_>,
+    path: &FieldPath,
+    field: &str,
+    known: &[&str],
+    errors: &mut Errors,
+) -> String {
+    let version = fields.text(field, errors);
+    if !version.is_empty() && !known.contains(&version.as_str()) {
+        errors.push(FieldError::not_supported(&path.child(field), version.as_str(), known));
+    }
+    version
 }
 
 /// Hours, minutes, seconds and milliseconds, as Go writes them: `1m30s`.
@@ -267,6 +292,21 @@ authorizers:
             ("name: first", "name: rbac", "authorizers[1].name: Duplicate value"),
             ("failurePolicy: Deny", "failurePolicy: X", "failurePolicy: Unsupported value"),
             ("timeout: 3s", "timeout: x", "webhook.timeout: Invalid value"),
+            (
+                "subjectAccessReviewVersion: v1",
+                "subjectAccessReviewVersion: v2",
+                "webhook.subjectAccessReviewVersion: Unsupported value: \"v2\": supported values: \"v1\", \"v1beta1\"",
+            ),
+            (
+                "    subjectAccessReviewVersion: v1\n",
+                "",
+                "webhook.subjectAccessReviewVersion: Required value",
+            ),
+            (
+                "matchConditionSubjectAccessReviewVersion: v1",
+                "matchConditionSubjectAccessReviewVersion: v1beta1",
+                "supported values: \"v1\"",
+            ),
             ("type: RBAC", "type: Odd", "authorizers[1].type: Unsupported value"),
             ("has(request.resourceAttributes)", "a.b", "matchConditions[0].expression"),
         ] {

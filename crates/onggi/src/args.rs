@@ -246,13 +246,63 @@ fn host_name() -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
-    use super::Args;
+    use super::{Args, Command};
 
     #[test]
     fn no_flag_stands_for_two_things() {
         Args::command().debug_assert();
         onggi_ctl::flags::as_kubectl(Args::command()).debug_assert();
+    }
+    #[test]
+    fn users_and_decisions_from_elsewhere() {
+        let parse = |line: &str| {
+            let words = line.split_whitespace();
+            let args = Args::try_parse_from(["onggi", "server"].into_iter().chain(words));
+            args.map(|args| match args.command {
+                Command::Server(server) => server.options().unwrap().control.identity,
+                _ => panic!("no server"),
+            })
+        };
+        let found = parse(
+            "--no-node --oidc-issuer-url=https://i --oidc-client-id=us --oidc-username-claim=email \
+             --oidc-username-prefix=- --oidc-groups-claim=groups --oidc-groups-prefix=g: \
+             --oidc-required-claim=a=b,c=d --oidc-required-claim=e=f \
+             --oidc-signing-algs=RS256,ES256 --oidc-ca-file=/ca \
+             --authentication-token-webhook-config-file=/tokens \
+             --authentication-token-webhook-version=v1 \
+             --authentication-token-webhook-cache-ttl=5m --authorization-mode=Webhook,RBAC \
+             --authorization-webhook-config-file=/access --authorization-webhook-version=v1 \
+             --authorization-webhook-cache-authorized-ttl=1m \
+             --authorization-webhook-cache-unauthorized-ttl=2s",
+        );
+        let some = |text: &str| Some(text.to_owned());
+        let expected = onggi_supervisor::Identity {
+            oidc_issuer_url: some("https://i"),
+            oidc_client_id: some("us"),
+            oidc_username_claim: some("email"),
+            oidc_username_prefix: some("-"),
+            oidc_groups_claim: some("groups"),
+            oidc_groups_prefix: some("g:"),
+            oidc_required_claims: vec!["a=b".into(), "c=d".into(), "e=f".into()],
+            oidc_signing_algs: vec!["RS256".into(), "ES256".into()],
+            oidc_ca_file: Some("/ca".into()),
+            authentication_config: None,
+            authentication_token_webhook_config_file: Some("/tokens".into()),
+            authentication_token_webhook_version: some("v1"),
+            authentication_token_webhook_cache_ttl: some("5m"),
+            authorization_config: None,
+            authorization_webhook_config_file: Some("/access".into()),
+            authorization_webhook_version: some("v1"),
+            authorization_webhook_cache_authorized_ttl: some("1m"),
+            authorization_webhook_cache_unauthorized_ttl: some("2s"),
+        };
+        assert_eq!(found.ok(), Some(expected));
+        let files = parse("--authentication-config=/n --authorization-config=/z").ok().unwrap();
+        assert_eq!(files.authentication_config, Some("/n".into()));
+        assert_eq!(files.authorization_config, Some("/z".into()));
+        assert!(parse("--authorization-config=/z --authorization-mode=RBAC").is_err());
+        assert!(parse("--authentication-config=/n --anonymous-auth=false").is_err());
     }
 }

@@ -46,13 +46,7 @@ impl Webhook {
         if let Some(answer) = self.answers.get(&key) {
             return decision(answer);
         }
-        let review = json!({
-            "kind": "SubjectAccessReview",
-            "apiVersion": "authorization.k8s.io/v1",
-            "metadata": {"creationTimestamp": null},
-            "spec": spec,
-            "status": {"allowed": false},
-        });
+        let review = review(&self.options.version, spec);
         let answer = match self.callout.ask(&review, self.options.timeout).await {
             Ok(answer) => read(at(&answer, "status")),
             Err(why) => return self.failed(&why),
@@ -94,6 +88,23 @@ impl Authorizer for Webhook {
             ..Rules::default()
         }
     }
+}
+
+/// What is sent. Groups had another name once.
+fn review(version: &str, mut spec: Value) -> Value {
+    if version == "v1beta1"
+        && let Value::Object(fields) = &mut spec
+        && let Some(groups) = fields.remove("groups")
+    {
+        fields.insert("group".into(), groups);
+    }
+    json!({
+        "kind": "SubjectAccessReview",
+        "apiVersion": format!("authorization.k8s.io/{version}"),
+        "metadata": {"creationTimestamp": null},
+        "spec": spec,
+        "status": {"allowed": false},
+    })
 }
 
 fn read(status: &Value) -> Answer {
@@ -201,6 +212,21 @@ mod tests {
         let path = Attributes { user: &user, verb: "get", target: Target::Path("/metrics") };
         let expected = json!({"path": "/metrics", "verb": "get"});
         assert_eq!(spec(&path)["nonResourceAttributes"], expected);
+    }
+
+    #[test]
+    fn reviews_of_both_versions() {
+        let spec = json!({"user": "jo", "groups": ["dev"], "uid": "7"});
+        let new = review("v1", spec.clone());
+        assert_eq!((&new["apiVersion"], &new["spec"]), (&json!("authorization.k8s.io/v1"), &spec));
+        let old = review("v1beta1", spec);
+        assert_eq!(
+            (&old["apiVersion"], &old["spec"]),
+            (
+                &json!("authorization.k8s.io/v1beta1"),
+                &json!({"user": "jo", "group": ["dev"], "uid": "7"})
+            )
+        );
     }
 
     #[test]

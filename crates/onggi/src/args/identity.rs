@@ -52,6 +52,9 @@ pub(super) struct Identity {
     /// A kubeconfig of a server that decides, for the mode Webhook
     #[arg(long, value_name = "FILE")]
     authorization_webhook_config_file: Option<PathBuf>,
+    /// The version of the SubjectAccessReviews that it is sent: v1 or v1beta1, which is the default
+    #[arg(long, value_name = "VERSION")]
+    authorization_webhook_version: Option<String>,
     /// How long its yes is kept; 5m where it is not given
     #[arg(long, value_name = "TIME")]
     authorization_webhook_cache_authorized_ttl: Option<String>,
@@ -78,6 +81,7 @@ impl From<Identity> for onggi_supervisor::Identity {
             authentication_token_webhook_cache_ttl: args.authentication_token_webhook_cache_ttl,
             authorization_config: args.authorization_config,
             authorization_webhook_config_file: args.authorization_webhook_config_file,
+            authorization_webhook_version: args.authorization_webhook_version,
             authorization_webhook_cache_authorized_ttl: args
                 .authorization_webhook_cache_authorized_ttl,
             authorization_webhook_cache_unauthorized_ttl: args

@@ -44,6 +44,8 @@ pub struct Identity {
     pub authorization_config: Option<PathBuf>,
     /// `--authorization-webhook-config-file`.
     pub authorization_webhook_config_file: Option<PathBuf>,
+    /// `--authorization-webhook-version`.
+    pub authorization_webhook_version: Option<String>,
     /// `--authorization-webhook-cache-authorized-ttl`.
     pub authorization_webhook_cache_authorized_ttl: Option<String>,
     /// `--authorization-webhook-cache-unauthorized-ttl`.
@@ -160,6 +162,14 @@ impl Identity {
         let Some(path) = &self.authorization_webhook_config_file else {
             return Err(wrong(OPTION)("is missing: a mode is Webhook".into()));
         };
+        let version = match self.authorization_webhook_version.as_deref() {
+            None => "v1beta1",
+            Some(known) if authorization::REVIEWS.contains(&known) => known,
+            Some(other) => {
+                let problem = format!("{other:?} is neither v1 nor v1beta1");
+                return Err(wrong("authorization-webhook-version")(problem));
+            }
+        };
         let authorized = self.authorization_webhook_cache_authorized_ttl.as_deref();
         let unauthorized = self.authorization_webhook_cache_unauthorized_ttl.as_deref();
         let hook = Webhook {
@@ -173,6 +183,7 @@ impl Identity {
                 unauthorized,
                 30,
             )?,
+            version: version.to_owned(),
             ..Webhook::new("default", &text(path))
         };
         let one = |mode: &Mode| match mode {
@@ -183,5 +194,164 @@ impl Identity {
             Mode::AlwaysDeny => Authorizer::Own("AlwaysDeny".into()),
         };
         Ok(modes.iter().map(one).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(identity: Identity, modes: &[Mode]) -> Result<Access, String> {
+        let mut access = Access { modes: modes.to_vec(), ..Access::default() };
+        identity.apply(&mut access).map(|()| access).map_err(|error| error.to_string())
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn issuer() -> Identity {
+        Identity {
+            oidc_issuer_url: some("https://issuer.example"),
+            oidc_client_id: some("us"),
+            ..Identity::default()
+        }
+    }
+
+    #[test]
+    fn an_issuer() {
+        let jwt = |identity| access(identity, &[Mode::Rbac]).unwrap().authentication.jwt.remove(0);
+        let plain = jwt(issuer());
+        assert_eq!(
+            (plain.url.as_str(), plain.audiences),
+            ("https://issuer.example", vec!["us".into()])
+        );
+        assert_eq!(plain.signing_algs, ["RS256"]);
+        let claim = |mapping: &Mapping, name: &str, prefix: &str| matches!(mapping, Mapping::Claim { name: n, prefix: p } if n == name && p == prefix);
+        assert!(claim(&plain.username, "sub", "https://issuer.example#"), "{:?}", plain.username);
+        let of = |username: &str, prefix: Option<&str>| {
+            jwt(Identity {
+                oidc_username_claim: some(username),
+                oidc_username_prefix: prefix.map(str::to_owned),
+                oidc_groups_claim: some("groups"),
+                oidc_groups_prefix: some("g:"),
+                oidc_required_claims: vec!["a = b".into()],
+                oidc_signing_algs: vec!["ES256".into()],
+                ..issuer()
+            })
+        };
+        let email = of("email", None);
+        assert!(claim(&email.username, "email", ""), "{:?}", email.username);
+        assert!(email.groups.is_some_and(|groups| claim(&groups, "groups", "g:")));
+        assert_eq!(email.signing_algs, ["ES256"]);
+        assert_eq!(email.claim_rules.len(), 1);
+        assert!(claim(&of("name", Some("-")).username, "name", ""));
+        assert!(claim(&of("name", Some("o:")).username, "name", "o:"));
+    }
+
+    #[test]
+    fn webhooks() {
+        let with = |version: Option<&str>, ttl: Option<&str>| Identity {
+            authentication_token_webhook_config_file: Some("/tokens".into()),
+            authentication_token_webhook_cache_ttl: ttl.map(str::to_owned),
+            authorization_webhook_config_file: Some("/access".into()),
+            authorization_webhook_version: version.map(str::to_owned),
+            authorization_webhook_cache_authorized_ttl: some("10s"),
+            ..Identity::default()
+        };
+        let found = access(with(None, None), &[Mode::Webhook, Mode::Rbac]).unwrap();
+        let token = found.token_webhook.unwrap();
+        assert_eq!((token.kubeconfig.as_str(), token.version.as_str()), ("/tokens", "v1beta1"));
+        assert_eq!(token.ttl, Duration::from_secs(120));
+        let [Authorizer::Webhook(hook), Authorizer::Own(own)] = found.authorization.as_slice()
+        else {
+            panic!("{:?}", found.authorization)
+        };
+        assert_eq!((hook.kubeconfig.as_str(), hook.version.as_str()), ("/access", "v1beta1"));
+        let times = (hook.authorized_ttl.as_secs(), hook.unauthorized_ttl.as_secs());
+        assert_eq!((times, own.as_str()), ((10, 30), "RBAC"));
+        let new = access(with(Some("v1"), Some("5m")), &[Mode::Webhook]).unwrap();
+        assert_eq!(new.token_webhook.unwrap().ttl, Duration::from_secs(300));
+        assert!(
+            matches!(&new.authorization[..], [Authorizer::Webhook(hook)] if hook.version == "v1")
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let bad = folder.path().join("bad.yaml");
+        std::fs::write(&bad, "kind: Nothing").unwrap();
+        for (identity, modes, expected) in [
+            (
+                Identity { oidc_client_id: None, ..issuer() },
+                vec![Mode::Rbac],
+                "--oidc-client-id: is missing",
+            ),
+            (
+                Identity { oidc_issuer_url: None, ..issuer() },
+                vec![Mode::Rbac],
+                "--oidc-issuer-url: is missing",
+            ),
+            (
+                Identity { oidc_issuer_url: some("http://plain"), ..issuer() },
+                vec![Mode::Rbac],
+                "--oidc-issuer-url: \"http://plain\": URL scheme must be https",
+            ),
+            (
+                Identity { oidc_required_claims: vec!["x".into()], ..issuer() },
+                vec![Mode::Rbac],
+                "--oidc-required-claim: \"x\" is not of the form key=value",
+            ),
+            (
+                Identity { authentication_config: Some(bad.clone()), ..issuer() },
+                vec![Mode::Rbac],
+                "--authentication-config: cannot be used with --oidc-issuer-url",
+            ),
+            (
+                Identity { authentication_config: Some(bad.clone()), ..Identity::default() },
+                vec![Mode::Rbac],
+                "bad.yaml: ",
+            ),
+            (
+                Identity { authorization_config: Some("/nowhere".into()), ..Identity::default() },
+                vec![Mode::Rbac],
+                "--authorization-config: /nowhere: ",
+            ),
+            (
+                Identity {
+                    authorization_webhook_config_file: Some("/k".into()),
+                    ..Identity::default()
+                },
+                vec![Mode::Rbac],
+                "--authorization-webhook-config-file: needs --authorization-mode=Webhook",
+            ),
+            (
+                Identity::default(),
+                vec![Mode::Webhook],
+                "--authorization-webhook-config-file: is missing: a mode is Webhook",
+            ),
+            (
+                Identity {
+                    authorization_webhook_config_file: Some("/k".into()),
+                    authorization_webhook_version: some("v2"),
+                    ..Identity::default()
+                },
+                vec![Mode::Webhook],
+                "--authorization-webhook-version: \"v2\" is neither v1 nor v1beta1",
+            ),
+            (
+                Identity {
+                    authentication_token_webhook_config_file: Some("/k".into()),
+                    authentication_token_webhook_cache_ttl: some("soon"),
+                    ..Identity::default()
+                },
+                vec![Mode::Rbac],
+                "--authentication-token-webhook-cache-ttl: \"soon\" is no duration such as 30s or 5m",
+            ),
+        ] {
+            let error = access(identity, &modes).map(drop).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }
