@@ -41,6 +41,10 @@ const CONTROLLERS: &[Row] = &[
     Row { name: "service-account-controller", launch: crate::serviceaccount::launch },
     Row { name: "taint-eviction-controller", launch: crate::tainteviction::launch },
     Row { name: "token-cleaner", launch: crate::bootstrap::launch_cleaner },
+    Row {
+        name: "validatingadmissionpolicy-status-controller",
+        launch: crate::validatingadmissionpolicystatus::launch,
+    },
 ];
 
 /// Keys that one controller works on at once.

@@ -25,6 +25,7 @@ mod resourcequota;
 mod serviceaccount;
 mod storageprotection;
 mod tainteviction;
+mod validatingadmissionpolicystatus;
 mod view;
 
 use std::sync::Arc;

@@ -33,7 +33,7 @@ const ACTED_UPON: &[(&str, &str, &str)] = &[
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy", "admission"),
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding", "admission"),
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "admission"),
-    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "admission"),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "admission; types are checked"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding", "admission"),
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "admission"),
     ("apiextensions.k8s.io", "CustomResourceDefinition", "its kind is served at once"),

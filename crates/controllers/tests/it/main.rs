@@ -9,6 +9,7 @@ mod bootstrap;
 mod endings;
 mod endpoints;
 mod nodes;
+mod policies;
 mod quotas;
 mod replication;
 mod workloads;

@@ -42,6 +42,7 @@ use std::collections::BTreeSet;
 
 use ast::Expr;
 pub(crate) use lexer::is_identifier;
+pub use types::{Node, PolicyTypes};
 pub use value::{Fields, Key, List, Map, Opaque, Shape, Text, Value};
 
 /// What is wrong with an expression; several lines, the second showing the place.
@@ -242,11 +243,26 @@ impl Program {
         &self,
         schema: &crate::crd::schema::Schema,
     ) -> Result<&'static str, CompileError> {
-        types::check(&self.expr, schema).map_err(|types::Fault { near, what }| {
-            let chars: Vec<char> = self.text.chars().collect();
-            let at = self.text.find(&near).map_or(0, |at| self.text[..at].chars().count());
-            CompileError::at(&chars, at, what)
-        })
+        types::check(&self.expr, schema).map_err(|fault| self.fault(&fault))
+    }
+
+    /// The same of an expression of a policy.
+    pub fn check_policy_types(
+        &self,
+        types: &PolicyTypes<'_>,
+    ) -> Result<&'static str, CompileError> {
+        types.check(&self.expr).map_err(|fault| self.fault(&fault))
+    }
+
+    /// Makes its type that of a variable of a policy.
+    pub fn declare(&self, name: &str, types: &mut PolicyTypes<'_>) {
+        types.add(name, &self.expr);
+    }
+
+    fn fault(&self, types::Fault { near, what }: &types::Fault) -> CompileError {
+        let chars: Vec<char> = self.text.chars().collect();
+        let at = self.text.find(near).map_or(0, |at| self.text[..at].chars().count());
+        CompileError::at(&chars, at, what.as_str())
     }
 
     /// Runs it.

@@ -1,9 +1,20 @@
 //! What is known of the types of an expression before it runs: enough to find fields that a schema
 //! does not have, and operators on values that cannot go together. What is not known is `dyn`.
 
+use onggi_api::schema::{self as builtin, Shape};
+
 use super::ast::{Binary, Expr, MacroKind};
 use super::value::unescape;
 use crate::crd::schema::{Additional, Kind, Schema};
+
+/// A schema, whoever defined it.
+#[derive(Debug, Clone, Copy)]
+pub enum Node<'s> {
+    /// Of a custom kind, or a part of one.
+    Custom(&'s Schema),
+    /// Of a built-in kind, or a part of one.
+    BuiltIn(builtin::Schema<'s>),
+}
 
 /// A type, as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -11,9 +22,19 @@ pub(super) enum Type<'s> {
     Dyn,
     Simple(&'static str),
     /// That of a value of the schema.
-    Of(&'s Schema),
+    Of(Node<'s>),
     /// The same in an optional.
-    OptionalOf(&'s Schema),
+    OptionalOf(Node<'s>),
+    /// The variables of a policy.
+    Variables,
+}
+
+/// What is known of the names in the expressions of a policy.
+#[derive(Debug, Clone, Default)]
+pub struct PolicyTypes<'s> {
+    object: Option<Node<'s>>,
+    params: Option<Node<'s>>,
+    variables: Vec<(String, Type<'s>)>,
 }
 
 /// Why it cannot be right: where in the text the fault is named, and what is wrong.
@@ -26,22 +47,49 @@ type Found<'s> = Result<Type<'s>, Fault>;
 
 struct Scope<'e, 's> {
     names: Vec<(&'e str, Type<'s>)>,
+    variables: &'e [(String, Type<'s>)],
 }
 
 /// The name of the type that the expression has, `self` and `oldSelf` being of the schema.
 pub(super) fn check(expr: &Expr, schema: &Schema) -> Result<&'static str, Fault> {
-    let names = vec![("self", Type::Of(schema)), ("oldSelf", Type::Dyn)];
-    Scope { names }.of(expr).map(Type::name)
+    let names = vec![("self", Type::Of(Node::Custom(schema))), ("oldSelf", Type::Dyn)];
+    Scope { names, variables: &[] }.of(expr).map(Type::name)
 }
 
-impl Type<'_> {
+impl<'s> PolicyTypes<'s> {
+    /// For objects and parameters of these schemas.
+    pub fn new(object: Option<Node<'s>>, params: Option<Node<'s>>) -> Self {
+        Self { object, params, variables: Vec::new() }
+    }
+
+    /// Adds a variable, of the type that its expression has as far as that is known.
+    pub(super) fn add(&mut self, name: &str, expr: &Expr) {
+        let found = self.of(expr).unwrap_or(Type::Dyn);
+        self.variables.push((name.to_owned(), found));
+    }
+
+    pub(super) fn check(&self, expr: &Expr) -> Result<&'static str, Fault> {
+        self.of(expr).map(Type::name)
+    }
+
+    fn of(&self, expr: &Expr) -> Found<'s> {
+        let of = |node: Option<Node<'s>>| node.map_or(Type::Dyn, Type::Of);
+        let names = vec![
+            ("object", of(self.object)),
+            ("oldObject", of(self.object)),
+            ("params", of(self.params)),
+            ("variables", Type::Variables),
+        ];
+        Scope { names, variables: &self.variables }.of(expr)
+    }
+}
+
+impl<'s> Node<'s> {
+    /// The name of its type in expressions.
     fn name(self) -> &'static str {
         match self {
-            Self::Dyn => "dyn",
-            Self::Simple(name) => name,
-            Self::OptionalOf(_) => "optional_type",
-            Self::Of(schema) if schema.int_or_string => "dyn",
-            Self::Of(schema) => match schema.kind {
+            Self::Custom(schema) if schema.int_or_string => "dyn",
+            Self::Custom(schema) => match schema.kind {
                 Kind::Any => "dyn",
                 Kind::Object if schema.additional.is_some() => "map",
                 Kind::Object => "object",
@@ -56,6 +104,73 @@ impl Type<'_> {
                     _ => "string",
                 },
             },
+            Self::BuiltIn(schema) => match schema.shape() {
+                Shape::Any | Shape::IntOrString | Shape::Quantity => "dyn",
+                Shape::Object(_) => "object",
+                Shape::Map(_) => "map",
+                Shape::List(_) => "list",
+                Shape::String => "string",
+                Shape::Bytes => "bytes",
+                Shape::Int32 | Shape::Int64 => "int",
+                Shape::Double => "double",
+                Shape::Bool => "bool",
+                Shape::Time | Shape::MicroTime => "timestamp",
+            },
+        }
+    }
+
+    fn is_list(self) -> bool {
+        self.name() == "list"
+    }
+
+    fn has_keys(self) -> bool {
+        matches!(self.name(), "object" | "map")
+    }
+
+    /// The items of a list, or the values of a map.
+    fn item(self) -> Type<'s> {
+        match self {
+            Self::Custom(schema) => match (schema.kind, &schema.items, &schema.additional) {
+                (Kind::Array, Some(items), _) => Type::Of(Self::Custom(items)),
+                (Kind::Object, _, Some(Additional::Of(schema))) => Type::Of(Self::Custom(schema)),
+                _ => Type::Dyn,
+            },
+            Self::BuiltIn(schema) => match schema.shape() {
+                Shape::List(list) => Type::Of(Self::BuiltIn(schema.at(list.item))),
+                Shape::Map(map) => Type::Of(Self::BuiltIn(schema.at(map.value))),
+                _ => Type::Dyn,
+            },
+        }
+    }
+
+    /// What a field holds; nothing where there can be no such field.
+    fn field(self, field: &str) -> Option<Type<'s>> {
+        let name = unescape(field);
+        match self {
+            Self::Custom(schema) => {
+                if let Some(found) = schema.child(&name) {
+                    return Some(Type::Of(Self::Custom(found)));
+                }
+                // What every object has, and what an embedded one has.
+                let common = matches!(field, "apiVersion" | "kind" | "metadata");
+                let open = schema.additional.is_some() || schema.embedded;
+                (common || open).then_some(Type::Dyn)
+            }
+            Self::BuiltIn(schema) => {
+                schema.child(&name).map(|found| Type::Of(Self::BuiltIn(found)))
+            }
+        }
+    }
+}
+
+impl Type<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dyn => "dyn",
+            Self::Simple(name) => name,
+            Self::OptionalOf(_) => "optional_type",
+            Self::Of(node) => node.name(),
+            Self::Variables => "object",
         }
     }
 }
@@ -78,7 +193,7 @@ impl<'e, 's> Scope<'e, 's> {
             }
             Expr::Select { operand, field, optional } => {
                 let operand = self.of(operand)?;
-                let found = select(operand, field)?;
+                let found = self.select(operand, field)?;
                 match (operand, found) {
                     (Type::OptionalOf(_), Type::Of(schema)) => Type::OptionalOf(schema),
                     (_, Type::Of(schema)) if *optional => Type::OptionalOf(schema),
@@ -88,13 +203,13 @@ impl<'e, 's> Scope<'e, 's> {
             }
             Expr::Has { operand, field } => {
                 let operand = self.of(operand)?;
-                select(operand, field)?;
+                self.select(operand, field)?;
                 Type::Simple("bool")
             }
             Expr::Index { operand, index, optional } => {
                 self.of(index)?;
                 match (self.of(operand)?, optional) {
-                    (Type::Of(schema), false) => item(schema),
+                    (Type::Of(node), false) => node.item(),
                     _ => Type::Dyn,
                 }
             }
@@ -137,17 +252,11 @@ impl<'e, 's> Scope<'e, 's> {
             Expr::Macro(inner) => {
                 let range = self.of(&inner.range)?;
                 let types = match (range, inner.names.len()) {
-                    (Type::Of(schema), 1) if schema.kind == Kind::Array => {
-                        [item(schema), Type::Dyn]
-                    }
-                    (Type::Of(schema), 1) if schema.kind == Kind::Object => {
-                        [Type::Simple("string"), Type::Dyn]
-                    }
-                    (Type::Of(schema), 2) if schema.kind == Kind::Array => {
-                        [Type::Simple("int"), item(schema)]
-                    }
-                    (Type::Of(schema), 2) => [Type::Simple("string"), item(schema)],
-                    (Type::OptionalOf(schema), 1) => [Type::Of(schema), Type::Dyn],
+                    (Type::Of(node), 1) if node.is_list() => [node.item(), Type::Dyn],
+                    (Type::Of(node), 1) if node.has_keys() => [Type::Simple("string"), Type::Dyn],
+                    (Type::Of(node), 2) if node.is_list() => [Type::Simple("int"), node.item()],
+                    (Type::Of(node), 2) => [Type::Simple("string"), node.item()],
+                    (Type::OptionalOf(node), 1) => [Type::Of(node), Type::Dyn],
                     _ => [Type::Dyn, Type::Dyn],
                 };
                 let names: Vec<_> = inner.names.iter().map(String::as_str).zip(types).collect();
@@ -256,37 +365,25 @@ impl<'e, 's> Scope<'e, 's> {
             _ => Type::Dyn,
         })
     }
-}
 
-/// The items of a list, or the values of a map.
-fn item(schema: &Schema) -> Type<'_> {
-    match (schema.kind, &schema.items, &schema.additional) {
-        (Kind::Array, Some(items), _) => Type::Of(items),
-        (Kind::Object, _, Some(Additional::Of(schema))) => Type::Of(schema),
-        _ => Type::Dyn,
+    fn select(&self, operand: Type<'s>, field: &str) -> Found<'s> {
+        let undefined =
+            || Fault { near: field.to_owned(), what: format!("undefined field '{field}'") };
+        let node = match operand {
+            Type::Of(node) | Type::OptionalOf(node) => node,
+            Type::Variables => {
+                let found = self.variables.iter().find(|(name, _)| name == field);
+                return found.map(|(_, known)| *known).ok_or_else(undefined);
+            }
+            _ => return Ok(Type::Dyn),
+        };
+        match node.name() {
+            "dyn" => Ok(Type::Dyn),
+            "object" | "map" => node.field(field).ok_or_else(undefined),
+            _ => Err(Fault {
+                near: field.to_owned(),
+                what: format!("type '{}' does not support field selection", operand.name()),
+            }),
+        }
     }
-}
-
-fn select<'s>(operand: Type<'s>, field: &str) -> Found<'s> {
-    let (Type::Of(schema) | Type::OptionalOf(schema)) = operand else { return Ok(Type::Dyn) };
-    if schema.int_or_string || schema.kind == Kind::Any {
-        return Ok(Type::Dyn);
-    }
-    if schema.kind != Kind::Object {
-        return Err(Fault {
-            near: field.to_owned(),
-            what: format!("type '{}' does not support field selection", operand.name()),
-        });
-    }
-    let name = unescape(field);
-    if let Some(found) = schema.child(&name) {
-        return Ok(Type::Of(found));
-    }
-    // What every object has, and what an embedded one has.
-    let common = matches!(field, "apiVersion" | "kind" | "metadata");
-    let open = schema.additional.is_some() || schema.embedded;
-    if common || open {
-        return Ok(Type::Dyn);
-    }
-    Err(Fault { near: field.to_owned(), what: format!("undefined field '{field}'") })
 }
