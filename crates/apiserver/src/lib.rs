@@ -58,7 +58,7 @@ mod webhook;
 pub use access::{Access, Anonymous, RequestHeader};
 pub use admission::{Plugins, UnknownPlugin};
 pub use aggregation::FrontProxy;
-pub use audit::{AuditOptions, Log, Place as LogPlace};
+pub use audit::{AuditOptions, AuditWebhook, Log, Place as LogPlace};
 pub use authn::{StaticTokens, TokenWebhook, User};
 pub use authz::Mode;
 pub use sealing::{sealed_prefixes, sealed_resources};

@@ -173,6 +173,24 @@ pub(crate) struct Server {
     /// The size in MiB at which an audit log is full; 0 for 100
     #[arg(long, value_name = "MIB", default_value_t = 0)]
     audit_log_maxsize: u32,
+    /// A kubeconfig that names a server to which audit events are sent too, many at a time
+    #[arg(long, value_name = "FILE")]
+    audit_webhook_config_file: Option<PathBuf>,
+    /// How events are sent; there is no other way than this one
+    #[arg(long, value_name = "MODE", default_value = "batch", value_parser = ["batch"])]
+    audit_webhook_mode: String,
+    /// How many events are sent together; 400 where it is not given
+    #[arg(long, value_name = "COUNT")]
+    audit_webhook_batch_max_size: Option<usize>,
+    /// How long events wait for more; 30s where it is not given
+    #[arg(long, value_name = "TIME")]
+    audit_webhook_batch_max_wait: Option<String>,
+    /// How many events may wait; 10000 where it is not given
+    #[arg(long, value_name = "COUNT")]
+    audit_webhook_batch_buffer_size: Option<usize>,
+    /// The pause before events are sent again; 10s where it is not given
+    #[arg(long, value_name = "TIME")]
+    audit_webhook_initial_backoff: Option<String>,
 }
 
 impl Server {
@@ -206,6 +224,11 @@ impl Server {
             audit_log_maxage: self.audit_log_maxage,
             audit_log_maxbackup: self.audit_log_maxbackup,
             audit_log_maxsize: self.audit_log_maxsize,
+            audit_webhook_config_file: self.audit_webhook_config_file,
+            audit_webhook_batch_max_size: self.audit_webhook_batch_max_size,
+            audit_webhook_batch_max_wait: self.audit_webhook_batch_max_wait,
+            audit_webhook_batch_buffer_size: self.audit_webhook_batch_buffer_size,
+            audit_webhook_initial_backoff: self.audit_webhook_initial_backoff,
         };
         Ok(Options { control, ..self.node.options()? })
     }

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use onggi_apiserver::{
-    Access, Anonymous, AuditOptions, FrontProxy, Log, LogPlace, Mode, Plugins, RequestHeader,
-    StaticTokens, sealed_prefixes, sealed_resources,
+    Access, Anonymous, AuditOptions, AuditWebhook, FrontProxy, Log, LogPlace, Mode, Plugins,
+    RequestHeader, StaticTokens, sealed_prefixes, sealed_resources,
 };
 use onggi_base::pki::{Authority, Pair};
 use onggi_machinery::audit;
 use serde::{Deserialize, Serialize};
+
+use identity::duration;
 
 pub use identity::Identity;
 
@@ -77,6 +79,16 @@ pub struct Control {
     pub audit_log_maxbackup: u32,
     /// `--audit-log-maxsize`, in MiB.
     pub audit_log_maxsize: u32,
+    /// `--audit-webhook-config-file`.
+    pub audit_webhook_config_file: Option<PathBuf>,
+    /// `--audit-webhook-batch-max-size`.
+    pub audit_webhook_batch_max_size: Option<usize>,
+    /// `--audit-webhook-batch-max-wait`, as `30s`.
+    pub audit_webhook_batch_max_wait: Option<String>,
+    /// `--audit-webhook-batch-buffer-size`.
+    pub audit_webhook_batch_buffer_size: Option<usize>,
+    /// `--audit-webhook-initial-backoff`, as `10s`.
+    pub audit_webhook_initial_backoff: Option<String>,
 }
 
 /// An option cannot be followed.
@@ -142,7 +154,7 @@ impl Control {
         Ok(access)
     }
 
-    /// What the audit log keeps, and where; it takes both options to have one.
+    /// What is kept of requests, and where it goes; it takes a policy and a place to keep anything.
     fn audit(&self) -> Result<Option<AuditOptions>, Error> {
         const OPTION: &str = "audit-policy-file";
         let policy = match &self.audit_policy_file {
@@ -152,29 +164,48 @@ impl Control {
             }
             None => None,
         };
-        let (policy, path) = match (policy, &self.audit_log_path) {
-            (Some(policy), Some(path)) => (policy, path),
-            (None, Some(_)) => {
-                tracing::warn!("no --{OPTION}: nothing is written to the audit log");
-                return Ok(None);
+        let (log, webhook) = (self.audit_log(), self.audit_webhook()?);
+        let Some(policy) = policy else {
+            if log.is_some() || webhook.is_some() {
+                tracing::warn!("no --{OPTION}: nothing is kept of requests");
             }
-            (Some(_), None) => {
-                tracing::warn!("no --audit-log-path: the audit policy is not followed");
-                return Ok(None);
-            }
-            (None, None) => return Ok(None),
+            return Ok(None);
         };
+        if log.is_none() && webhook.is_none() {
+            tracing::warn!(
+                "no --audit-log-path and no --audit-webhook-config-file: the audit policy is not \
+                 followed"
+            );
+            return Ok(None);
+        }
+        Ok(Some(AuditOptions { policy, log, webhook }))
+    }
+
+    fn audit_log(&self) -> Option<Log> {
+        let path = self.audit_log_path.as_ref()?;
         let place = match path.as_os_str() {
             dash if dash == "-" => LogPlace::Stdout,
             _ => LogPlace::File(path.clone()),
         };
-        let log = Log {
+        Some(Log {
             place,
             max_age_days: self.audit_log_maxage,
             max_backups: self.audit_log_maxbackup,
             max_megabytes: self.audit_log_maxsize,
-        };
-        Ok(Some(AuditOptions { policy, log }))
+        })
+    }
+
+    fn audit_webhook(&self) -> Result<Option<AuditWebhook>, Error> {
+        let Some(path) = &self.audit_webhook_config_file else { return Ok(None) };
+        let (wait, pause) =
+            (&self.audit_webhook_batch_max_wait, &self.audit_webhook_initial_backoff);
+        Ok(Some(AuditWebhook {
+            buffer: self.audit_webhook_batch_buffer_size.unwrap_or(10_000),
+            batch: self.audit_webhook_batch_max_size.unwrap_or(400),
+            wait: duration("audit-webhook-batch-max-wait", wait.as_deref(), 30)?,
+            backoff: duration("audit-webhook-initial-backoff", pause.as_deref(), 10)?,
+            ..AuditWebhook::new(path.to_string_lossy())
+        }))
     }
 
     /// The authorities of users' certificates: the cluster's own, and others.

@@ -3,20 +3,23 @@
 //!
 //! ```text
 //!  http::handle ─▶ Audit::begin ─▶ Record ─▶ Queue ─▶ log::Writer (a thread of its own) ─▶ file
-//!                  policy: machinery::audit     bounded by bytes           rotation
+//!                  policy: machinery::audit │   bounded by bytes           rotation
+//!                                           └▶ Hook (a task) ─▶ a server of the operator's
 //! ```
 //!
 //! Nothing is lost as long as the log can be written: where the queue is full, requests wait. An
-//! event that cannot be written is lost, counted and said so; the request goes on.
+//! event that cannot be written is lost, counted and said so; the request goes on. No request waits
+//! for the webhook.
 
 mod event;
+mod hook;
 pub(crate) mod local;
 mod log;
 mod queue;
 mod record;
 mod rotation;
+mod sinks;
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -24,27 +27,31 @@ use onggi_base::Clock;
 use onggi_machinery::audit::{Attributes, Level, Policy, Target};
 
 use crate::authn::User;
-use crate::metrics::title;
 
 use event::{Event, ObjectReference};
+use hook::Hook;
 use queue::Queue;
+use sinks::Sinks;
 
+pub use hook::AuditWebhook;
 pub use log::{Log, Place};
 pub(crate) use record::{Ending, Record};
 
-/// `--audit-policy-file` and `--audit-log-*`.
+/// `--audit-policy-file`, `--audit-log-*` and `--audit-webhook-*`.
 #[derive(Debug, Clone)]
 pub struct AuditOptions {
     /// What is kept of which requests.
     pub policy: Policy,
     /// Where it is written.
-    pub log: Log,
+    pub log: Option<Log>,
+    /// Where it is sent.
+    pub webhook: Option<AuditWebhook>,
 }
 
 /// See the module.
 pub(crate) struct Audit {
     policy: Policy,
-    queue: Queue,
+    sinks: Sinks,
     clock: Arc<dyn Clock>,
 }
 
@@ -67,10 +74,14 @@ pub(crate) struct Arrival<'a> {
 impl Audit {
     /// Opens the log; the error names it.
     pub(crate) fn open(options: &AuditOptions, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let writer = log::Writer::open(&options.log, Arc::clone(&clock))?;
-        let queue = Queue::start(writer)
-            .map_err(|error| format!("cannot start to write the audit log: {error}"))?;
-        Ok(Self { policy: options.policy.clone(), queue, clock })
+        let log = options.log.as_ref().map(|log| {
+            let writer = log::Writer::open(log, Arc::clone(&clock))?;
+            Queue::start(writer)
+                .map_err(|error| format!("cannot start to write the audit log: {error}"))
+        });
+        let hook = options.webhook.as_ref().map(Hook::start);
+        let sinks = Sinks { log: log.transpose()?, hook: hook.transpose()? };
+        Ok(Self { policy: options.policy.clone(), sinks, clock })
     }
 
     /// The record of a request; `None` where the policy keeps nothing of it. Its first event is on
@@ -108,33 +119,20 @@ impl Audit {
             omit_managed_fields: kept.omit_managed_fields,
             ..Event::new(arrival.received)
         };
-        let queue = self.queue.clone();
-        let mut record = Record::new(event, queue, Arc::clone(&self.clock), kept.omit_stages);
+        let sinks = self.sinks.clone();
+        let mut record = Record::new(event, sinks, Arc::clone(&self.clock), kept.omit_stages);
         if user.is_some() {
             record.received().await;
         }
         Some(record)
     }
 
-    /// Ends when all events so far are in the log.
+    /// Ends when all events so far are in the log, and sent.
     pub(crate) async fn flush(&self) {
-        self.queue.flush().await;
+        self.sinks.flush().await;
     }
 
     pub(crate) fn write_metrics(&self, out: &mut String) {
-        let counts = self.queue.counts();
-        for (name, help, labels, count) in [
-            ("apiserver_audit_event_total", "Events of the audit log.", "", counts.events()),
-            (
-                "apiserver_audit_error_total",
-                "Events that could not be written.",
-                "{plugin=\"log\"}",
-                counts.errors(),
-            ),
-        ] {
-            title(out, name, "counter", help);
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "{name}{labels} {count}");
-        }
+        self.sinks.write_metrics(out);
     }
 }

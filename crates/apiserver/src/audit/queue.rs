@@ -35,6 +35,15 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    pub(super) fn one_more(&self) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether these are the first that are lost.
+    pub(super) fn lost(&self, events: u64) -> bool {
+        self.errors.fetch_add(events, Ordering::Relaxed) == 0
+    }
+
     pub(super) fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
     }
@@ -78,7 +87,9 @@ impl Queue {
                 let queue = self.clone();
                 runtime.spawn(async move { queue.put(event).await });
             }
-            Err(_) => self.lost(1),
+            Err(_) => {
+                self.counts.lost(1);
+            }
         }
     }
 
@@ -92,14 +103,10 @@ impl Queue {
     }
 
     fn send(&self, event: Event, permit: OwnedSemaphorePermit) {
-        self.counts.events.fetch_add(1, Ordering::Relaxed);
+        self.counts.one_more();
         if self.sender.send(Message::Event(Box::new(event), permit)).is_err() {
-            self.lost(1);
+            self.counts.lost(1);
         }
-    }
-
-    fn lost(&self, events: u64) {
-        self.counts.errors.fetch_add(events, Ordering::Relaxed);
     }
 }
 
@@ -123,7 +130,7 @@ fn run(mut receiver: mpsc::UnboundedReceiver<Message>, mut writer: Writer, count
                         Ok(line) => line,
                         Err(error) => {
                             tracing::error!(%error, "an audit event cannot be written as JSON");
-                            counts.errors.fetch_add(1, Ordering::Relaxed);
+                            counts.lost(1);
                             continue;
                         }
                     };
@@ -138,7 +145,7 @@ fn run(mut receiver: mpsc::UnboundedReceiver<Message>, mut writer: Writer, count
             Ok(()) => failing = false,
             Err((error, written)) => {
                 let lost = lost - written;
-                counts.errors.fetch_add(lost as u64, Ordering::Relaxed);
+                counts.lost(lost as u64);
                 if !std::mem::replace(&mut failing, true) {
                     tracing::error!(%error, lost, "the audit log cannot be written: events are lost");
                 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::event::{Event, ResponseStatus, Shown, without_managed_fields};
-use super::queue::Queue;
+use super::sinks::Sinks;
 use crate::admission::Notes;
 use crate::authn::User;
 use crate::authz::{Because, Decision};
@@ -21,7 +21,7 @@ use crate::authz::{Because, Decision};
 /// its last event too.
 pub(crate) struct Record {
     event: Event,
-    queue: Queue,
+    sinks: Sinks,
     clock: Arc<dyn Clock>,
     omit_stages: Vec<Stage>,
     notes: Option<Notes>,
@@ -41,17 +41,17 @@ impl Ending {
 impl Record {
     pub(super) fn new(
         event: Event,
-        queue: Queue,
+        sinks: Sinks,
         clock: Arc<dyn Clock>,
         omit_stages: &[Stage],
     ) -> Self {
         let omit_stages = omit_stages.to_vec();
-        Self { event, queue, clock, omit_stages, notes: None, ended: false }
+        Self { event, sinks, clock, omit_stages, notes: None, ended: false }
     }
 
     pub(super) async fn received(&mut self) {
         if !self.omit_stages.contains(&Stage::RequestReceived) {
-            self.queue.put(self.event.clone()).await;
+            self.sinks.put(self.event.clone()).await;
         }
     }
 
@@ -130,7 +130,7 @@ impl Record {
         self.has_code(code);
         self.annotate();
         if let Some(event) = self.at(Stage::ResponseStarted) {
-            self.queue.put(event).await;
+            self.sinks.put(event).await;
         }
     }
 
@@ -149,7 +149,7 @@ impl Record {
         self.ended = true;
         let stage = if panicked { Stage::Panic } else { Stage::ResponseComplete };
         if let Some(event) = self.last(stage) {
-            self.queue.put(event).await;
+            self.sinks.put(event).await;
         }
     }
 
@@ -190,7 +190,7 @@ impl Drop for Record {
             ..ResponseStatus::default()
         });
         if let Some(event) = self.last(Stage::ResponseComplete) {
-            self.queue.put_later(event);
+            self.sinks.put_later(event);
         }
     }
 }

@@ -35,7 +35,11 @@ async fn start(path: std::path::PathBuf) -> Server {
         Log { place: LogPlace::File(path), max_age_days: 0, max_backups: 0, max_megabytes: 0 };
     let access = Access {
         static_tokens: StaticTokens::parse("jos,jo,7,devs\n").unwrap(),
-        audit: Some(AuditOptions { policy: audit::read(POLICY).unwrap(), log }),
+        audit: Some(AuditOptions {
+            policy: audit::read(POLICY).unwrap(),
+            log: Some(log),
+            webhook: None,
+        }),
         ..Access::default()
     };
     Server::with_access(History::default(), access).await

@@ -10,9 +10,9 @@ use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use onggi_apiserver::{Access, TokenWebhook};
+use onggi_apiserver::{Access, AuditOptions, AuditWebhook, TokenWebhook};
 use onggi_base::pki::{Authority, server_config};
-use onggi_machinery::{authentication, authorization};
+use onggi_machinery::{audit, authentication, authorization};
 use onggi_store::History;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -297,4 +297,40 @@ async fn another_server_decides() {
     });
     let review = s.create("subjectaccessreviews", "", review).await.unwrap();
     assert_eq!(review["status"], json!({"allowed": false, "denied": true, "reason": "never"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_to_another_server_together() {
+    const POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, users: [admin], resources: [{resources: [configmaps]}]}
+";
+    let oracle = Oracle::start(|_, _| json!({})).await;
+    let webhook = AuditWebhook::new(oracle.kubeconfig("/events"));
+    let options =
+        AuditOptions { policy: audit::read(POLICY).unwrap(), log: None, webhook: Some(webhook) };
+    let access = Access { audit: Some(options), ..Access::default() };
+    let s = Server::with_access(History::default(), access).await;
+    for name in ["one", "two"] {
+        let path = format!("/api/v1/namespaces/default/configmaps/{name}");
+        send(&s, Some(&s.admin), Method::GET, &path, &[], "").await;
+    }
+    s.server.flush_audit().await;
+    let asked = oracle.asked();
+    let [(path, list)] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!(path, "/events");
+    assert_eq!(
+        (&list["kind"], &list["apiVersion"]),
+        (&"EventList".into(), &"audit.k8s.io/v1".into())
+    );
+    let names: Vec<&Value> =
+        list["items"].as_array().unwrap().iter().map(|event| &event["objectRef"]["name"]).collect();
+    assert_eq!(names, ["one", "two"]);
+    let metrics = send(&s, Some(&s.admin), Method::GET, "/metrics", &[], "").await;
+    let text = String::from_utf8(metrics.bytes.to_vec()).unwrap();
+    assert!(text.contains("apiserver_audit_event_total 2\n"), "{text}");
+    assert!(text.contains("apiserver_audit_error_total{plugin=\"webhook\"} 0\n"), "{text}");
 }

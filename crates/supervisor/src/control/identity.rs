@@ -52,7 +52,11 @@ pub struct Identity {
     pub authorization_webhook_cache_unauthorized_ttl: Option<String>,
 }
 
-fn duration(option: &'static str, text: Option<&str>, usual: u64) -> Result<Duration, Error> {
+pub(super) fn duration(
+    option: &'static str,
+    text: Option<&str>,
+    usual: u64,
+) -> Result<Duration, Error> {
     let Some(text) = text else { return Ok(Duration::from_secs(usual)) };
     let problem = || wrong(option)(format!("{text:?} is no duration such as 30s or 5m"));
     authorization::seconds(text).ok_or_else(problem)
