@@ -4,6 +4,7 @@ pub mod texts;
 
 use onggi_api::Object;
 use onggi_api::object::encode;
+use onggi_api::schema::{Schema, Shape};
 use onggi_machinery::protobuf;
 use onggi_machinery::resource::{self, Resource};
 use onggi_machinery::schema::{self, FieldValidation};
@@ -71,11 +72,34 @@ fn crosses_protobuf(row: &Resource, value: &Value) {
     if !protobuf::knows(&row.api_version(), row.kind) {
         return;
     }
+    let mut value = value.clone();
+    if let Some(of_kind) = onggi_api::schema::of(row.group, row.version, row.kind) {
+        drop_inner_types(of_kind, &mut value, true);
+    }
+    let value = &value;
     let bytes = protobuf::encode(value).unwrap_or_else(|error| panic!("{error}: {value}"));
     let mut back = protobuf::decode(&bytes).unwrap_or_else(|error| panic!("{error}: {value}"));
     schema::admit(&mut back, &row.gvk(), FieldValidation::Ignore)
         .unwrap_or_else(|error| panic!("{error}: {back}"));
     assert_eq!(&back, value, "protobuf has changed it");
+}
+
+/// Messages do not say the type of an object within another one: its field does.
+fn drop_inner_types(of: Schema<'_>, value: &mut Value, whole: bool) {
+    match (of.shape(), value) {
+        (Shape::Object(_), Value::Object(map)) => map.retain(|name, value| {
+            let Some(field) = of.field(name) else { return true };
+            drop_inner_types(of.at(field.schema), value, false);
+            whole || field.tag != 0 || !matches!(name.as_str(), "apiVersion" | "kind")
+        }),
+        (Shape::List(list), Value::Array(items)) => {
+            items.iter_mut().for_each(|item| drop_inner_types(of.at(list.item), item, false));
+        }
+        (Shape::Map(map), Value::Object(values)) => {
+            values.values_mut().for_each(|value| drop_inner_types(of.at(map.value), value, false));
+        }
+        _ => {}
+    }
 }
 
 /// What the registry does with it: none of it may panic, and defaults settle.
