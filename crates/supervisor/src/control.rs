@@ -295,3 +295,54 @@ fn pair(
         (None, Some(_)) => Err(wrong(certificate_option)("is missing".into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn where_audit_events_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let policy = directory.path().join("policy.yaml");
+        let text = "{apiVersion: audit.k8s.io/v1, kind: Policy, rules: [{level: Metadata}]}";
+        fs::write(&policy, text).unwrap();
+        let of = |policy: Option<&PathBuf>, log: Option<&str>, hook: Option<&str>| {
+            let control = Control {
+                audit_policy_file: policy.cloned(),
+                audit_log_path: log.map(PathBuf::from),
+                audit_webhook_config_file: hook.map(PathBuf::from),
+                audit_webhook_batch_max_wait: Some("2m".into()),
+                ..Control::default()
+            };
+            control.audit()
+        };
+        for (log, hook) in
+            [(None, None), (Some("-"), None), (None, Some("k")), (Some("f"), Some("k"))]
+        {
+            assert!(of(None, log, hook).unwrap().is_none(), "no policy, nothing kept");
+            let found = of(Some(&policy), log, hook).unwrap();
+            assert_eq!(found.is_some(), log.is_some() || hook.is_some(), "{log:?} {hook:?}");
+            let Some(found) = found else { continue };
+            assert_eq!(
+                (found.log.is_some(), found.webhook.is_some()),
+                (log.is_some(), hook.is_some())
+            );
+            if let Some(webhook) = found.webhook {
+                assert_eq!(webhook.kubeconfig, "k");
+                assert_eq!((webhook.batch, webhook.buffer), (400, 10_000));
+                assert_eq!(webhook.wait, Duration::from_mins(2));
+                assert_eq!(webhook.backoff, Duration::from_secs(10));
+            }
+        }
+        let control = Control {
+            audit_policy_file: Some(policy.clone()),
+            audit_webhook_config_file: Some("k".into()),
+            audit_webhook_initial_backoff: Some("soon".into()),
+            ..Control::default()
+        };
+        let error = control.audit().unwrap_err().to_string();
+        assert!(error.starts_with("--audit-webhook-initial-backoff: "), "{error}");
+    }
+}
