@@ -9,6 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use super::wire::{Reader, Wire};
 use super::{MAX_DEPTH, ProtobufError};
+use crate::schema::union::{Alternative, union};
 
 type Result<T> = std::result::Result<T, ProtobufError>;
 
@@ -188,25 +189,21 @@ fn value(schema: Schema<'_>, wire: Wire<'_>, name: &str, depth: usize) -> Result
 /// `RawExtension`, `FieldsV1` and `JSON` hold JSON text in field 1; the three unions of JSON
 /// schemas hold a schema in one field and its alternative in the other.
 fn any(schema: Schema<'_>, bytes: &[u8], name: &str, depth: usize) -> Result<Value> {
-    let props = || {
-        schema::table()
-            .definition("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
-            .ok_or(ProtobufError::Wire)
-    };
-    let union = schema.name().and_then(|name| name.rsplit_once("JSONSchemaPropsOr"));
+    let union = union(schema);
     let mut found = Value::Null;
     let mut reader = Reader(bytes);
     while let Some((number, wire)) = reader.next()? {
-        match (union.map(|(_, other)| other), number, wire) {
+        match (union, number, wire) {
             (None, 1, Wire::Bytes(raw)) if !raw.is_empty() => found = json(raw, name)?,
             // A boolean is written also beside a schema, and before it.
-            (Some("Bool"), 1, Wire::Varint(bits)) => found = (bits != 0).into(),
-            (Some("Bool"), 2, Wire::Bytes(bytes)) | (Some(_), 1, Wire::Bytes(bytes)) => {
-                found = message(props()?, bytes, name, depth)?;
+            (Some((Alternative::Bool, _)), 1, Wire::Varint(bits)) => found = (bits != 0).into(),
+            (Some((Alternative::Bool, props)), 2, Wire::Bytes(bytes))
+            | (Some((_, props)), 1, Wire::Bytes(bytes)) => {
+                found = message(props, bytes, name, depth)?;
             }
-            (Some(other), 2, wire) => {
-                let item = if other == "Array" {
-                    value(props()?, wire, name, depth)?
+            (Some((alternative, props)), 2, wire) => {
+                let item = if alternative == Alternative::Schemas {
+                    value(props, wire, name, depth)?
                 } else {
                     Value::String(text(wire, name)?)
                 };

@@ -4,6 +4,7 @@ use onggi_api::schema::{self, Schema, Shape};
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::schema::union::{Alternative, union};
 
 /// A generator of values that a schema allows; the same for every run.
 struct Make {
@@ -66,18 +67,14 @@ impl Make {
     }
 
     fn any(&mut self, schema: Schema<'_>, depth: usize) -> Option<Value> {
-        let props = schema::table().definition(
-            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps",
-        )?;
-        let Some((_, union)) = schema.name().and_then(|n| n.rsplit_once("JSONSchemaPropsOr"))
-        else {
+        let Some((alternative, props)) = union(schema) else {
             return Some(json!({"f:a": {".": {}}, "list": [1, null, "x"]}));
         };
         let one = self.value(props, depth + 3);
-        Some(match (union, self.next() % 2) {
-            ("Bool", 0) => false.into(),
-            ("Array", 0) => json!([one?, {"type": "string"}]),
-            ("StringArray", 0) => json!(["a", "b"]),
+        Some(match (alternative, self.next() % 2) {
+            (Alternative::Bool, 0) => false.into(),
+            (Alternative::Schemas, 0) => json!([one?, {"type": "string"}]),
+            (Alternative::Names, 0) => json!(["a", "b"]),
             _ => one?,
         })
     }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::wire::Writer;
 use super::{MAGIC, ProtobufError};
+use crate::schema::union::{Alternative, union};
 
 /// What is written in the place of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -355,28 +356,26 @@ impl Content<'_, '_> {
     /// schemas hold a schema in one field and its alternative in the other.
     fn any(self, value: &Value) -> Result<(), serde_json::Error> {
         let Self { schema, tag, name, out } = self;
-        let union = schema.name().and_then(|name| name.rsplit_once("JSONSchemaPropsOr"));
-        let Some((_, alternative)) = union else {
+        let Some((alternative, props)) = union(schema) else {
             return out.nested(tag, |out| {
                 out.bytes(1, value.to_string().as_bytes());
                 Ok(())
             });
         };
-        let props = schema::table()
-            .definition("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps")
-            .ok_or_else(|| serde_json::Error::custom("no schema of JSON schemas"))?;
         out.nested(tag, |out| match (alternative, value) {
-            ("Bool", Value::Bool(allows)) => {
+            (Alternative::Bool, Value::Bool(allows)) => {
                 out.varint(1, u64::from(*allows));
                 Ok(())
             }
-            ("Bool", schema) => {
+            (Alternative::Bool, schema) => {
                 out.varint(1, 1);
                 Content { schema: props, tag: 2, name, out }.deserialize(schema)
             }
-            ("Array", Value::Array(schemas)) => schemas.iter().try_for_each(|schema| {
-                Content { schema: props, tag: 2, name, out: &mut *out }.deserialize(schema)
-            }),
+            (Alternative::Schemas, Value::Array(schemas)) => {
+                schemas.iter().try_for_each(|schema| {
+                    Content { schema: props, tag: 2, name, out: &mut *out }.deserialize(schema)
+                })
+            }
             (_, Value::Array(names)) => {
                 names.iter().filter_map(Value::as_str).for_each(|n| out.bytes(2, n.as_bytes()));
                 Ok(())

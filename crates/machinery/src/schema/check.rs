@@ -9,6 +9,7 @@ use onggi_api::schema::{Schema, Shape};
 use serde_json::{Map, Value};
 
 use super::json::{MAX_FAULTS, short};
+use super::union::{Alternative, union};
 use super::zero::is_nothing;
 
 /// `resource.ParseQuantity`'s words.
@@ -50,8 +51,8 @@ impl Check {
             return Ok(());
         }
         match (schema.shape(), &mut *value) {
-            (Shape::Any, _)
-            | (Shape::String, Value::String(_))
+            (Shape::Any, _) => self.any(schema, value, path),
+            (Shape::String, Value::String(_))
             | (Shape::Bool, Value::Bool(_))
             | (Shape::Double, Value::Number(_))
             | (Shape::IntOrString, Value::String(_)) => Ok(()),
@@ -108,6 +109,24 @@ impl Check {
         for key in drop {
             map.remove(&key);
         }
+        Ok(())
+    }
+
+    /// Anything, but in the unions of JSON schemas. These Go reads by hand: what it does not know
+    /// in them it drops and tells nobody.
+    fn any(&mut self, schema: Schema<'_>, value: &mut Value, path: Path<'_>) -> Result<(), String> {
+        let Some((alternative, props)) = union(schema) else { return Ok(()) };
+        let told = self.unknown.len();
+        match value {
+            Value::Object(_) => self.value(props, value, path)?,
+            Value::Array(schemas) if alternative == Alternative::Schemas => {
+                for (at, value) in schemas.iter_mut().enumerate() {
+                    self.value(props, value, Path::Index(&path, at))?;
+                }
+            }
+            _ => {}
+        }
+        self.unknown.truncate(told);
         Ok(())
     }
 

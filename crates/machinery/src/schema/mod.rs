@@ -9,6 +9,7 @@
 mod check;
 pub mod json;
 mod restore;
+pub(crate) mod union;
 mod zero;
 
 use onggi_api::{GroupVersion, GroupVersionKind};

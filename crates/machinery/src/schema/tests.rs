@@ -51,6 +51,43 @@ fn unknown_and_duplicate_fields() {
 }
 
 #[test]
+fn what_is_unknown_within_unions_of_schemas_is_dropped_in_silence() {
+    let schema = |properties: Value| {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "n"},
+            "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": properties}}]},
+        })
+    };
+    let odd = json!({"type": "string", "nonsense": {"a": 1}});
+    let body = schema(json!({
+        "additionalProperties": {"additionalProperties": odd, "nonsense": 1},
+        "additionalItems": true,
+        "items": odd,
+        "not": {"items": [odd, odd]},
+        "dependencies": {"a": odd, "b": ["nonsense"]},
+    }));
+    let plain = json!({"type": "string"});
+    let decoded = decode_json(
+        body,
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        FieldValidation::Strict,
+    );
+    let read = decoded.unwrap().value;
+    assert_eq!(
+        read["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
+        json!({
+            "additionalProperties": {"additionalProperties": plain},
+            "additionalItems": true,
+            "items": plain,
+            "not": {"items": [plain, plain]},
+            "dependencies": {"a": plain, "b": ["nonsense"]},
+        })
+    );
+}
+
+#[test]
 fn wrong_types_name_the_field() {
     let cases = [
         (
