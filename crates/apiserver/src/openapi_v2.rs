@@ -21,7 +21,7 @@ impl Builder {
         }
         for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
             if !self.definitions.contains_key(name) {
-                self.definitions.insert(name.clone(), convert(schema));
+                self.definitions.insert(name.clone(), definition(schema));
             }
         }
         let named = document["components"]["parameters"].as_object();
@@ -123,6 +123,18 @@ fn operation(value: &Value) -> Value {
     converted
 }
 
+/// A kind that takes unknown fields says nothing of the known ones either, not even that it does
+/// (`buildKubeNative` of `apiextensions-apiserver`).
+fn definition(schema: &Value) -> Value {
+    let mut converted = convert(schema);
+    if let Value::Object(map) = &mut converted
+        && map.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true))
+    {
+        map.retain(|name, _| matches!(name.as_str(), "type" | "x-kubernetes-group-version-kind"));
+    }
+    converted
+}
+
 /// A schema of v3 as v2 has it (`ToStructuralOpenAPIV2` of `apiextensions-apiserver`).
 fn convert(schema: &Value) -> Value {
     let Value::Object(map) = schema else { return json!({}) };
@@ -192,6 +204,19 @@ fn reference(schema: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kind_of_unknown_fields_is_an_object_and_no_more() {
+        let kind = json!([{"group": "g", "version": "v1", "kind": "K"}]);
+        let mut schema = json!({
+            "type": "object", "description": "d", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": {"spec": {"type": "object"}}, "x-kubernetes-group-version-kind": kind,
+        });
+        let bare = json!({"type": "object", "x-kubernetes-group-version-kind": kind});
+        assert_eq!(definition(&schema), bare);
+        schema["x-kubernetes-preserve-unknown-fields"] = false.into();
+        assert_eq!(definition(&schema)["properties"], schema["properties"]);
+    }
 
     #[test]
     fn schemas() {
