@@ -35,6 +35,8 @@ fn main() {
         let mut pods = common::guest::Pods::new(&cluster).await;
         pods.start("one").await;
         pods.running(1).await;
+        // A shim gives back what its start took once it is calm.
+        tokio::time::sleep(SETTLE).await;
         // Its program is the copy in the data directory.
         let shims = process::with_arguments(&["\0shim\0", &cluster.data().display().to_string()]);
         let shim = process::memory(*shims.first().unwrap());
