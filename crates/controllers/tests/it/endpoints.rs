@@ -24,6 +24,10 @@ fn named<'a>(all: &'a [Value], name: &str) -> Option<&'a Value> {
     all.iter().find(|object| object["metadata"]["name"] == name)
 }
 
+fn revision(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
+}
+
 fn addresses(name: &'static str, count: usize) -> impl Fn(&[Value]) -> bool {
     move |all| {
         named(all, name).is_some_and(|found| {
@@ -49,11 +53,21 @@ async fn they_follow_the_pods_of_a_service() {
         &web["metadata"]["annotations"]["endpoints.kubernetes.io/last-change-trigger-time"];
     assert_eq!(changed, "2026-01-01T00:00:00Z", "when the pods became ready");
 
-    // Who takes them away, or changes them, has them back.
+    // Who takes them away, or changes them, has them back: others than those seen so far.
     world.delete("endpoints", "web", "Background").await;
-    world.until("endpoints", addresses("web", 2)).await;
+    let before = &web["metadata"]["uid"];
+    let all = world
+        .until("endpoints", |all| {
+            addresses("web", 2)(all) && named(all, "web").unwrap()["metadata"]["uid"] != *before
+        })
+        .await;
+    let before = revision(named(&all, "web").unwrap());
     world.patch("endpoints", "web", json!({"subsets": []})).await;
-    world.until("endpoints", addresses("web", 2)).await;
+    world
+        .until("endpoints", |all| {
+            addresses("web", 2)(all) && revision(named(all, "web").unwrap()) > before
+        })
+        .await;
     world.delete("pods", "a", "").await;
     world.until("endpoints", addresses("web", 1)).await;
     world.delete("services", "web", "Background").await;

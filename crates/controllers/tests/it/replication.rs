@@ -82,6 +82,8 @@ async fn its_pods_stay_or_go_with_it() {
     world.delete(KIND, "web", "").await;
     let pods = world.until("pods", |pods| !pods.iter().any(owned)).await;
     assert_eq!(pods.len(), 2);
+    // Once its pods are released, it goes.
+    world.until(KIND, <[Value]>::is_empty).await;
     world.create(KIND, controller(2)).await;
     world.until("pods", |pods| pods.len() == 2 && pods.iter().all(owned)).await;
     world.delete(KIND, "web", "Foreground").await;
