@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::BASE32_NOPAD;
 use onggi_api::{GroupVersionResource, Status};
 use onggi_base::clock::rfc3339_micro;
 use onggi_client::{Body, ListOptions, Request, Response};
@@ -65,21 +66,8 @@ async fn host() -> String {
 
 /// As kube-apiserver names it.
 fn lease_name(host: &str) -> String {
-    const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let hash = Sha256::digest(host);
-    let mut text = String::from("apiserver-");
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in &hash[..16] {
-        bits = bits << 8 | u32::from(*byte);
-        count += 8;
-        while count >= 5 {
-            count -= 5;
-            text.push(char::from(DIGITS[(bits >> count) as usize & 31]));
-        }
-        bits &= (1 << count) - 1;
-    }
-    text.push(char::from(DIGITS[(bits << (5 - count)) as usize & 31]));
-    text
+    format!("apiserver-{}", BASE32_NOPAD.encode(&hash[..16]).to_lowercase())
 }
 
 async fn keep(server: &Arc<ApiServer>, name: &str, holder: &str, host: &str) -> Result<(), Status> {

@@ -6,6 +6,7 @@ mod identity;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use onggi_apiserver::{
     Access, Anonymous, AuditOptions, AuditWebhook, FrontProxy, Log, LogPlace, Mode, Plugins,
@@ -199,12 +200,16 @@ impl Control {
         let Some(path) = &self.audit_webhook_config_file else { return Ok(None) };
         let (wait, pause) =
             (&self.audit_webhook_batch_max_wait, &self.audit_webhook_initial_backoff);
+        let usual = AuditWebhook::new(path.to_string_lossy());
+        let time = |option, text: &Option<String>, usual: Duration| {
+            duration(option, text.as_deref(), usual.as_secs())
+        };
         Ok(Some(AuditWebhook {
-            buffer: self.audit_webhook_batch_buffer_size.unwrap_or(10_000),
-            batch: self.audit_webhook_batch_max_size.unwrap_or(400),
-            wait: duration("audit-webhook-batch-max-wait", wait.as_deref(), 30)?,
-            backoff: duration("audit-webhook-initial-backoff", pause.as_deref(), 10)?,
-            ..AuditWebhook::new(path.to_string_lossy())
+            buffer: self.audit_webhook_batch_buffer_size.unwrap_or(usual.buffer),
+            batch: self.audit_webhook_batch_max_size.unwrap_or(usual.batch),
+            wait: time("audit-webhook-batch-max-wait", wait, usual.wait)?,
+            backoff: time("audit-webhook-initial-backoff", pause, usual.backoff)?,
+            ..usual
         }))
     }
 
@@ -298,8 +303,6 @@ fn pair(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -41,6 +41,14 @@ pub(crate) fn selects(service: &Service, pod: &Pod) -> bool {
     !wanted.is_empty() && wanted.iter().all(|(k, v)| pod.metadata.labels.get(k) == Some(v))
 }
 
+/// Whether the addresses of a service are those of the pods that it selects. One that goes takes
+/// them along.
+pub(crate) fn is_of_pods(service: &Service) -> bool {
+    !service.spec.selector.is_empty()
+        && service.spec.kind != "ExternalName"
+        && !service.metadata.deleting()
+}
+
 /// Whether nothing changed that an endpoint says.
 pub(crate) fn same_endpoint(old: &Pod, new: &Pod) -> bool {
     old.metadata.labels == new.metadata.labels

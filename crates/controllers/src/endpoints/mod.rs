@@ -11,7 +11,7 @@ use onggi_client::{Cache, Change, Next, ObjectKey, Source, WriteOptions};
 use serde_json::json;
 
 use crate::Error;
-use crate::addresses::{self, Selected, TriggerTimes, about, concerned};
+use crate::addresses::{self, Selected, TriggerTimes, about, concerned, is_of_pods};
 use crate::claim::namespace_ends;
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
@@ -71,10 +71,7 @@ impl Controller for Endpoints {
             }
             return Ok(Next::Done);
         };
-        if service.spec.selector.is_empty()
-            || service.spec.kind == "ExternalName"
-            || service.metadata.deleting()
-        {
+        if !is_of_pods(&service) {
             return Ok(Next::Done);
         }
         let pods = self.selected.by(&service);

@@ -12,7 +12,7 @@ use onggi_client::{Cache, Next, ObjectKey, Source};
 use crate::Error;
 use crate::addresses::pack::Slice;
 use crate::addresses::{
-    OwnSlices, Selected, TRIGGER_TIME, TriggerTimes, about, concerned, service_of,
+    OwnSlices, Selected, TRIGGER_TIME, TriggerTimes, about, concerned, is_of_pods, service_of,
 };
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
@@ -62,10 +62,7 @@ impl Controller for EndpointSlices {
             self.times.forget(key);
             return Ok(Next::Done);
         };
-        if service.spec.selector.is_empty()
-            || service.spec.kind == "ExternalName"
-            || service.metadata.deleting()
-        {
+        if !is_of_pods(&service) {
             return Ok(Next::Done);
         }
         let pods = self.selected.by(&service);

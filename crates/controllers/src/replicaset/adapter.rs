@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::view::{Meta, ReplicaSet, ReplicaSetSpec, ReplicaSetStatus, Template};
 
 /// A kind that is brought to as many pods as it wants.
-pub(super) struct Sort {
+pub(super) struct Variant {
     pub(super) group: &'static str,
     pub(super) plural: &'static str,
     pub(super) kind: &'static str,
@@ -20,10 +20,10 @@ pub(super) struct Sort {
     pub(super) counts_terminating: bool,
 }
 
-pub(super) const REPLICA_SET: Sort =
-    Sort { group: "apps", plural: "replicasets", kind: "ReplicaSet", counts_terminating: true };
+pub(super) const REPLICA_SET: Variant =
+    Variant { group: "apps", plural: "replicasets", kind: "ReplicaSet", counts_terminating: true };
 
-pub(super) const REPLICATION_CONTROLLER: Sort = Sort {
+pub(super) const REPLICATION_CONTROLLER: Variant = Variant {
     group: "",
     plural: "replicationcontrollers",
     kind: "ReplicationController",

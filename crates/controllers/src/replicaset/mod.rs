@@ -23,12 +23,12 @@ use crate::claim::{adopt, controller_reference, may_adopt, namespace_ends, relea
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
 use crate::view::{Pod, ReplicaSet, by_controller, controller_key, orphans_of};
-use adapter::{REPLICA_SET, REPLICATION_CONTROLLER, Sort};
+use adapter::{REPLICA_SET, REPLICATION_CONTROLLER, Variant};
 use plan::{Plan, Snapshot};
 
 struct ReplicaSets {
     context: Context,
-    sort: &'static Sort,
+    variant: &'static Variant,
     resource: GroupVersionResource,
     pods_resource: GroupVersionResource,
     sets: Cache<Keep<ReplicaSet>>,
@@ -48,8 +48,8 @@ pub(crate) fn launch_replication_controllers(context: Context) -> BoxFuture<'sta
     launch_for(&REPLICATION_CONTROLLER, context)
 }
 
-fn launch_for(sort: &'static Sort, context: Context) -> BoxFuture<'static, ()> {
-    let resource = GroupVersionResource::new(sort.group, "v1", sort.plural);
+fn launch_for(variant: &'static Variant, context: Context) -> BoxFuture<'static, ()> {
+    let resource = GroupVersionResource::new(variant.group, "v1", variant.plural);
     let pods_resource = GroupVersionResource::new("", "v1", "pods");
     let sets: Cache<Keep<ReplicaSet>> = context.cache(Source::all(resource.clone()));
     let pods: Cache<Pod> = context.cache(Source::all(pods_resource.clone()));
@@ -58,7 +58,7 @@ fn launch_for(sort: &'static Sort, context: Context) -> BoxFuture<'static, ()> {
     let selecting = sets.clone();
     harness.watch(&pods, move |change| {
         let of = |pod: &Arc<Pod>| {
-            let owner = pod.metadata.controller().filter(|owner| owner.kind == sort.kind);
+            let owner = pod.metadata.controller().filter(|owner| owner.kind == variant.kind);
             owner.map(|owner| ObjectKey::new(&pod.metadata.namespace, &owner.name))
         };
         let mut keys: Vec<_> = change.before().and_then(of).into_iter().collect();
@@ -74,7 +74,7 @@ fn launch_for(sort: &'static Sort, context: Context) -> BoxFuture<'static, ()> {
     let by_controller = by_controller(&pods);
     harness.run(ReplicaSets {
         context,
-        sort,
+        variant,
         resource,
         pods_resource,
         sets,
@@ -110,7 +110,7 @@ impl Controller for ReplicaSets {
         };
         let failure = failed.as_ref().map(|(reason, error)| (*reason, error.to_string()));
         let mut status = plan::status(&set, &plan, failure, now);
-        if !self.sort.counts_terminating {
+        if !self.variant.counts_terminating {
             status.terminating_replicas = None;
         }
         if status != set.status {

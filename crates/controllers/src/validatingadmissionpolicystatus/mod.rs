@@ -2,6 +2,8 @@
 
 mod plan;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::GroupVersionResource;
@@ -71,7 +73,10 @@ impl Policies {
         version: &str,
         read: impl Fn(&Definition, &crd::Version) -> Option<T>,
     ) -> Option<T> {
-        self.definitions.list().iter().find_map(|object| {
+        // A definition is named after its group: the others need not be read.
+        let of_group = format!(".{group}");
+        let named = |object: &&Arc<Whole>| object.head().name.ends_with(&of_group);
+        self.definitions.list().iter().filter(named).find_map(|object| {
             let definition = Definition::read(&object.value().ok()?);
             if definition.group != group || !definition.established {
                 return None;
