@@ -13,35 +13,103 @@ use crate::{Error, Options};
 
 /// Every controller. To add one: a folder beside this file, and a line here.
 const CONTROLLERS: &[Row] = &[
-    Row { name: "bootstrap-signer", launch: crate::bootstrap::launch_signer },
-    Row { name: "certificate-controller", launch: crate::certificates::launch },
     Row {
+        option: "bootstrap-signer-controller",
+        name: "bootstrap-signer",
+        launch: crate::bootstrap::launch_signer,
+    },
+    Row {
+        option: "certificatesigningrequest-signing-controller",
+        name: "certificate-controller",
+        launch: crate::certificates::launch,
+    },
+    Row {
+        option: "clusterrole-aggregation-controller",
         name: "clusterrole-aggregation-controller",
         launch: crate::clusterrole_aggregation::launch,
     },
-    Row { name: "deployment-controller", launch: crate::deployment::launch },
-    Row { name: "endpoint-controller", launch: crate::endpoints::launch },
-    Row { name: "endpoint-slice-controller", launch: crate::endpointslice::launch },
     Row {
+        option: "deployment-controller",
+        name: "deployment-controller",
+        launch: crate::deployment::launch,
+    },
+    Row {
+        option: "endpoints-controller",
+        name: "endpoint-controller",
+        launch: crate::endpoints::launch,
+    },
+    Row {
+        option: "endpointslice-controller",
+        name: "endpoint-slice-controller",
+        launch: crate::endpointslice::launch,
+    },
+    Row {
+        option: "endpointslice-mirroring-controller",
         name: "endpoint-slice-mirroring-controller",
         launch: crate::endpointslicemirroring::launch,
     },
-    Row { name: "generic-garbage-collector", launch: crate::garbagecollector::launch },
-    Row { name: "namespace-controller", launch: crate::namespace::launch },
-    Row { name: "node-controller", launch: crate::nodelifecycle::launch },
-    Row { name: "pod-garbage-collector", launch: crate::podgc::launch },
-    Row { name: "pv-protection-controller", launch: crate::storageprotection::launch_volumes },
-    Row { name: "pvc-protection-controller", launch: crate::storageprotection::launch_claims },
-    Row { name: "replicaset-controller", launch: crate::replicaset::launch },
     Row {
+        option: "garbage-collector-controller",
+        name: "generic-garbage-collector",
+        launch: crate::garbagecollector::launch,
+    },
+    Row {
+        option: "namespace-controller",
+        name: "namespace-controller",
+        launch: crate::namespace::launch,
+    },
+    Row {
+        option: "node-lifecycle-controller",
+        name: "node-controller",
+        launch: crate::nodelifecycle::launch,
+    },
+    Row {
+        option: "pod-garbage-collector-controller",
+        name: "pod-garbage-collector",
+        launch: crate::podgc::launch,
+    },
+    Row {
+        option: "persistentvolume-protection-controller",
+        name: "pv-protection-controller",
+        launch: crate::storageprotection::launch_volumes,
+    },
+    Row {
+        option: "persistentvolumeclaim-protection-controller",
+        name: "pvc-protection-controller",
+        launch: crate::storageprotection::launch_claims,
+    },
+    Row {
+        option: "replicaset-controller",
+        name: "replicaset-controller",
+        launch: crate::replicaset::launch,
+    },
+    Row {
+        option: "replicationcontroller-controller",
         name: "replication-controller",
         launch: crate::replicaset::launch_replication_controllers,
     },
-    Row { name: "resourcequota-controller", launch: crate::resourcequota::launch },
-    Row { name: "service-account-controller", launch: crate::serviceaccount::launch },
-    Row { name: "taint-eviction-controller", launch: crate::tainteviction::launch },
-    Row { name: "token-cleaner", launch: crate::bootstrap::launch_cleaner },
     Row {
+        option: "resourcequota-controller",
+        name: "resourcequota-controller",
+        launch: crate::resourcequota::launch,
+    },
+    Row {
+        option: "serviceaccount-controller",
+        name: "service-account-controller",
+        launch: crate::serviceaccount::launch,
+    },
+    Row {
+        option: "taint-eviction-controller",
+        name: "taint-eviction-controller",
+        launch: crate::tainteviction::launch,
+    },
+    Row {
+        option: "token-cleaner-controller",
+        name: "token-cleaner",
+        launch: crate::bootstrap::launch_cleaner,
+    },
+    Row {
+        option: "validatingadmissionpolicy-status-controller",
         name: "validatingadmissionpolicy-status-controller",
         launch: crate::validatingadmissionpolicystatus::launch,
     },
@@ -52,7 +120,9 @@ const WORKERS: usize = 8;
 
 /// A line of the table.
 struct Row {
-    /// Kubernetes' name; it stands in events.
+    /// Its name in `--controllers` of kube-controller-manager.
+    option: &'static str,
+    /// Its name in events.
     name: &'static str,
     /// Names what is watched; the future works until the shutdown.
     launch: fn(Context) -> BoxFuture<'static, ()>,
@@ -164,7 +234,8 @@ pub(crate) async fn run(
     clock: &Arc<dyn Clock>,
     shutdown: &Shutdown,
 ) {
-    let running = CONTROLLERS.iter().map(|row| {
+    let chosen = CONTROLLERS.iter().filter(|row| options.chosen.contains(row.option));
+    let running = chosen.map(|row| {
         let context = Context::new(row.name, options, informers, clock, shutdown);
         let launched = tokio::spawn((row.launch)(context));
         async move {
@@ -176,4 +247,9 @@ pub(crate) async fn run(
         }
     });
     join_all(running).await;
+}
+
+/// The names in `--controllers`.
+pub(crate) fn options() -> impl Iterator<Item = &'static str> {
+    CONTROLLERS.iter().map(|row| row.option)
 }

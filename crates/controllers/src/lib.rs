@@ -7,6 +7,7 @@
 mod addresses;
 mod bootstrap;
 mod certificates;
+mod chosen;
 mod claim;
 mod clusterrole_aggregation;
 mod context;
@@ -36,6 +37,8 @@ use onggi_base::pki::Authority;
 use onggi_base::{Clock, Shutdown};
 use onggi_client::SharedInformers;
 
+pub use chosen::Chosen;
+
 /// What the controllers are told.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -46,11 +49,18 @@ pub struct Options {
     pub node_grace: Duration,
     /// Signs requests for certificates; `None`: somebody else does.
     pub signer: Option<Arc<Authority>>,
+    /// Which controllers run (`--controllers`).
+    pub chosen: Chosen,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ca_pem: String::new(), node_grace: Duration::from_secs(40), signer: None }
+        Self {
+            ca_pem: String::new(),
+            node_grace: Duration::from_secs(40),
+            signer: None,
+            chosen: Chosen::default(),
+        }
     }
 }
 

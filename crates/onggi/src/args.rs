@@ -93,6 +93,18 @@ pub(crate) struct Server {
     /// Run API server, controllers and scheduler alone; needs no root
     #[arg(long)]
     no_node: bool,
+    /// Controllers that run: * for all, a name for this one, -name for not this one
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "*",
+        allow_hyphen_values = true
+    )]
+    controllers: Vec<String>,
+    /// Leave it to somebody else to bind pods to nodes
+    #[arg(long)]
+    disable_scheduler: bool,
     /// Static tokens: token,user,uid,"group1,group2" a line
     #[arg(long, value_name = "FILE")]
     token_auth_file: Option<PathBuf>,
@@ -197,6 +209,8 @@ impl Server {
     pub(crate) fn options(self) -> anyhow::Result<Options> {
         let control = onggi_supervisor::Control {
             no_node: self.no_node,
+            controllers: self.controllers,
+            disable_scheduler: self.disable_scheduler,
             token_auth_file: self.token_auth_file,
             client_ca_file: self.client_ca_file,
             authorization_modes: self.authorization_mode,

@@ -13,6 +13,7 @@ use onggi_apiserver::{
     RequestHeader, StaticTokens, sealed_prefixes, sealed_resources,
 };
 use onggi_base::pki::{Authority, Pair};
+use onggi_controllers::Chosen;
 use onggi_machinery::audit;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,10 @@ pub use identity::Identity;
 pub struct Control {
     /// No node on this machine: API server, controllers and scheduler alone.
     pub no_node: bool,
+    /// `--controllers`.
+    pub controllers: Vec<String>,
+    /// Somebody else binds pods to nodes.
+    pub disable_scheduler: bool,
     /// `--token-auth-file`.
     pub token_auth_file: Option<PathBuf>,
     /// `--client-ca-file`: further authorities of users' certificates.
@@ -265,6 +270,11 @@ impl Control {
         )?;
         let authority = pair.map(Authority::from_pair).transpose();
         Ok(authority.map_err(|e| wrong(OPTION)(e.to_string()))?.map(Arc::new))
+    }
+
+    /// The controllers that run.
+    pub(crate) fn controllers(&self) -> Result<Chosen, Error> {
+        Chosen::parse(&self.controllers).map_err(wrong("controllers"))
     }
 
     /// The admission plugins.

@@ -111,7 +111,7 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     server.bootstrap(advertise).await?;
     write_kubeconfig(&paths, &options, &certificates)?;
 
-    start_control(&mut tasks, &server, &certificates, &clock);
+    start_control(&mut tasks, &server, &options, &certificates, &clock)?;
 
     reporter.step("start the node");
     let applied = start_network(&mut tasks, &server, &network, &options).await?;
@@ -175,7 +175,7 @@ async fn run_control_plane(options: Options, reporter: &Reporter) -> Result<(), 
     let advertise = SocketAddr::new(reachable(&options), address.port());
     server.bootstrap(advertise).await?;
     write_kubeconfig(&paths, &options, &certificates)?;
-    start_control(&mut tasks, &server, &certificates, &clock);
+    start_control(&mut tasks, &server, &options, &certificates, &clock)?;
     reporter.report(&Report::Ready);
     let shutdown = tasks.shutdown();
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
@@ -241,13 +241,16 @@ async fn listen(
 fn start_control(
     tasks: &mut Tasks,
     server: &Arc<ApiServer>,
+    options: &Options,
     certificates: &Certificates,
     clock: &Arc<dyn Clock>,
-) {
+) -> Result<(), Error> {
+    let disable_scheduler = options.control.disable_scheduler;
     let user = User::new("system:kube-controller-manager", &[]);
     let options = onggi_controllers::Options {
         ca_pem: certificates.ca.clone(),
         signer: Some(Arc::clone(&certificates.signer)),
+        chosen: options.control.controllers()?,
         ..onggi_controllers::Options::default()
     };
     let controllers = Controllers::new(options, informers(server, tasks, user), Arc::clone(clock));
@@ -256,6 +259,9 @@ fn start_control(
         controllers.run(shutdown).await;
         Ok::<_, Infallible>(())
     });
+    if disable_scheduler {
+        return Ok(());
+    }
     let user = User::new("system:kube-scheduler", &[]);
     let scheduler = Scheduler::new(informers(server, tasks, user), Arc::clone(clock));
     server.add_component("scheduler");
@@ -263,6 +269,7 @@ fn start_control(
         scheduler.run(shutdown).await;
         Ok::<_, Infallible>(())
     });
+    Ok(())
 }
 
 async fn start_network(
