@@ -1,6 +1,9 @@
 //! What a request costs the API server: creates of pods and ConfigMaps and reads of one object,
 //! through TLS and the whole filter chain, durably.
 //!
+//! First with the controllers and the scheduler in the same process, which see every object that is
+//! made; then without, as Kubernetes' figures are those of kube-apiserver and etcd alone.
+//!
 //! `cargo bench -p onggi --bench requests`; `-- pod` asks only what has that word in its title.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 
@@ -15,6 +18,12 @@ use common::{median, percentile, process, row, title};
 use http::StatusCode;
 
 const ROUNDS: usize = 3;
+
+/// What runs in the process, and the options for it. A pod needs its ServiceAccount.
+const PLANES: [(&str, &[&str]); 2] = [
+    ("all", &[]),
+    ("API alone", &["--controllers=serviceaccount-controller", "--disable-scheduler"]),
+];
 
 /// What is asked.
 struct Operation {
@@ -64,42 +73,51 @@ struct Round {
 
 fn main() {
     let Some(cluster) = Cluster::new() else { return };
-    let (plane, _) = Plane::start(&cluster);
-    common::in_namespace(&cluster, async || {
-        let mut connection = Connection::http1(&plane.config).await;
-        let request = plane::post(&plane.config, CONFIG_MAPS, &plane::config_map("one"));
-        assert_eq!(connection.send(request).await.0.status, StatusCode::CREATED);
-    });
-    title(&format!(
-        "requests through TLS by HTTP/1.1 in JSON, medians of {ROUNDS} rounds, load {}",
-        process::load()
-    ));
     let words: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let asked = |operation: &&Operation| {
         let title = operation.title.to_lowercase();
         words.iter().all(|word| title.contains(&word.to_lowercase()))
     };
-    for operation in OPERATIONS.iter().filter(asked) {
-        for connections in [1, 16, 64] {
-            // The round before the first warms up.
-            let rounds: Vec<_> = (0..=ROUNDS)
-                .map(|round| measure(&cluster, &plane, operation, connections, round))
-                .skip(1)
-                .collect();
-            let of =
-                |field: fn(&Round) -> f64| median(&rounds.iter().map(field).collect::<Vec<_>>());
-            row(
-                &format!("{}, {connections} connections", operation.title),
-                format!("{:.3} ms CPU", of(|r| r.cpu)),
-                format!(
-                    "target {} ms; {:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
-                    operation.goal,
-                    of(|r| r.rate),
-                    of(|r| r.p50),
-                    of(|r| r.p99)
-                ),
-            );
+    title(&format!(
+        "requests through TLS by HTTP/1.1 in JSON, medians of {ROUNDS} rounds, load {}",
+        process::load()
+    ));
+    for (number, (what, options)) in PLANES.iter().enumerate() {
+        let (plane, _) = Plane::start_with(&cluster, options);
+        if number == 0 {
+            common::in_namespace(&cluster, async || {
+                let mut connection = Connection::http1(&plane.config).await;
+                let request = plane::post(&plane.config, CONFIG_MAPS, &plane::config_map("one"));
+                assert_eq!(connection.send(request).await.0.status, StatusCode::CREATED);
+            });
         }
+        for operation in OPERATIONS.iter().filter(asked) {
+            for connections in [1, 16, 64] {
+                // The round before the first warms up.
+                let rounds: Vec<_> = (0..=ROUNDS)
+                    .map(|round| {
+                        let tag = format!("bench-{number}-{connections}-{round}");
+                        measure(&cluster, &plane, operation, connections, &tag)
+                    })
+                    .skip(1)
+                    .collect();
+                let of = |field: fn(&Round) -> f64| {
+                    median(&rounds.iter().map(field).collect::<Vec<_>>())
+                };
+                row(
+                    &format!("{}, {connections} connections, {what}", operation.title),
+                    format!("{:.3} ms CPU", of(|r| r.cpu)),
+                    format!(
+                        "target {} ms; {:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
+                        operation.goal,
+                        of(|r| r.rate),
+                        of(|r| r.p50),
+                        of(|r| r.p99)
+                    ),
+                );
+            }
+        }
+        plane.stop();
     }
 }
 
@@ -108,7 +126,7 @@ fn measure(
     plane: &Plane,
     operation: &Operation,
     connections: usize,
-    round: usize,
+    tag: &str,
 ) -> Round {
     // A single connection waits for the disk at each request.
     let each = operation.count / connections.max(8);
@@ -120,7 +138,7 @@ fn measure(
         let clients = opened.into_iter().enumerate().map(|(number, mut connection)| async move {
             let mut latencies = Vec::with_capacity(each);
             for n in 0..each {
-                let name = format!("bench-{connections}-{round}-{number}-{n}");
+                let name = format!("{tag}-{number}-{n}");
                 let request = (operation.ask)(plane, &name);
                 let start = Instant::now();
                 let (parts, body) = connection.send(request).await;

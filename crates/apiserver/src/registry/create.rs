@@ -75,9 +75,11 @@ impl Registry {
                 managedfields::put(&mut object, owners);
             }
             (row.prepare_create)(&mut object);
+            kind.default(&mut object);
         }
+        // What is ours leaves nothing to fill in.
+        debug_assert_eq!(kind.defaulted(&object), object);
         check_escalation(&self.authorizers, &context.user, row, &object, None)?;
-        kind.default(&mut object);
         meta::stamp(&mut object, &self.clock.rfc3339(), row.has_generation);
         let hooks = rest::hooks(row);
         let generated = meta::needs_name(&object);

@@ -57,6 +57,13 @@ impl Kind {
         }
     }
 
+    /// The same object with what was left out.
+    pub(crate) fn defaulted(&self, object: &Value) -> Value {
+        let mut object = object.clone();
+        self.default(&mut object);
+        object
+    }
+
     /// Takes away what its schema does not know, where it is custom.
     pub(crate) fn prune(&self, object: &mut Value) {
         if let Some(custom) = &self.custom {

@@ -27,7 +27,7 @@ pub const RESOURCE: Resource = Resource {
     ],
     row,
     default,
-    prepare_create: |budget| set(budget, "status", json!({})),
+    prepare_create,
     validate,
     ..Resource::BASE
 };
@@ -49,6 +49,11 @@ fn row(budget: &Value, now: i64) -> Vec<Value> {
         i64_at(budget, "status.disruptionsAllowed").unwrap_or(0).into(),
         table::age(budget, now),
     ]
+}
+
+fn prepare_create(budget: &mut Value) {
+    set(budget, "status", json!({}));
+    default(budget);
 }
 
 fn default(budget: &mut Value) {

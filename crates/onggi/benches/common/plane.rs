@@ -23,9 +23,14 @@ impl Plane {
     /// Starts it on the data of a cluster that is not up; answers it with the seconds from its start
     /// to its first `/readyz`.
     pub(crate) fn start(cluster: &Cluster) -> (Self, f64) {
+        Self::start_with(cluster, &[])
+    }
+
+    /// The same with further options.
+    pub(crate) fn start_with(cluster: &Cluster, options: &[&str]) -> (Self, f64) {
         let began = Instant::now();
         let onggi = Path::new(env!("CARGO_BIN_EXE_onggi"));
-        let server = cluster.start(onggi, &["server", "--no-node"]);
+        let server = cluster.start(onggi, &[&["server", "--no-node"], options].concat());
         let kubeconfig = cluster.paths().kubeconfig();
         let look = |what: &str| {
             assert!(began.elapsed() < PATIENCE, "{what} is not there: {}", cluster.log());
