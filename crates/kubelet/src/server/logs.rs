@@ -11,7 +11,7 @@ use futures::stream::{self, BoxStream};
 use onggi_client::node::{LogRequest, NodeError};
 use onggi_node_api::{ContainerState, ContainerStatus};
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, SeekFrom};
 use tokio::sync::{mpsc, watch};
 
 use super::inotify::Inotify;
@@ -56,8 +56,10 @@ pub(super) fn stream(
 /// The text of the last entries, at most so many bytes.
 pub(super) async fn tail(path: &Path, lines: u64, bytes: u64) -> io::Result<String> {
     let mut file = File::open(path).await?;
-    let start = tail_start(&mut file, lines).await?;
+    let end = file.metadata().await?.len();
+    let start = tail_start(&mut file, end, lines).await?;
     file.seek(SeekFrom::Start(start)).await?;
+    let mut file = file.take(end - start);
     let mut raw = Vec::new();
     file.read_to_end(&mut raw).await?;
     let mut text = Vec::new();
@@ -71,9 +73,8 @@ pub(super) async fn tail(path: &Path, lines: u64, bytes: u64) -> io::Result<Stri
     Ok(String::from_utf8_lossy(&text[cut..]).into_owned())
 }
 
-/// Where the last `lines` lines begin.
-async fn tail_start(file: &mut File, lines: u64) -> io::Result<u64> {
-    let end = file.seek(SeekFrom::End(0)).await?;
+/// Where the last `lines` lines before `end` begin.
+async fn tail_start(file: &mut File, end: u64, lines: u64) -> io::Result<u64> {
     if lines == 0 {
         return Ok(end);
     }
@@ -119,12 +120,16 @@ impl Reader {
     ) -> io::Result<()> {
         let path = &container.log_path;
         let mut file = File::open(path).await?;
-        if let Some(lines) = tail_lines {
-            let start = tail_start(&mut file, lines).await?;
-            file.seek(SeekFrom::Start(start)).await?;
-        }
+        let end = file.metadata().await?.len();
+        let start = match tail_lines {
+            Some(lines) => tail_start(&mut file, end, lines).await?,
+            None => 0,
+        };
+        file.seek(SeekFrom::Start(start)).await?;
         let Some((mut view, inotify)) = follow else {
-            return self.drain(&mut file).await.map(drop);
+            // What is written meanwhile is not part of the answer: it would be more lines than
+            // were asked for, and a busy container's log might never end.
+            return self.drain(&mut file.take(end - start)).await.map(drop);
         };
         let watch = inotify.watch(path)?;
         loop {
@@ -152,7 +157,7 @@ impl Reader {
     }
 
     /// Sends what is there; false when no more is wanted.
-    async fn drain(&mut self, file: &mut File) -> io::Result<bool> {
+    async fn drain(&mut self, file: &mut (impl AsyncRead + Unpin)) -> io::Result<bool> {
         let mut chunk = vec![0; CHUNK];
         loop {
             let length = file.read(&mut chunk).await?;

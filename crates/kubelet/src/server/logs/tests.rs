@@ -75,6 +75,32 @@ async fn tail_limit_and_since() {
 }
 
 #[tokio::test]
+async fn what_is_written_meanwhile_is_not_part_of_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("0.log");
+    // Far more than may wait for a client, so that the reader is still at it.
+    let text = "x".repeat(1000);
+    let lines = (2 * WAITING + 4) * CHUNK / text.len();
+    let running = container(path.clone(), ContainerState::Running);
+    let view = watch::Sender::new(Arc::new(View::default()));
+    for tail_lines in [None, Some(lines as u64)] {
+        fs::write(&path, "").unwrap();
+        for _ in 0..lines {
+            append(&path, &text);
+        }
+        let request = LogRequest { tail_lines, ..request() };
+        let inotify = Inotify::new().unwrap();
+        let mut log = stream(request, running.clone(), view.subscribe(), inotify);
+        let mut length = log.next().await.unwrap().unwrap().len();
+        append(&path, "later");
+        while let Some(chunk) = log.next().await {
+            length += chunk.unwrap().len();
+        }
+        assert_eq!(length, lines * (text.len() + 1), "{tail_lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn follows_over_a_rotation_until_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("0.log");
