@@ -145,20 +145,11 @@ fn frames(
     encoder: Encoder,
 ) -> impl futures::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send {
     stream::unfold((events, encoder), |(mut events, mut encoder)| async move {
-        let first = encoder.line(events.next().await?);
-        if first.len() >= TOGETHER {
-            return Some((Ok(Frame::data(first)), (events, encoder)));
-        }
-        let mut next = events.next().now_or_never().flatten();
-        if next.is_none() {
-            return Some((Ok(Frame::data(first)), (events, encoder)));
-        }
-        let mut out = BytesMut::from(first.as_ref());
-        while let Some(event) = next.take() {
-            out.put_slice(&encoder.line(event));
-            if out.len() < TOGETHER {
-                next = events.next().now_or_never().flatten();
-            }
+        let mut out = BytesMut::new();
+        encoder.line(events.next().await?, &mut out);
+        while out.len() < TOGETHER {
+            let Some(event) = events.next().now_or_never().flatten() else { break };
+            encoder.line(event, &mut out);
         }
         Some((Ok(Frame::data(out.freeze())), (events, encoder)))
     })
@@ -176,7 +167,9 @@ async fn over_websocket(socket: websocket::Socket, mut events: EventStream, mut 
             },
         };
         let Some(event) = event else { break };
-        let line = encoder.line(event);
+        let mut line = BytesMut::new();
+        encoder.line(event, &mut line);
+        let line = line.freeze();
         let message = match encoder.accept.format {
             // Messages have their own lengths.
             Format::Protobuf => Message::Binary(line.slice(4..)),
@@ -204,39 +197,42 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn line(&mut self, event: Result<WatchEvent, Error>) -> Bytes {
+    /// The event as it is sent; an error is sent as one.
+    fn line(&mut self, event: Result<WatchEvent, Error>, out: &mut BytesMut) {
         self.sent.fetch_add(1, Ordering::Relaxed);
-        let line = event
+        let written = event
             .map_err(|error| match error {
                 Error::Status(status) => *status,
                 other => Status::internal(other),
             })
-            .and_then(|event| self.event(&event));
-        line.unwrap_or_else(|status| {
+            .and_then(|event| self.event(&event, out));
+        if let Err(status) = written {
             let accept = Accept { shape: Shape::Whole, pretty: false, ..self.accept };
             let object = serde_json::to_value(&status)
                 .map_err(Status::internal)
                 .and_then(|value| answer::write(&value, &accept))
                 .unwrap_or_default();
-            self.frame("ERROR", &object)
-        })
+            self.frame("ERROR", &object, out);
+        }
     }
 
-    fn event(&mut self, event: &WatchEvent) -> Result<Bytes, Status> {
+    /// Writes nothing where it fails.
+    fn event(&mut self, event: &WatchEvent, out: &mut BytesMut) -> Result<(), Status> {
         let kind = event.kind.as_str();
         let Accept { format, shape, version, .. } = self.accept;
         match (shape, format) {
             // The same bytes for every watcher.
             (Shape::Whole, Format::Json) => {
-                return Ok(framed(kind, event.object.json_len(), |out| {
-                    event.object.write_json(out)
-                }));
+                let object = &event.object;
+                framed(kind, object.json_len(), |out| object.write_json(out), out);
+                return Ok(());
             }
             (Shape::Table, _) => {}
             form => {
                 let form = (form.1, form.0, version);
                 let body = self.server.forms.get(&event.object, form, || self.body(event))?;
-                return Ok(self.frame(kind, &body));
+                self.frame(kind, &body, out);
+                return Ok(());
             }
         }
         let value = event.object.value().map_err(Status::internal)?;
@@ -258,7 +254,8 @@ impl Encoder {
         };
         let shape = if shape == Shape::MetadataList { Shape::Metadata } else { shape };
         let accept = Accept { shape, pretty: false, ..self.accept };
-        Ok(self.frame(kind, &answer::write(&value, &accept)?))
+        self.frame(kind, &answer::write(&value, &accept)?, out);
+        Ok(())
     }
 
     /// What is the same for all watchers of a form.
@@ -271,21 +268,21 @@ impl Encoder {
         Ok(serde_json::to_vec(&partial).map_err(Status::internal)?.into())
     }
 
-    fn frame(&self, kind: &str, object: &[u8]) -> Bytes {
+    fn frame(&self, kind: &str, object: &[u8], out: &mut BytesMut) {
         if self.accept.format == Format::Protobuf {
-            return protobuf::frame_event(kind, object).into();
+            out.put_slice(&protobuf::frame_event(kind, object));
+        } else {
+            framed(kind, object.len(), |out| out.put_slice(object), out);
         }
-        framed(kind, object.len(), |out| out.put_slice(object))
     }
 }
 
 /// A line of a watch in JSON; `object` writes so many bytes.
-fn framed(kind: &str, size: usize, object: impl FnOnce(&mut BytesMut)) -> Bytes {
-    let mut out = BytesMut::with_capacity(size + 40);
+fn framed(kind: &str, size: usize, object: impl FnOnce(&mut BytesMut), out: &mut BytesMut) {
+    out.reserve(size + 40);
     out.put_slice(b"{\"type\":\"");
     out.put_slice(kind.as_bytes());
     out.put_slice(b"\",\"object\":");
-    object(&mut out);
+    object(out);
     out.put_slice(b"}\n");
-    out.freeze()
 }

@@ -75,7 +75,10 @@ impl<'a> At<'a> {
 
     /// The items of a list below this one.
     pub fn each(&self, path: &str) -> impl Iterator<Item = At<'a>> + use<'a> {
-        self.child(path).items()
+        let list = value::list_at(self.value, path);
+        // Most lists are not there: then nobody needs their path.
+        let path = if list.is_empty() { FieldPath::root() } else { self.path.child(path) };
+        list.iter().enumerate().map(move |(i, value)| At { value, path: path.index(i) })
     }
 
     /// The entries of a map with free keys.
