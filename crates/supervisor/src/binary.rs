@@ -1,5 +1,5 @@
-//! A read-only copy of our own executable for the shims: an upgrade or a `cargo build` that
-//! replaces the file does not touch those that run.
+//! A read-only copy of our own executable for the daemon and its shims: an upgrade or a `cargo build`
+//! that replaces the file does not touch those that run, and all of them share its pages.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -9,9 +9,14 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// The copy of this process' executable in `directory`, made where it is not there:
-/// `onggi-<digest>`.
+/// `onggi-<digest>`. A process that runs from it has it already.
 pub fn copy_of_self(directory: &Path) -> io::Result<PathBuf> {
-    copy(Path::new("/proc/self/exe"), directory)
+    let executable = Path::new("/proc/self/exe");
+    let program = fs::read_link(executable)?;
+    if program.parent() == Some(&*fs::canonicalize(directory)?) && program.exists() {
+        return Ok(program);
+    }
+    copy(executable, directory)
 }
 
 fn copy(executable: &Path, directory: &Path) -> io::Result<PathBuf> {

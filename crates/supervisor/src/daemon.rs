@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use crate::binary;
 use crate::options::Options;
 use crate::paths::Paths;
 
@@ -56,7 +57,8 @@ pub fn spawn(options: &Options, paths: &Paths, mut step: impl FnMut(&str)) -> Re
         .open(paths.daemon_log())
         .map_err(Error::Spawn)?;
     let text = serde_json::to_string(options).map_err(|e| Error::Spawn(e.into()))?;
-    let mut child = Command::new("/proc/self/exe")
+    let program = binary::copy_of_self(&paths.bin()).map_err(Error::Spawn)?;
+    let mut child = Command::new(program)
         .args(["daemon", "--options", &text])
         .current_dir("/")
         .stdin(Stdio::null())

@@ -95,6 +95,10 @@ fn a_killed_shim_takes_its_pod_along_and_it_comes_back() {
     let data = cluster.data().display().to_string();
     let shims = processes(&[&data, "shim"]);
     assert!(!shims.is_empty());
+    let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    for &shim in &shims {
+        assert_eq!(program(shim), program(cluster.daemon()), "they share the pages of one file");
+    }
     shims.iter().for_each(|pid| {
         let _ = kill_process(Pid::from_raw(*pid).unwrap(), Signal::KILL);
     });
