@@ -4,16 +4,12 @@
 use std::fmt;
 
 use serde_json::Value;
-use smallvec::SmallVec;
 
 use crate::decimal::Decimal;
 
 /// The place of a field: `spec.containers[0].name`, `data[key]`.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct FieldPath(Text);
-
-/// UTF-8. Validation makes hundreds of paths for a pod: most need no allocation.
-type Text = SmallVec<[u8; 48]>;
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FieldPath(String);
 
 impl FieldPath {
     /// The object itself.
@@ -23,12 +19,12 @@ impl FieldPath {
 
     /// From a path that is already written out.
     pub fn new(path: impl Into<String>) -> Self {
-        Self(Text::from_slice(path.into().as_bytes()))
+        Self(path.into())
     }
 
     /// `self.name`.
     pub fn child(&self, name: &str) -> Self {
-        self.with(if self.0.is_empty() { ["", name, ""] } else { [".", name, ""] })
+        if self.0.is_empty() { Self(name.to_owned()) } else { self.with([".", name, ""]) }
     }
 
     /// `self[index]`.
@@ -41,30 +37,24 @@ impl FieldPath {
         self.with(["[", key, "]"])
     }
 
+    /// Validation makes hundreds of these for a pod: one allocation each, and no formatter.
     fn with(&self, parts: [&str; 3]) -> Self {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
-        let mut path = Text::with_capacity(self.0.len() + length);
-        path.extend_from_slice(&self.0);
-        parts.iter().for_each(|part| path.extend_from_slice(part.as_bytes()));
+        let mut path = String::with_capacity(self.0.len() + length);
+        path.push_str(&self.0);
+        parts.iter().for_each(|part| path.push_str(part));
         Self(path)
     }
 
     /// The path as text.
     pub fn as_str(&self) -> &str {
-        // Made of whole texts.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for FieldPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
+        &self.0
     }
 }
 
 impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "<nil>" } else { self.as_str() })
+        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
     }
 }
 
