@@ -1,5 +1,7 @@
 //! What happens when something is killed.
 
+use std::os::unix::fs::MetadataExt;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -95,7 +97,10 @@ fn a_killed_shim_takes_its_pod_along_and_it_comes_back() {
     let data = cluster.data().display().to_string();
     let shims = processes(&[&data, "shim"]);
     assert!(!shims.is_empty());
-    let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    let program = |pid: i32| {
+        let file = std::fs::metadata(format!("/proc/{pid}/exe")).unwrap();
+        (file.dev(), file.ino())
+    };
     for &shim in &shims {
         assert_eq!(program(shim), program(cluster.daemon()), "they share the pages of one file");
     }
