@@ -4,7 +4,7 @@
 //! Paths are dotted (`spec.template.metadata`); keys that may hold dots, such as those of labels,
 //! are looked up in the map itself.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 static NULL: Value = Value::Null;
 
@@ -64,6 +64,13 @@ pub fn time_at(value: &Value, path: &str) -> Option<i64> {
 /// The item of a list whose `field` is `wanted`: a condition by type, a container by name.
 pub fn find<'a>(list: &'a [Value], field: &str, wanted: &str) -> Option<&'a Value> {
     list.iter().find(|item| str_at(item, field) == wanted)
+}
+
+/// A `double` as Go's `encoding/json` writes a float64: whole ones without a fraction. `None` for
+/// what JSON cannot say.
+pub fn double(number: f64) -> Option<Number> {
+    let is_whole = number.fract() == 0.0 && number.abs() < i64::MAX as f64;
+    if is_whole { Some((number as i64).into()) } else { Number::from_f64(number) }
 }
 
 /// A value as Go's `%v` prints what `encoding/json` made of it; messages of the API hold such texts.

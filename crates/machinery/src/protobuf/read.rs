@@ -5,11 +5,12 @@ use base64::engine::general_purpose::STANDARD;
 use onggi_api::jiff::{Timestamp, tz::TimeZone};
 use onggi_api::schema::{self, Schema, Shape};
 use onggi_api::{GroupVersion, Quantity};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::wire::{Reader, Wire};
 use super::{MAX_DEPTH, ProtobufError};
 use crate::schema::union::{Alternative, union};
+use crate::value::double;
 
 type Result<T> = std::result::Result<T, ProtobufError>;
 
@@ -174,7 +175,7 @@ fn value(schema: Schema<'_>, wire: Wire<'_>, name: &str, depth: usize) -> Result
         (Shape::Int64, Wire::Varint(bits)) => (bits as i64).into(),
         (Shape::Bool, Wire::Varint(bits)) => (bits != 0).into(),
         (Shape::Double, Wire::Fixed64(bits)) => {
-            Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)
+            double(f64::from_bits(bits)).map_or(Value::Null, Value::Number)
         }
         (Shape::Object(_), Wire::Bytes(bytes)) => message(schema, bytes, name, depth + 1)?,
         (Shape::Any, Wire::Bytes(bytes)) => any(schema, bytes, name, depth + 1)?,

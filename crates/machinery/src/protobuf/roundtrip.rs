@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::schema::union::{Alternative, union};
+use crate::value::double;
 
 /// A generator of values that a schema allows; the same for every run.
 struct Make {
@@ -28,7 +29,7 @@ impl Make {
             Shape::Bytes => ["AAECAw==", "eA==", "//79"][self.next() as usize % 3].into(),
             Shape::Int32 => (self.next() as i32 - (1 << 29)).into(),
             Shape::Int64 => (self.next() as i64 * 1_000_003 - (1 << 40)).into(),
-            Shape::Double => (self.next() as f64 / 8.0 + 0.5).into(),
+            Shape::Double => double(self.next() as f64 / 8.0 + 0.5)?.into(),
             Shape::Bool => self.next().is_multiple_of(2).into(),
             Shape::IntOrString if self.next().is_multiple_of(2) => json!("25%"),
             Shape::IntOrString => json!(-7),

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::json::{MAX_FAULTS, short};
 use super::union::{Alternative, union};
 use super::zero::is_nothing;
+use crate::value::double;
 
 /// `resource.ParseQuantity`'s words.
 const QUANTITY: &str = "quantities must match the regular expression \
@@ -54,7 +55,6 @@ impl Check {
             (Shape::Any, _) => self.any(schema, value, path),
             (Shape::String, Value::String(_))
             | (Shape::Bool, Value::Bool(_))
-            | (Shape::Double, Value::Number(_))
             | (Shape::IntOrString, Value::String(_)) => Ok(()),
             (Shape::Int32 | Shape::IntOrString, Value::Number(number))
                 if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) =>
@@ -62,6 +62,12 @@ impl Check {
                 Ok(())
             }
             (Shape::Int64, Value::Number(number)) if number.is_i64() => Ok(()),
+            (Shape::Double, Value::Number(number)) => {
+                if let Some(same) = number.as_f64().and_then(double) {
+                    *number = same;
+                }
+                Ok(())
+            }
             (Shape::Object(_), Value::Object(map)) => self.fields(schema, map, path),
             (Shape::Map(of), Value::Object(map)) => {
                 for (key, value) in map {

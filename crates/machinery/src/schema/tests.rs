@@ -88,6 +88,39 @@ fn what_is_unknown_within_unions_of_schemas_is_dropped_in_silence() {
 }
 
 #[test]
+fn whole_numbers_have_no_fraction() {
+    let definition = |maximum: Value| {
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "n"},
+            "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {
+                "type": "number", "not": {"maximum": maximum},
+            }}}]},
+        })
+    };
+    for (given, kept) in [
+        (json!(185), json!(185)),
+        (json!(185.0), json!(185)),
+        (json!(-2.0), json!(-2)),
+        (json!(1.5), json!(1.5)),
+        (json!(1e300), json!(1e300)),
+        // As far as a double goes.
+        (json!(9_007_199_254_740_993_i64), json!(9_007_199_254_740_992_i64)),
+        (json!(u64::MAX), json!(18_446_744_073_709_551_615.0)),
+    ] {
+        let made = definition(given.clone());
+        let (version, kind) = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        let read = decode_json(made, version, kind, FieldValidation::Strict).unwrap().value;
+        let at = |object: &Value| {
+            object.pointer("/spec/versions/0/schema/openAPIV3Schema/not/maximum").cloned()
+        };
+        assert_eq!(at(&read), Some(kept.clone()), "{given}");
+        let bytes = crate::protobuf::encode(&read).unwrap();
+        assert_eq!(at(&crate::protobuf::decode(&bytes).unwrap()), Some(kept), "{given}");
+    }
+}
+
+#[test]
 fn wrong_types_name_the_field() {
     let cases = [
         (
