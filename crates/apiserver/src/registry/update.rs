@@ -43,7 +43,8 @@ impl Part {
         }
     }
 
-    /// Whether who writes through it owns what changes. A binding is the server's own doing.
+    /// Whether who writes through it owns what changes, and changes what is desired. A binding is
+    /// the server's own doing.
     fn is_tracked(self) -> bool {
         !matches!(self, Self::Whole("binding"))
     }
@@ -272,8 +273,8 @@ impl Registry {
                 }
             }
             check_escalation(&self.authorizers, &context.user, row, &new, Some(&old))?;
-            if row.has_generation && part != Part::Status && meta::desired_changed(row, &new, &old)
-            {
+            let counts = row.has_generation && part.is_tracked() && part != Part::Status;
+            if counts && meta::desired_changed(row, &new, &old) {
                 meta::next_generation(&mut new);
             }
             let _claim = match part {

@@ -154,8 +154,15 @@ async fn pods_are_bound_once_and_deleted_with_grace() {
         again.to_string(),
         "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\""
     );
+    // Where it runs is nothing that somebody desires of it; that it is to go is.
+    let bound = s.get("pods", "default", "p").await.unwrap();
+    assert_eq!(
+        (&bound["spec"]["nodeName"], &bound["metadata"]["generation"]),
+        (&"n1".into(), &1.into())
+    );
     let waiting = s.delete("pods", "default", "p").await.unwrap();
     assert_eq!(waiting["metadata"]["deletionGracePeriodSeconds"], 30);
+    assert_eq!(waiting["metadata"]["generation"], 2);
     let twice = s.delete("pods", "default", "p").await.unwrap();
     assert_eq!(twice["metadata"]["resourceVersion"], waiting["metadata"]["resourceVersion"]);
     let mut last = s.request(Verb::Delete, "pods", "default", "p");
