@@ -5,10 +5,15 @@ use onggi_api::FieldError;
 use crate::validation::{At, Errors};
 
 const ID_MAX: i64 = i32::MAX as i64;
+/// The length of a name.
+const SYSCTL_MAX: usize = 253;
+/// As errors have it.
+const SYSCTL: &str = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 const PROFILES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 
 /// Of the pod.
-pub(super) fn pod(context: &At<'_>, errors: &mut Errors) {
+pub(super) fn pod(spec: &At<'_>, errors: &mut Errors) {
+    let context = &spec.child("securityContext");
     ids(context, errors);
     context.child("fsGroup").between(0, ID_MAX, errors);
     for group in context.each("supplementalGroups") {
@@ -17,6 +22,48 @@ pub(super) fn pod(context: &At<'_>, errors: &mut Errors) {
     let policy = context.child("fsGroupChangePolicy");
     policy.one_of(&["Always", "OnRootMismatch"], errors);
     context.child("supplementalGroupsPolicy").one_of(&["Merge", "Strict"], errors);
+    sysctls(spec, context, errors);
+}
+
+fn sysctls(spec: &At<'_>, context: &At<'_>, errors: &mut Errors) {
+    let mut seen: Vec<&str> = Vec::new();
+    for sysctl in context.each("sysctls") {
+        let name = sysctl.child("name");
+        let text = name.text();
+        if text.is_empty() {
+            errors.push(name.required(""));
+        } else if !is_sysctl(text) {
+            errors.push(name.invalid(format!(
+                "must have at most {SYSCTL_MAX} characters and match regex {SYSCTL}"
+            )));
+        } else if seen.contains(&text) {
+            errors.push(name.duplicate());
+        }
+        // What belongs to the node is not changed for a pod.
+        let namespaces: &[(&str, &[&str])] = &[
+            ("hostNetwork", &["net."]),
+            ("hostIPC", &["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."]),
+        ];
+        let dotted = text.replace('/', ".");
+        for (host, prefixes) in namespaces {
+            if spec.child(host).flag() && prefixes.iter().any(|prefix| dotted.starts_with(prefix)) {
+                errors.push(name.invalid(format!("may not be set when '{host}' is set to true")));
+            }
+        }
+        seen.push(text);
+    }
+}
+
+/// Segments that begin and end with a letter or digit, divided by dots or slashes.
+fn is_sysctl(name: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let segment = |segment: &str| {
+        let bytes = segment.as_bytes();
+        bytes.first().is_some_and(plain)
+            && bytes.last().is_some_and(plain)
+            && bytes.iter().all(|byte| plain(byte) || matches!(byte, b'-' | b'_'))
+    };
+    name.len() <= SYSCTL_MAX && name.split(['.', '/']).all(segment)
 }
 
 /// Of a container.

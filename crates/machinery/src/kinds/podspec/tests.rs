@@ -229,6 +229,44 @@ securityContext:
 }
 
 #[test]
+fn kernel_parameters() {
+    let lines = |host: &str| {
+        format!(
+            "{host}
+securityContext:
+  sysctls:
+  - {{name: foo-, value: bar}}
+  - {{name: kernel.shmmax, value: '100000000'}}
+  - {{name: safe-and-unsafe, value: '1'}}
+  - {{name: bar.., value: '42'}}
+  - {{name: net/ipv4/ip_local_port_range, value: 1 2}}
+  - {{name: safe-and-unsafe, value: '2'}}
+  - {{value: '3'}}"
+        )
+    };
+    let of = |index: usize, detail: &str| {
+        format!("spec.securityContext.sysctls[{index}].name: {detail}")
+    };
+    let shape = r"must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+    let invalid =
+        |index, name: &str, why: &str| of(index, &format!("Invalid value: {name:?}: {why}"));
+    let mut expected = vec![
+        invalid(0, "foo-", shape),
+        invalid(3, "bar..", shape),
+        of(5, "Duplicate value: \"safe-and-unsafe\""),
+        of(6, "Required value"),
+    ];
+    let same = |expected: &[String], host| {
+        spec(&lines(host), &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    };
+    same(&expected, "hostPID: true");
+    expected.insert(1, invalid(1, "kernel.shmmax", "may not be set when 'hostIPC' is set to true"));
+    let network = "may not be set when 'hostNetwork' is set to true";
+    expected.insert(3, invalid(4, "net/ipv4/ip_local_port_range", network));
+    same(&expected, "hostIPC: true\nhostNetwork: true");
+}
+
+#[test]
 fn policies_and_places() {
     spec(
         "

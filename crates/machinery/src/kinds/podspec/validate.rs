@@ -33,7 +33,7 @@ pub(in crate::kinds) fn validate_with_volumes<'a>(
     life(spec, errors);
     identity(spec, errors);
     dns(spec, errors);
-    security::pod(&spec.child("securityContext"), errors);
+    security::pod(spec, errors);
     scheduling::validate(spec, errors);
 }
 
