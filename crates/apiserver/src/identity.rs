@@ -28,12 +28,21 @@ const RENEWAL: Duration = Duration::from_secs(600);
 /// Until it is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
+/// What the Lease says of this server.
+pub(crate) struct Identity {
+    name: String,
+    holder: String,
+    host: String,
+}
+
 /// Takes the Lease, and keeps it until the shutdown; takes away those of servers that are no more.
 pub(crate) async fn start(server: &Arc<ApiServer>) {
     let host = host().await;
     let name = lease_name(&host);
     let holder = format!("{name}_{}", uuid::Uuid::new_v4());
-    let mut wait = renew(server, &name, &holder, &host).await;
+    // Twice in one process: the first stays.
+    let _ = server.identity.set(Identity { name, holder, host });
+    let mut wait = renew(server).await;
     let (server, shutdown) = (Arc::downgrade(server), server.shutdown().clone());
     tokio::spawn(async move {
         loop {
@@ -42,14 +51,15 @@ pub(crate) async fn start(server: &Arc<ApiServer>) {
                 () = tokio::time::sleep(wait) => {}
             }
             let Some(server) = server.upgrade() else { return };
-            wait = renew(&server, &name, &holder, &host).await;
+            wait = renew(&server).await;
         }
     });
 }
 
-/// Answers when it is to be done again.
-async fn renew(server: &Arc<ApiServer>, name: &str, holder: &str, host: &str) -> Duration {
-    match keep(server, name, holder, host).await {
+/// Answers when it is to be done again. Nothing before [`start`].
+pub(crate) async fn renew(server: &Arc<ApiServer>) -> Duration {
+    let Some(identity) = server.identity.get() else { return RENEWAL };
+    match keep(server, identity).await {
         Ok(()) => RENEWAL,
         Err(status) => {
             tracing::warn!(error = %status.message, "the Lease of this API server");
@@ -70,7 +80,8 @@ fn lease_name(host: &str) -> String {
     format!("apiserver-{}", BASE32_NOPAD.encode(&hash[..16]).to_lowercase())
 }
 
-async fn keep(server: &Arc<ApiServer>, name: &str, holder: &str, host: &str) -> Result<(), Status> {
+async fn keep(server: &Arc<ApiServer>, identity: &Identity) -> Result<(), Status> {
+    let Identity { name, holder, host } = identity;
     let context = Context::new(User::new("system:apiserver", &["system:masters"]));
     let resource = GroupVersionResource::new("coordination.k8s.io", "v1", "leases");
     let request = |verb, name: &str| Request::new(verb, resource.clone(), NAMESPACE, name);
@@ -81,7 +92,8 @@ async fn keep(server: &Arc<ApiServer>, name: &str, holder: &str, host: &str) -> 
         Err(status) if status.is_not_found() => None,
         Err(status) => return Err(status),
     };
-    let (verb, named) = if found.is_some() { (Verb::Update, name) } else { (Verb::Create, "") };
+    let (verb, named) =
+        if found.is_some() { (Verb::Update, name.as_str()) } else { (Verb::Create, "") };
     let lease = lease(found, name, holder, host, &rfc3339_micro(clock.now()));
     server.handle(&context, request(verb, named).body(Body::Object(lease))).await?;
 

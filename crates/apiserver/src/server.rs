@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -32,6 +32,7 @@ use crate::detach::Detach;
 use crate::expiry;
 use crate::flowcontrol::{self, FlowControl};
 use crate::http::Forms;
+use crate::identity::Identity;
 use crate::local::LocalTransport;
 use crate::metered::Metered;
 use crate::metrics::Metrics;
@@ -100,6 +101,8 @@ pub struct ApiServer {
     /// Whether the first objects are being made.
     pub(crate) bootstrapping: AtomicBool,
     pub(crate) forms: Forms,
+    /// Set when it has its Lease.
+    pub(crate) identity: OnceLock<Identity>,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
     shutdown: CancellationToken,
 }
@@ -143,6 +146,7 @@ impl ApiServer {
                         .map_err(Error::Access)?,
                     root_ca: options.access.root_ca,
                     components: Components::default(),
+                    paged: AtomicU64::new(0),
                     cache,
                     kinds,
                     webhooks: Arc::default(),
@@ -156,6 +160,7 @@ impl ApiServer {
                 audit,
                 bootstrapping: AtomicBool::new(false),
                 forms: Forms::default(),
+                identity: OnceLock::new(),
                 nodes: RwLock::default(),
                 shutdown,
             });

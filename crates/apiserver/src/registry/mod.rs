@@ -15,6 +15,7 @@ mod structural;
 mod update;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use onggi_api::{GroupVersionResource, Object, Status};
@@ -61,6 +62,8 @@ pub(crate) struct Registry {
     /// The certificates by which pods know this server.
     pub(crate) root_ca: String,
     pub(crate) components: Components,
+    /// The newest state that the token of a page names.
+    pub(crate) paged: AtomicU64,
 }
 
 /// Who asks.

@@ -1,6 +1,7 @@
 //! Get, list, watch.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -110,7 +111,7 @@ impl Registry {
         let mut meta = ListMeta { resource_version: snapshot.revision, ..ListMeta::default() };
         if snapshot.remaining > 0 {
             meta.continue_token =
-                encode_continue(&prefix, i64_of(snapshot.revision), snapshot.last_key.as_deref());
+                self.token(&prefix, snapshot.revision, snapshot.last_key.as_deref());
             meta.remaining = selection.is_everything().then_some(snapshot.remaining);
         }
         Ok(Response::List { meta, items: snapshot.items, warnings: Vec::new() })
@@ -153,13 +154,19 @@ impl Registry {
                 break;
             }
             if limit > 0 && items.len() >= limit {
-                meta.continue_token = encode_continue(&prefix, i64_of(revision), last.as_deref());
+                meta.continue_token = self.token(&prefix, revision, last.as_deref());
                 meta.remaining = selection.is_everything().then_some(range.remaining);
                 break;
             }
             start_after = last.map(|key| key.to_string());
         }
         Ok(Response::List { meta, items, warnings: Vec::new() })
+    }
+
+    /// The token by which a list goes on at `revision`.
+    fn token(&self, prefix: &str, revision: u64, last: Option<&str>) -> String {
+        self.paged.fetch_max(revision, Ordering::Relaxed);
+        encode_continue(prefix, i64_of(revision), last)
     }
 
     /// Watch; the check of who may has been done.

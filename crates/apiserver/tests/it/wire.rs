@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Read;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -188,6 +189,44 @@ async fn pages_of_a_state_that_is_gone() {
     assert_eq!(exact.body["message"], "The resourceVersion for the provided list is too old.");
     let all = get(&s, &format!("{MAPS}?limit=2&resourceVersion=0&{own}"), &[]).await.body;
     assert_eq!(all["items"].as_array().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn the_token_of_a_page_grows_old_where_nobody_writes() {
+    let s = Server::start().await;
+    for n in 0..4 {
+        make(&s, &format!("m{n}"), "").await;
+    }
+    let own = "limit=2&labelSelector=app%3Dx";
+    let first = get(&s, &format!("{MAPS}?{own}"), &[]).await.body;
+    let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+    // Clients look for ten minutes whether it has expired.
+    let (mut passed, step) = (Duration::ZERO, Duration::from_secs(285));
+    let gone = loop {
+        assert!(passed + step < Duration::from_secs(580), "{passed:?}");
+        let before = s.store.revision();
+        tokio::time::pause();
+        tokio::time::advance(step).await;
+        tokio::time::resume();
+        passed += step;
+        // The first time the state is not to stay the newest; then what is older is forgotten.
+        loop {
+            let next = get(&s, &format!("{MAPS}?{own}&continue={token}"), &[]).await;
+            if next.status != 200 || s.store.revision() > before {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let next = get(&s, &format!("{MAPS}?{own}&continue={token}"), &[]).await;
+        if next.status != 200 {
+            break next;
+        }
+    };
+    assert_eq!((gone.status.as_u16(), &gone.body["reason"]), (410, &json!("Expired")));
+    let token = gone.body["metadata"]["continue"].as_str().unwrap();
+    let rest = get(&s, &format!("{MAPS}?{own}&continue={token}"), &[]).await.body;
+    assert_eq!(rest["items"][0]["metadata"]["name"], "m2");
+    assert_ne!(rest["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
 }
 
 #[tokio::test]
