@@ -61,7 +61,8 @@ impl Node {
             self.insist(Step::Lease).await;
             tokio::select! {
                 () = tokio::time::sleep(HEARTBEAT) => {}
-                // Whoever took us for dead must not wait for the next full status.
+                // Whoever took us for dead, or gave the node what can be asked for, must not wait for
+                // the next full status.
                 () = contradicted(&mut self.changes, self.last.as_ref()) => self.last = None,
             }
             self.insist(Step::Status).await;
@@ -184,7 +185,7 @@ impl Node {
                 {"type": "Hostname", "address": options.node_name},
             ],
             "capacity": amounts,
-            "allocatable": amounts,
+            "allocatable": allocatable(&amounts, &before["status"]),
             "conditions": self.conditions(now, before).await,
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
             "images": images,
@@ -301,11 +302,31 @@ fn verdict(kind: &str, is: bool, yes: (&str, &str), no: (&str, &str)) -> Value {
     json!({"type": kind, "status": status, "reason": reason, "message": message})
 }
 
-/// Waits until the object's conditions say something else than what was written last.
+/// All that the node has can be asked for: ours, and what others say that it has (devices). What
+/// they say no more goes; `null` takes it away.
+fn allocatable(own: &Value, before: &Value) -> Value {
+    let mut all = own.clone();
+    let entries = |field: &str| before[field].as_object().into_iter().flatten();
+    for (name, amount) in entries("capacity") {
+        if own.get(name).is_none() {
+            all[name] = amount.clone();
+        }
+    }
+    for (name, _) in entries("allocatable") {
+        if all.get(name).is_none() {
+            all[name] = Value::Null;
+        }
+    }
+    all
+}
+
+/// Waits until the object says something else than what was written last.
 async fn contradicted(changes: &mut Subscription<Whole>, last: Option<&(Value, Timestamp)>) {
     while let (Some((last, _)), Some(change)) = (last, changes.recv().await) {
-        let conditions = change.after().and_then(|node| node.value().ok());
-        if conditions.is_some_and(|node| verdicts(&node["status"]["conditions"]) != verdicts(last))
+        let Some(node) = change.after().and_then(|node| node.value().ok()) else { continue };
+        let status = &node["status"];
+        if verdicts(&status["conditions"]) != verdicts(last)
+            || status["capacity"] != status["allocatable"]
         {
             return;
         }

@@ -12,7 +12,7 @@ use onggi_api::{GroupVersionResource, Object};
 use onggi_base::{Clock, Shutdown};
 use onggi_client::node::NodeServer;
 use onggi_client::testing::FakeApi;
-use onggi_client::{Client, SharedInformers, WriteOptions};
+use onggi_client::{Client, Patch, SharedInformers, WriteOptions};
 use onggi_kubelet::{Kubelet, NoDrain, Options, Services};
 use onggi_node_api::fake::{FakeImages, FakeRuntime};
 use serde_json::{Value, json};
@@ -483,6 +483,30 @@ async fn the_node_registers_and_keeps_its_lease() {
     let conditions = node["status"]["conditions"].as_array().unwrap();
     assert!(conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"));
     assert_eq!(node["status"]["addresses"][0]["address"], "127.0.0.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_say_the_node_has_can_be_asked_for() {
+    let world = World::new();
+    let client = Client::new(Arc::new(world.api.clone()));
+    // Well before the status is written again because it is old.
+    let end = Instant::now() + Duration::from_secs(60);
+    let until = async |what: &str, expected: Value| loop {
+        let node = world.api.find(&gvr("nodes"), "", "n1").map(|node| node.value().unwrap());
+        let status = node.map(|node| node["status"].clone()).unwrap_or_default();
+        let allocatable = &status["allocatable"];
+        if !allocatable["cpu"].is_null() && allocatable["x.y/device"] == expected {
+            return;
+        }
+        assert!(Instant::now() < end, "{what}: {status}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    until("registered", Value::Null).await;
+    for amount in [json!("2"), Value::Null] {
+        let patch = Patch::merge(json!({"status": {"capacity": {"x.y/device": amount}}}));
+        client.patch_status(&gvr("nodes"), "", "n1", patch).await.unwrap();
+        until("allocatable", amount).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
