@@ -169,14 +169,10 @@ impl<'a> State<'a> {
         Some(self.not_yet(s))
     }
 
+    /// A pod with init containers is initializing, and so are these themselves.
     fn not_yet(&self, s: &Snapshot<'_>) -> ContainerStateWaiting {
-        let waits_for_init = match self.place {
-            Place::App | Place::Ephemeral => !s.pod.init_containers().is_empty(),
-            // The first of them, or one whose turn has come, is being created.
-            _ => s.pod.init_containers().first().is_none_or(|c| c.name != self.container.name),
-        };
-        let reason = if waits_for_init { "PodInitializing" } else { "ContainerCreating" };
-        waiting(reason, None)
+        let initializes = !s.pod.init_containers().is_empty();
+        waiting(if initializes { "PodInitializing" } else { "ContainerCreating" }, None)
     }
 }
 

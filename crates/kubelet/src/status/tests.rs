@@ -131,6 +131,10 @@ fn one_that_crashes_waits_and_shows_its_last_end() {
 #[test]
 fn init_containers_are_waited_for() {
     let init = json!({"initContainers": [{"name": "i", "image": "img"}], "containers": [{"name": "a", "image": "img"}]});
+    let status = told(init.clone(), Vec::new(), |_| ());
+    for list in ["initContainerStatuses", "containerStatuses"] {
+        assert_eq!(status[list][0]["state"]["waiting"]["reason"], "PodInitializing", "{list}");
+    }
     let status = told(init.clone(), vec![record("i", 0, None)], |_| ());
     assert_eq!(status["phase"], "Pending");
     assert_eq!(status["conditions"][1]["message"], "containers with incomplete status: [i]");
