@@ -50,11 +50,11 @@ impl Framer {
         }
     }
 
-    /// The stream is at its end: what has no newline is a line.
+    /// The stream is at its end: what has no newline is no whole line, and gets none from a reader.
     pub(super) fn finish(&mut self, time: &str, out: &mut Vec<u8>) {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
-            self.cut(&rest, time, out, true);
+            self.cut(&rest, time, out, false);
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
     fn lines() {
         let long = vec![b'x'; MAX_LINE * 2 + 5];
         let exact = vec![b'x'; MAX_LINE];
-        assert_eq!(framed(&[b"ab\n\nc"]), [('F', 2), ('F', 0), ('F', 1)]);
+        assert_eq!(framed(&[b"ab\n\nc"]), [('F', 2), ('F', 0), ('P', 1)]);
         assert_eq!(framed(&[b"a", b"b\nc", b"\n"]), [('F', 2), ('F', 1)]);
         assert_eq!(framed(&[&long, b"\n"]), [('P', MAX_LINE), ('P', MAX_LINE), ('F', 5)]);
         assert_eq!(framed(&[&exact, b"\nz\n"]), [('F', MAX_LINE), ('F', 1)]);
