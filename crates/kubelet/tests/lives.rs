@@ -234,6 +234,31 @@ async fn what_is_killed_is_started_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_the_log_is_the_message_of_what_failed_as_it_began() {
+    let world = World::new();
+    let log = world.directory.path().join("web.log");
+    std::fs::write(&log, "2026-01-02T03:04:05Z stdout F DONE\n").unwrap();
+    world.runtime.end_at_once("web", 1, log);
+    for (name, policy, expected) in
+        [("p", "FallbackToLogsOnError", Some("DONE\n")), ("q", "File", None)]
+    {
+        let mut spec = one(json!({"terminationMessagePolicy": policy}));
+        spec["restartPolicy"] = "Never".into();
+        world.bind(name, spec);
+        let pod = world.until(name, "failed", |pod| phase(pod) == "Failed").await;
+        let ended = container(&pod, "web").state.and_then(|s| s.terminated).unwrap();
+        assert_eq!((ended.exit_code, ended.message.as_deref()), (1, expected));
+    }
+    // The message stays when everything is looked at anew.
+    let world = world.restart().await;
+    world.bind("r", one(json!({})));
+    world.until("r", "restarted", |pod| container(pod, "web").restart_count > 0).await;
+    let pod = world.find("p").unwrap();
+    let ended = container(&pod, "web").state.and_then(|s| s.terminated).unwrap();
+    assert_eq!(ended.message.as_deref(), Some("DONE\n"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ephemeral_container_comes_once_and_survives_the_daemon() {
     let world = World::new();
     world.bind("p", one(json!({})));

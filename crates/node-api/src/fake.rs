@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,6 +39,8 @@ struct State {
     failures: Vec<(String, RuntimeError)>,
     /// Containers that ignore TERM.
     stubborn: BTreeSet<String>,
+    /// Containers that end as they are started: their exit code, and their log.
+    brief: BTreeMap<String, (i32, PathBuf)>,
     /// Output of commands, by their words.
     outputs: BTreeMap<String, ExecOutput>,
 }
@@ -81,6 +84,11 @@ impl FakeRuntime {
     /// Containers of this name ignore TERM: only KILL ends them.
     pub fn ignore_term(&self, container: &str) {
         lock(&self.state).stubborn.insert(container.to_owned());
+    }
+
+    /// Containers of this name have ended, and written this log, once they have been started.
+    pub fn end_at_once(&self, container: &str, code: i32, log: impl Into<PathBuf>) {
+        lock(&self.state).brief.insert(container.to_owned(), (code, log.into()));
     }
 
     /// What a command, its words joined by blanks, answers.
@@ -243,10 +251,16 @@ impl RuntimeService for FakeRuntime {
         let name = self.name_of(container);
         let mut state = self.enter("start_container", &name)?;
         let gone = || RuntimeError::NotFound(format!("container {container} not found"));
+        let brief = state.brief.get(&name).cloned();
         let (_, status) = state.containers.get_mut(container).ok_or_else(gone)?;
         status.state = ContainerState::Running;
         status.started_at = (self.now)();
         status.pid = 1;
+        if let Some((code, log)) = brief {
+            status.state = ContainerState::Exited;
+            status.finished_at = (self.now)();
+            (status.exit_code, status.log_path, status.pid) = (code, log, 0);
+        }
         let sandbox = status.sandbox.clone();
         drop(state);
         self.tell(RuntimeEvent::Container { sandbox, container: container.to_owned() });

@@ -202,7 +202,8 @@ impl Job {
         }
         context.events.normal(pod, part, "Started", "Container started".to_owned());
         match context.runtime.container_status(&id).await {
-            Ok(status) => Ok(status),
+            // It may have ended already.
+            Ok(status) => Ok(with_message(pod, status).await),
             Err(error) => Err(refused("RunContainerError", error.to_string())),
         }
     }
@@ -303,11 +304,15 @@ pub(super) async fn refresh(
     pod: &Pod,
     id: &str,
 ) -> Result<Option<ContainerStatus>, RuntimeError> {
-    let mut status = match context.runtime.container_status(id).await {
-        Ok(status) => status,
-        Err(RuntimeError::NotFound(_)) => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    match context.runtime.container_status(id).await {
+        Ok(status) => Ok(Some(with_message(pod, status).await)),
+        Err(RuntimeError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What ended in failure and left no message says the end of its log, where the pod wants that.
+async fn with_message(pod: &Pod, mut status: ContainerStatus) -> ContainerStatus {
     let policy = pod
         .container(&status.name)
         .and_then(|(_, container)| container.termination_message_policy.as_deref());
@@ -317,17 +322,27 @@ pub(super) async fn refresh(
         // A log that cannot be read is no message.
         status.message = tail.unwrap_or_default();
     }
-    Ok(Some(status))
+    status
+}
+
+/// [`with_message`], of all containers.
+pub(super) async fn with_messages(
+    pod: &Pod,
+    containers: Vec<ContainerStatus>,
+) -> Vec<ContainerStatus> {
+    let told = containers.into_iter().map(|status| with_message(pod, status));
+    futures::future::join_all(told).await
 }
 
 /// What the runtime has of a pod.
-pub(super) async fn list(context: &Context, uid: &str) -> Result<Found, RuntimeError> {
+pub(super) async fn list(context: &Context, pod: &Pod) -> Result<Found, RuntimeError> {
     let (sandboxes, containers) =
         tokio::try_join!(context.runtime.list_pod_sandboxes(), context.runtime.list_containers())?;
     let sandboxes: Vec<PodSandbox> =
-        sandboxes.into_iter().filter(|sandbox| sandbox.config.uid == uid).collect();
+        sandboxes.into_iter().filter(|sandbox| sandbox.config.uid == pod.uid()).collect();
     let own = |c: &ContainerStatus| sandboxes.iter().any(|sandbox| sandbox.id == c.sandbox);
     let containers = containers.into_iter().filter(own).collect();
+    let containers = with_messages(pod, containers).await;
     Ok(Found { sandboxes, containers })
 }
 

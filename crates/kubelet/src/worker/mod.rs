@@ -124,6 +124,7 @@ impl Worker {
 
     /// Until nothing of the pod is left. Dropping the future leaves the pod running.
     pub(crate) async fn run(mut self) {
+        self.containers = act::with_messages(&self.pod, std::mem::take(&mut self.containers)).await;
         loop {
             self.observe();
             self.tell_status();
@@ -370,11 +371,10 @@ impl Worker {
         let slot = Slot::Refresh(id.clone());
         // One that is under way may have asked before this happened.
         self.cancel(|other| *other == slot);
-        let (context, uid) = (Arc::clone(&self.context), self.pod.uid().to_owned());
-        let pod = Arc::clone(&self.pod);
+        let (context, pod) = (Arc::clone(&self.context), Arc::clone(&self.pod));
         self.spawn(slot, async move {
             if id.is_empty() {
-                return Done::Listed(act::list(&context, &uid).await);
+                return Done::Listed(act::list(&context, &pod).await);
             }
             Done::Refreshed { status: act::refresh(&context, &pod, &id).await, id }
         });
