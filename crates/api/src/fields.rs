@@ -20,14 +20,34 @@ pub(crate) fn left_out(path: &str) -> &'static str {
     }
 }
 
-/// The texts of these dotted paths; empty where there is nothing.
-pub(crate) fn read(bytes: &[u8], paths: &[&str]) -> Result<Vec<String>, serde_json::Error> {
-    let mut found: Vec<String> = paths.iter().map(|path| left_out(path).to_owned()).collect();
-    let ways = paths.iter().copied().enumerate().collect();
+/// The name of a selectable field: of `source=source.component|reportingComponent`, `source`. A
+/// plain path is its own name.
+pub fn name(field: &str) -> &str {
+    field.split_once('=').map_or(field, |(name, _)| name)
+}
+
+/// Where its text may stand: in the first of these dotted paths that is set.
+pub(crate) fn paths(field: &str) -> impl Iterator<Item = &str> {
+    field.split_once('=').map_or(field, |(_, paths)| paths).split('|')
+}
+
+/// The texts of these fields; empty where there is nothing.
+pub(crate) fn read(bytes: &[u8], fields: &[&str]) -> Result<Vec<String>, serde_json::Error> {
+    let all = || fields.iter().flat_map(|field| paths(field));
+    let mut found: Vec<String> = all().map(|path| left_out(path).to_owned()).collect();
+    let ways = all().enumerate().collect();
     let mut input = serde_json::Deserializer::from_slice(bytes);
     Below { ways, found: &mut found }.deserialize(&mut input)?;
     input.end()?;
-    Ok(found)
+    if found.len() == fields.len() {
+        return Ok(found);
+    }
+    let mut found = found.into_iter();
+    let text = |field: &&str| {
+        let texts = found.by_ref().take(paths(field).count());
+        texts.fold(String::new(), |first, next| if first.is_empty() { next } else { first })
+    };
+    Ok(fields.iter().map(text).collect())
 }
 
 /// A value that some fields lie in.
@@ -126,6 +146,8 @@ impl<'p> Visitor<'_> for Key<'_, 'p> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -152,6 +174,19 @@ mod tests {
         assert_eq!(read(bytes, &paths).unwrap(), ["a\nb", "true", "[1]", "", "", ""]);
         assert!(read(b"{", &["a"]).is_err() && read(b"{} x", &["a"]).is_err());
         assert_eq!(read(b"[1]", &["a"]).unwrap(), [""]);
+    }
+
+    #[test]
+    fn a_field_may_stand_in_the_first_of_several_places() {
+        let fields = ["type", "source=source.component|reportingComponent", "reason"];
+        assert_eq!(fields.map(name), ["type", "source", "reason"]);
+        let both = json!({"reportingComponent": "b", "source": {"component": "a"}, "reason": "r"});
+        let one = json!({"source": {}, "reportingComponent": "b", "type": "t"});
+        for (event, wanted) in [(both, ["", "a", "r"]), (one, ["t", "b", ""])] {
+            let bytes = serde_json::to_vec(&event).unwrap();
+            assert_eq!(read(&bytes, &fields).unwrap(), wanted);
+            assert_eq!(fields.map(|field| crate::object::field_text(&event, field)), wanted);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod status;
 
 pub use cidr::{Cidr, CidrError};
 pub use field::{FieldError, FieldErrorKind, FieldPath};
+pub use fields::name as field_name;
 pub use names::{GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use object::{DecodeError, Head, Object, OwnerReference};
 pub use quantity::Quantity;

@@ -194,10 +194,13 @@ fn json_error(what: &str, error: &serde_json::Error) -> DecodeError {
 }
 
 /// The text that a field selector compares: a string as it is, a number or boolean written out,
-/// what Kubernetes says of it for what is absent. `path` is dotted: `spec.nodeName`.
-pub fn field_text(value: &Value, path: &str) -> String {
-    let found = path.split('.').try_fold(value, |value, key| value.get(key));
-    found.map_or_else(|| fields::left_out(path).to_owned(), text_of)
+/// what Kubernetes says of it for what is absent. A path is dotted: `spec.nodeName`.
+pub fn field_text(value: &Value, field: &str) -> String {
+    let text = |path: &str| {
+        let found = path.split('.').try_fold(value, |value, key| value.get(key));
+        found.map_or_else(|| fields::left_out(path).to_owned(), text_of)
+    };
+    fields::paths(field).map(text).find(|text| !text.is_empty()).unwrap_or_default()
 }
 
 /// The text of the field itself.

@@ -139,7 +139,8 @@ pub struct Resource {
     pub verbs: &'static [Verb],
     /// Its parts and actions.
     pub subresources: &'static [Subresource],
-    /// Fields that a field selector may name, besides `metadata.name` and `metadata.namespace`.
+    /// Fields that a field selector may name, besides `metadata.name` and `metadata.namespace`:
+    /// `spec.nodeName`, or a name and where it may stand, `source=source.component|…`.
     pub fields: &'static [&'static str],
     /// Whether `metadata.generation` counts the changes of the desired state, which is everything
     /// but metadata and status.

@@ -1,6 +1,6 @@
 //! What a list or watch selects.
 
-use onggi_api::{Head, Status};
+use onggi_api::{Head, Status, field_name};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::selector::{FieldSelector, LabelSelector};
 
@@ -84,7 +84,7 @@ impl Selection {
             "metadata.name" => &head.name,
             "metadata.namespace" => &head.namespace,
             _ => {
-                let at = self.names.iter().position(|known| *known == name);
+                let at = self.names.iter().position(|known| field_name(known) == name);
                 at.and_then(|at| head.fields.get(at)).map_or("", String::as_str)
             }
         }

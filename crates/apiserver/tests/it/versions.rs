@@ -111,6 +111,11 @@ async fn an_event_in_both_groups() {
     assert_eq!(select(new(Verb::List, ""), "reportingController!=k.io/test").await.unwrap(), 0);
     assert_eq!(select(core(Verb::List, ""), "involvedObject.name=p").await.unwrap(), 1);
     assert!(select(new(Verb::List, ""), "involvedObject.name=p").await.is_err());
+    // The source is who reports, where no component is named; the newer group has no such field.
+    assert_eq!(select(core(Verb::List, ""), "source=k.io/test").await.unwrap(), 1);
+    assert_eq!(select(core(Verb::List, ""), "source!=k.io/test").await.unwrap(), 0);
+    assert!(select(new(Verb::List, ""), "source=k.io/test").await.is_err());
+    assert!(select(core(Verb::List, ""), "source.component=k.io/test").await.is_err());
     let patch = Bytes::from_static(
         br#"{"series":{"count":2,"lastObservedTime":"2026-01-01T00:00:01.000000Z"}}"#,
     );

@@ -1,6 +1,6 @@
 //! Which objects a list or watch of the fake shows: namespace, labels and fields.
 
-use onggi_api::{Object, Status};
+use onggi_api::{Object, Status, field_name};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::selector::{FieldSelector, LabelSelector, SelectorError};
 
@@ -35,7 +35,7 @@ impl Selection {
             "metadata.name" => head.name.as_str(),
             "metadata.namespace" => head.namespace.as_str(),
             _ => {
-                let place = self.names.iter().position(|field| *field == name);
+                let place = self.names.iter().position(|field| field_name(field) == name);
                 place.and_then(|place| head.fields.get(place)).map_or("", String::as_str)
             }
         };

@@ -13,7 +13,7 @@ const WORD_MAX: usize = 128;
 /// How long a message of the newer form may be.
 const MESSAGE_MAX: usize = 1024;
 
-/// The row. A selector by `source` is refused: it is no field of its own here.
+/// The row.
 pub const RESOURCE: Resource = Resource {
     kind: "Event",
     plural: "events",
@@ -29,6 +29,7 @@ pub const RESOURCE: Resource = Resource {
         "involvedObject.fieldPath",
         "reason",
         "reportingComponent",
+        "source=source.component|reportingComponent",
         "type",
     ],
     columns: &[

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use onggi_api::field_name;
+
 use super::SelectorError;
 
 /// All comparisons must hold.
@@ -31,7 +33,8 @@ impl FieldSelector {
     /// always there.
     pub fn check(&self, offered: &[&str]) -> Result<(), SelectorError> {
         let known = |field: &str| {
-            matches!(field, "metadata.name" | "metadata.namespace") || offered.contains(&field)
+            matches!(field, "metadata.name" | "metadata.namespace")
+                || offered.iter().any(|offered| field_name(offered) == field)
         };
         match self.0.iter().find(|requirement| !known(&requirement.field)) {
             None => Ok(()),
