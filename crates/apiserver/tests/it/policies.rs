@@ -204,6 +204,44 @@ async fn mutations_change() {
 }
 
 #[tokio::test]
+async fn a_mutation_that_fails_does_not_end_its_policy() {
+    let s = Server::start().await;
+    let mark = |name: &str| {
+        json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+            format!("Object{{metadata: Object.metadata{{annotations: {{'{name}': 'x'}}}}}}")}})
+    };
+    let fails = |path: &str| {
+        json!({"patchType": "JSONPatch", "jsonPatch": {"expression":
+            format!("[JSONPatch{{op: 'remove', path: '/data/{path}'}}]")}})
+    };
+    let policy = |name: &str, failure: &str| {
+        object(
+            MUTATING,
+            name,
+            json!({
+                "matchConstraints": constraints("", "configmaps"),
+                "failurePolicy": failure,
+                "reinvocationPolicy": "Never",
+                "mutations": [mark("first"), fails("one"), fails("two"), mark("last")],
+            }),
+        )
+    };
+    s.create(MUTATING, "", policy("lenient", "Ignore")).await.unwrap();
+    bind(&s, MUTATING, "lenient", json!({})).await;
+    let made = s.create("configmaps", "default", config_map("a", json!({"k": "v"}))).await.unwrap();
+    assert_eq!(made["metadata"]["annotations"], json!({"first": "x", "last": "x"}));
+    assert_eq!(made["data"], json!({"k": "v"}));
+    // Where failures count, each is told.
+    s.create(MUTATING, "", policy("strict", "Fail")).await.unwrap();
+    bind(&s, MUTATING, "strict", json!({})).await;
+    let made = s.create("configmaps", "default", config_map("b", json!({"k": "v"}))).await;
+    let refused = made.unwrap_err();
+    let causes = &refused.status().unwrap().details.as_ref().unwrap().causes;
+    assert_eq!(causes.len(), 2, "{causes:?}");
+    assert!(causes.iter().all(|cause| cause.message.contains("policy 'strict'")), "{causes:?}");
+}
+
+#[tokio::test]
 async fn configurations_of_custom_kinds_are_merged_by_their_keys() {
     let s = Server::start().await;
     let item = json!({"type": "object", "required": ["id"], "properties": {

@@ -3,7 +3,7 @@
 
 use onggi_api::Status;
 use onggi_api::status::{Cause, reason};
-use onggi_machinery::cel::Budget;
+use onggi_machinery::cel::{Budget, Variables};
 use onggi_machinery::managedfields::{self, Type};
 use onggi_machinery::patch::{self, PatchType};
 use serde_json::Value;
@@ -81,16 +81,16 @@ pub(in crate::admission) async fn mutate(
                     continue;
                 }
                 let place = Place { registry, attributes, row, params };
-                match place.apply(policy, object).await {
-                    Ok(true) => {
-                        rounds.policies.ask_again();
-                        rounds.changed = true;
-                    }
-                    Ok(false) => {}
-                    Err(Problem::Status(status)) => return Err(*status),
-                    Err(Problem::Policy(why)) => fail(Some(binding), why, reason::INVALID),
+                let applied = place.apply(policy, object).await?;
+                for why in applied.failures {
+                    fail(Some(binding), why, reason::INVALID);
                 }
-                if matches!(policy.rules, Rules::Mutate { reinvoke: true, .. }) {
+                if applied.changed {
+                    rounds.policies.ask_again();
+                    rounds.changed = true;
+                }
+                let again = matches!(policy.rules, Rules::Mutate { reinvoke: true, .. });
+                if applied.counts && again {
                     rounds.policies.asked(&id);
                 }
             }
@@ -118,16 +118,13 @@ fn refuse(attributes: &Attributes<'_>, object: &Value, failures: &[Failure]) -> 
     Err(status)
 }
 
-enum Problem {
-    /// The end of the request, whatever the policy says about failures.
-    Status(Box<Status>),
-    Policy(String),
-}
-
-impl From<Status> for Problem {
-    fn from(status: Status) -> Self {
-        Self::Status(Box::new(status))
-    }
+/// What became of an object under one policy.
+#[derive(Default)]
+struct Applied {
+    /// Whether the policy's conditions hold.
+    counts: bool,
+    changed: bool,
+    failures: Vec<String>,
 }
 
 /// One policy with one parameter on one request.
@@ -140,18 +137,18 @@ struct Place<'p> {
 }
 
 impl Place<'_> {
-    /// Applies the mutations in order; whether the object has changed.
-    async fn apply(&self, policy: &Policy, object: &mut Value) -> Result<bool, Problem> {
-        let Rules::Mutate { mutations, .. } = &policy.rules else { return Ok(false) };
+    /// Applies the mutations in order. One that fails leaves the object as it was, and the next
+    /// is tried all the same.
+    async fn apply(&self, policy: &Policy, object: &mut Value) -> Result<Applied, Status> {
+        let mut applied = Applied::default();
+        let Rules::Mutate { mutations, .. } = &policy.rules else { return Ok(applied) };
         let (registry, attributes, none) = (self.registry, self.attributes, Value::Null);
         let from = attributes.row;
         let old = attributes.old.unwrap_or(&none).clone();
         let old = versions::convert(registry, from, self.row, old).await?;
         let request = matching::request(attributes, self.row);
         let namespace = namespace_object(registry, attributes).await?;
-        let mut changed = false;
-        for (number, mutation) in mutations.iter().enumerate() {
-            let mut budget = Budget::new(Budget::TOTAL);
+        for mutation in mutations {
             let shown = versions::convert(registry, from, self.row, object.clone()).await?;
             let patched = {
                 let scope = Scope {
@@ -163,42 +160,61 @@ impl Place<'_> {
                     authorizer: Scope::authorizer(registry, attributes),
                 };
                 let variables = evaluation::variables(&scope, &policy.variables);
-                if number == 0 && !policy.conditions.hold(&variables).map_err(Problem::Policy)? {
-                    return Ok(false);
+                if !applied.counts {
+                    match policy.conditions.hold(&variables) {
+                        Ok(holds) => applied.counts = holds,
+                        Err(why) => applied.failures.push(why),
+                    }
                 }
                 // There is nothing to change where something goes.
-                if object.is_null() {
-                    return Ok(false);
+                if !applied.counts || object.is_null() {
+                    return Ok(applied);
                 }
-                let Mutation { is_patch, text, program } = mutation;
-                let made = evaluation::run(text, program, &variables, &mut budget)
-                    .and_then(|value| {
-                        if !is_patch {
-                            value.check_message("Object")?;
-                        }
-                        value.to_json().map_err(|error| error.to_string())
-                    })
-                    .map_err(Problem::Policy)?;
-                let patched = if *is_patch {
-                    json_patch(&shown, made)
-                } else {
-                    let custom = registry.structurals.of(&registry.cache, self.row);
-                    let custom = custom.as_ref().and_then(|c| c.schema(self.row.version));
-                    let ty = custom.map_or_else(
-                        || Type::of(self.row.group, self.row.version, self.row.kind),
-                        Type::Custom,
-                    );
-                    configuration(ty, &shown, made)
-                };
-                patched.map_err(Problem::Policy)?
+                self.patched(mutation, &variables, &shown)
             };
-            let back = versions::convert(registry, self.row, from, patched).await?;
-            let back = versions::readmit(registry, attributes, back)
-                .map_err(|status| Problem::Policy(status.message))?;
-            changed |= back != *object;
-            *object = back;
+            let changed = match patched {
+                Ok(patched) => {
+                    let back = versions::convert(registry, self.row, from, patched).await?;
+                    versions::readmit(registry, attributes, back).map_err(|status| status.message)
+                }
+                Err(why) => Err(why),
+            };
+            match changed {
+                Ok(changed) => {
+                    applied.changed |= changed != *object;
+                    *object = changed;
+                }
+                Err(why) => applied.failures.push(why),
+            }
         }
-        Ok(changed)
+        Ok(applied)
+    }
+
+    /// What one mutation makes of an object.
+    fn patched(
+        &self,
+        mutation: &Mutation,
+        variables: &Variables<'_>,
+        object: &Value,
+    ) -> Result<Value, String> {
+        let Mutation { is_patch, text, program } = mutation;
+        let mut budget = Budget::new(Budget::TOTAL);
+        let made = evaluation::run(text, program, variables, &mut budget)?;
+        if !is_patch {
+            made.check_message("Object")?;
+        }
+        let made = made.to_json().map_err(|error| error.to_string())?;
+        if *is_patch {
+            return json_patch(object, made);
+        }
+        let registry = self.registry;
+        let custom = registry.structurals.of(&registry.cache, self.row);
+        let custom = custom.as_ref().and_then(|c| c.schema(self.row.version));
+        let ty = custom.map_or_else(
+            || Type::of(self.row.group, self.row.version, self.row.kind),
+            Type::Custom,
+        );
+        configuration(ty, object, made)
     }
 }
 
