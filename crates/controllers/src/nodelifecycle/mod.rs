@@ -70,7 +70,16 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     let leases: Cache<Lease> = context.cache(Source::all(leases).in_namespace(LEASES));
     let seen: Arc<Mutex<HashMap<String, Seen>>> = Arc::default();
     let mut harness = Harness::new(&context);
-    harness.watch(&nodes, |change| vec![change.key().name.clone()]);
+    let all = nodes.clone();
+    harness.watch(&nodes, move |change| {
+        let ready = |node: Option<&Arc<Keep<Node>>>| node.is_some_and(|node| plan::is_ready(node));
+        // One that is well or not any more may be the only one, which concerns them all.
+        let mut names = vec![change.key().name.clone()];
+        if ready(change.before()) != ready(change.after()) {
+            names.extend(all.keys().into_iter().map(|key| key.name));
+        }
+        names
+    });
     harness.needs(&pods);
     let heard = Arc::clone(&seen);
     harness.watch(&leases, move |change| {
@@ -119,7 +128,9 @@ impl Nodes {
     async fn taint(&self, node: &Node, now: Timestamp) -> Result<(), Error> {
         let present = &node.spec.taints;
         let conditions = &node.status.conditions;
-        if plan::taints(present, node.spec.unschedulable, conditions, now) == *present {
+        let any_ready = self.nodes.list().iter().any(|node| plan::is_ready(node));
+        let wanted = plan::taints(present, node.spec.unschedulable, conditions, any_ready, now);
+        if wanted == *present {
             return Ok(());
         }
         // Others taint too: their changes since then are kept.
@@ -129,7 +140,7 @@ impl Nodes {
             let conditions: Vec<Condition> =
                 serde_json::from_value(at(value, "status.conditions").clone()).unwrap_or_default();
             let cordoned = bool_at(value, "spec.unschedulable");
-            let taints = plan::taints(&present, cordoned, &conditions, now);
+            let taints = plan::taints(&present, cordoned, &conditions, any_ready, now);
             if taints != present {
                 set(value, "spec.taints", json!(taints));
             }

@@ -58,23 +58,35 @@ pub(super) fn health(node: &Node, silent: Duration, grace: Duration, now: Timest
     Health::Lost(REPORTED.iter().filter_map(unknown).collect())
 }
 
+/// Whether it is well, by its own word.
+pub(super) fn is_ready(node: &Node) -> bool {
+    Condition::find(&node.status.conditions, "Ready").is_some_and(|c| c.status == "True")
+}
+
 /// Whether nothing is heard of the node.
 pub(super) fn is_unknown(node: &Node) -> bool {
     Condition::find(&node.status.conditions, "Ready").is_some_and(|c| c.status == "Unknown")
 }
 
 /// The taints as they should be: those of others as they are, ours by the conditions.
+///
+/// Where no node is well (`any_ready`), it is rather the server that hears nothing, and pods would
+/// have nowhere to go: none is chased away.
 pub(super) fn taints(
     present: &[Taint],
     unschedulable: bool,
     conditions: &[Condition],
+    any_ready: bool,
     now: Timestamp,
 ) -> Vec<Taint> {
     let is = |kind, status| Condition::find(conditions, kind).is_some_and(|c| c.status == status);
     let mut wanted: Vec<(&str, &str)> = Vec::new();
     for (key, holds) in [(NOT_READY, is("Ready", "False")), (UNREACHABLE, is("Ready", "Unknown"))] {
         if holds {
-            wanted.extend([(key, NO_SCHEDULE), (key, NO_EXECUTE)]);
+            wanted.push((key, NO_SCHEDULE));
+            if any_ready {
+                wanted.push((key, NO_EXECUTE));
+            }
         }
     }
     let pressing = PRESSURES.iter().filter(|(kind, _)| is(kind, "True"));
@@ -141,10 +153,11 @@ mod tests {
     #[test]
     fn taints_follow_conditions() {
         let mine = json!({"key": "mine", "effect": "NoSchedule"});
-        for (present, unschedulable, conditions, expected) in [
-            (json!([mine]), false, json!([{"type": "Ready", "status": "True"}]), "mine"),
+        for (present, unschedulable, any_ready, conditions, expected) in [
+            (json!([mine]), false, true, json!([{"type": "Ready", "status": "True"}]), "mine"),
             (
                 json!([mine]),
+                true,
                 true,
                 json!([{"type": "Ready", "status": "False"}, {"type": "DiskPressure", "status": "True"}]),
                 "mine not-ready not-ready! disk-pressure unschedulable",
@@ -152,20 +165,29 @@ mod tests {
             (
                 json!([{"key": NOT_READY, "effect": NO_EXECUTE}, {"key": NOT_READY, "effect": NO_SCHEDULE}]),
                 false,
+                true,
                 json!([{"type": "Ready", "status": "Unknown"}]),
                 "unreachable unreachable!",
             ),
             (
                 json!([{"key": UNREACHABLE, "effect": NO_EXECUTE}, mine]),
                 false,
+                true,
                 json!([{"type": "Ready", "status": "True"}]),
                 "mine",
             ),
-            (json!([]), false, json!([]), ""),
+            (
+                json!([{"key": UNREACHABLE, "effect": NO_EXECUTE}, mine]),
+                false,
+                false,
+                json!([{"type": "Ready", "status": "Unknown"}]),
+                "mine unreachable",
+            ),
+            (json!([]), false, false, json!([]), ""),
         ] {
             let present: Vec<Taint> = from_value(present).unwrap();
             let conditions: Vec<Condition> = from_value(conditions).unwrap();
-            let found = taints(&present, unschedulable, &conditions, at(NOW));
+            let found = taints(&present, unschedulable, &conditions, any_ready, at(NOW));
             let words: Vec<_> = found
                 .iter()
                 .map(|t| {

@@ -14,10 +14,10 @@ fn pod(tolerations: Value) -> Value {
     })
 }
 
-async fn say(world: &World, ready: &str) {
+async fn say(world: &World, node: &str, ready: &str) {
     let conditions = json!([{"type": "Ready", "status": ready, "reason": "r"}]);
     let patch = Patch::strategic(json!({"status": {"conditions": conditions}}));
-    world.client.patch_status(&gvr("nodes"), "", "n1", patch).await.unwrap();
+    world.client.patch_status(&gvr("nodes"), "", node, patch).await.unwrap();
 }
 
 /// More than a node may be silent, or a pod without node is left alone. What waits for it wakes.
@@ -39,15 +39,15 @@ fn taints(node: &Value) -> Vec<String> {
 #[tokio::test]
 async fn a_silent_node_is_lost_and_found() {
     let world = World::without_kubelet().await;
-    world
-        .create("nodes", json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}}))
-        .await;
-    say(&world, "False").await;
+    let node = |name| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    world.create("nodes", node("n1")).await;
+    say(&world, "n1", "False").await;
     let tainted = |wanted: &'static [&'static str]| {
         move |nodes: &[Value]| nodes.first().is_some_and(|node| taints(node) == wanted)
     };
-    world.until("nodes", tainted(&["not-ready:NoSchedule", "not-ready:NoExecute"])).await;
-    say(&world, "True").await;
+    // While no node is well, none is emptied.
+    world.until("nodes", tainted(&["not-ready:NoSchedule"])).await;
+    say(&world, "n1", "True").await;
     world.until("nodes", tainted(&[])).await;
 
     let mut stays = pod(json!([{"operator": "Exists"}]));
@@ -64,6 +64,9 @@ async fn a_silent_node_is_lost_and_found() {
         world.client.bind("default", name, "", "n1").await.unwrap();
     }
     time_passes().await;
+    world.until("nodes", tainted(&["unreachable:NoSchedule"])).await;
+    world.create("nodes", node("n2")).await;
+    say(&world, "n2", "True").await;
     world.until("nodes", tainted(&["unreachable:NoSchedule", "unreachable:NoExecute"])).await;
     world
         .until("pods", |pods| {
@@ -78,7 +81,7 @@ async fn a_silent_node_is_lost_and_found() {
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {"name": "n1"}, "spec": {"renewTime": "2027-01-15T08:00:41.000000Z"}});
     world.create_in("leases", "kube-node-lease", lease).await;
-    say(&world, "True").await;
+    say(&world, "n1", "True").await;
     world.until("nodes", tainted(&[])).await;
 }
 
