@@ -4,12 +4,13 @@
 
 mod backend;
 mod node;
+mod page;
+mod rewrite;
 
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
-use http_body_util::BodyExt;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use onggi_api::Status;
@@ -58,6 +59,8 @@ pub(super) async fn answer(
     let client = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
     let ending = request.extensions_mut().remove::<Ending>();
     let upgrades = client.filter(|_| request.headers().contains_key(header::UPGRADE));
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.map(str::to_owned);
     let outgoing = outgoing(request, &path, &authority, upgrades.is_some())?;
     let (mut sender, driver) = hyper::client::conn::http1::Builder::new()
         .preserve_header_case(true)
@@ -88,9 +91,9 @@ pub(super) async fn answer(
     }
     let headers = response.headers_mut();
     HOP_BY_HOP.iter().for_each(|name| drop(headers.remove(name)));
-    rewrite_location(headers, &prefix, &authority);
+    let hosts = std::iter::once(authority).chain(host).collect();
     // The client may go before the end: the connection goes with its body.
-    Ok(response.map(|body| body.map_err(std::io::Error::other).boxed_unsync()))
+    Ok(rewrite::response(response, page::Links { prefix, hosts }))
 }
 
 /// Up to `/proxy`, and the path of the program behind it, as the client wrote it.
@@ -145,26 +148,6 @@ fn outgoing(
     Ok(http::Request::from_parts(parts, body))
 }
 
-/// Where the program sends the client to a path of its own, the client must come through here.
-fn rewrite_location(headers: &mut HeaderMap, prefix: &str, authority: &str) {
-    let Some(uri) = headers
-        .get(header::LOCATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|text| text.parse::<Uri>().ok())
-    else {
-        return;
-    };
-    if uri.authority().is_some_and(|other| other.as_str() != authority) {
-        return;
-    }
-    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    if path.starts_with('/')
-        && let Ok(value) = HeaderValue::try_from(format!("{prefix}{path}"))
-    {
-        headers.insert(header::LOCATION, value);
-    }
-}
-
 /// Copies between two connections that have switched protocols until both have ended.
 pub(crate) async fn join(
     client: hyper::upgrade::OnUpgrade,
@@ -205,20 +188,6 @@ mod tests {
             let (prefix, found) = divide(path, path.starts_with("/api/v1/nodes"));
             assert_eq!(found, tail, "{path}");
             assert!(prefix.ends_with("/proxy"), "{prefix}");
-        }
-    }
-
-    #[test]
-    fn locations_come_through_here() {
-        for (location, expected) in [
-            ("/login?x=1", "/PRE/login?x=1"),
-            ("http://10.0.0.1:80/a", "/PRE/a"),
-            ("http://elsewhere/a", "http://elsewhere/a"),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::LOCATION, HeaderValue::from_static(location));
-            rewrite_location(&mut headers, "/PRE", "10.0.0.1:80");
-            assert_eq!(headers[header::LOCATION], expected);
         }
     }
 }
