@@ -76,21 +76,25 @@ async fn many_at_once_do_not_exceed() {
     let making = (0..20).map(|index| world.client.create(&secrets, "default", secret(index)));
     let made = futures::future::join_all(making).await;
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 5);
-    // A name that is taken is charged nothing.
+    // On the way to five there were four already: only what is said after this moment counts.
+    let now = async || {
+        let quota = world.client.get(&gvr("resourcequotas"), "default", "q").await.unwrap();
+        quota.head().resource_version
+    };
+    let four_since = |moment: u64| {
+        move |all: &[Value]| {
+            let version = all[0]["metadata"]["resourceVersion"].as_str().unwrap();
+            used("secrets", "4")(all) && version.parse::<u64>().unwrap() >= moment
+        }
+    };
+    let full = now().await;
     let (at, _) = made.iter().enumerate().find(|(_, made)| made.is_ok()).unwrap();
     world.delete("secrets", &format!("s{at}"), "Background").await;
-    world.until("resourcequotas", used("secrets", "4")).await;
+    world.until("resourcequotas", four_since(full + 1)).await;
+    // A name that is taken is charged nothing: what was charged is given back after the answer.
     let (taken, _) = made.iter().enumerate().rfind(|(_, made)| made.is_ok()).unwrap();
     let again = world.client.create(&secrets, "default", secret(taken)).await.unwrap_err();
-    assert!(again.is_already_exists());
-    // What was charged is given back after the answer: not the four of before are awaited.
-    let charged = world.client.get(&gvr("resourcequotas"), "default", "q").await.unwrap();
-    let since = charged.head().resource_version;
-    let is_new = |quota: &Value| {
-        let version = quota["metadata"]["resourceVersion"].as_str().unwrap();
-        version.parse::<u64>().unwrap() >= since
-    };
-    let given_back = |all: &[Value]| used("secrets", "4")(all) && is_new(&all[0]);
-    world.until("resourcequotas", given_back).await;
+    assert!(again.is_already_exists(), "{again}");
+    world.until("resourcequotas", four_since(now().await)).await;
     world.create("secrets", secret(99)).await;
 }
