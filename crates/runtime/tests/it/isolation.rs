@@ -137,7 +137,7 @@ async fn users() {
     assert_eq!(log, "1000 2000 [2000, 3000]\n");
     // Output opens for whoever runs.
     let (status, log) = f.run(&pod, f.container(&["write", "/dev/stdout", "hello"])).await;
-    assert_eq!((status.exit_code, log.as_str()), (0, "hello\n"));
+    assert_eq!((status.exit_code, log.as_str()), (0, "hello"));
     f.images.config.lock().unwrap().user = "ghost".into();
     let error = f.runtime.create_container(&pod, f.container(&["id"])).await.unwrap_err();
     assert!(error.to_string().contains("unable to find user ghost"), "{error}");
@@ -274,7 +274,7 @@ async fn processes_of_another() {
         config
     };
     let (_, log) = f.run(&pod, beside(&["read", "/proc/1/cmdline"])).await;
-    assert_eq!(log, "/bin/prog\0sleep\0\n");
+    assert_eq!(log, "/bin/prog\0sleep\0");
     let list = ["/bin/prog", "list", "/proc"].map(String::from).to_vec();
     let numbers = |text: Vec<u8>| {
         let text = String::from_utf8(text).unwrap();
