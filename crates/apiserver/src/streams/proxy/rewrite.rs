@@ -57,10 +57,10 @@ fn filter(headers: &HeaderMap, links: Links) -> Option<Filter> {
     }
     let gzip = match text(header::CONTENT_ENCODING)? {
         "" => None,
-        "gzip" => {
-            let encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            Some((GzDecoder::new(Vec::new()), encoder))
-        }
+        "gzip" => Some(Gzip {
+            decoder: GzDecoder::new(Vec::new()),
+            encoder: GzEncoder::new(Vec::new(), Compression::fast()),
+        }),
         _ => return None,
     };
     Some(Filter { page: Page::new(links), gzip })
@@ -84,13 +84,19 @@ fn through(body: Incoming, filter: Filter) -> Body {
 
 struct Filter {
     page: Page,
-    gzip: Option<(GzDecoder<Vec<u8>>, GzEncoder<Vec<u8>>)>,
+    gzip: Option<Gzip>,
+}
+
+/// Out of the coding, and into it again.
+struct Gzip {
+    decoder: GzDecoder<Vec<u8>>,
+    encoder: GzEncoder<Vec<u8>>,
 }
 
 impl Filter {
     fn feed(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        let Some((decoder, encoder)) = &mut self.gzip else {
+        let Some(Gzip { decoder, encoder }) = &mut self.gzip else {
             self.page.feed(bytes, &mut out);
             return Ok(out);
         };
@@ -108,7 +114,7 @@ impl Filter {
 
     fn finish(mut self) -> io::Result<Vec<u8>> {
         let mut out = Vec::new();
-        let Some((decoder, mut encoder)) = self.gzip else {
+        let Some(Gzip { decoder, mut encoder }) = self.gzip else {
             self.page.finish(&mut out);
             return Ok(out);
         };
