@@ -97,6 +97,8 @@ impl Controllers {
         Box::pin(async move {
             let Self { options, informers, clock } = self;
             harness::run(&Arc::new(options), &informers, &clock, &shutdown).await;
+            // None may have been chosen.
+            shutdown.cancelled().await;
         })
     }
 }

@@ -1,5 +1,5 @@
-//! A read-only copy of our own executable for the daemon and its shims: an upgrade or a `cargo build`
-//! that replaces the file does not touch those that run, and all of them share its pages.
+//! A read-only copy of our own executable for the daemon and its shims: an upgrade or a
+//! `cargo build` that replaces the file does not touch those that run, and all share its pages.
 
 use std::fs::{self, File, Permissions};
 use std::io;

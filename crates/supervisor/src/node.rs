@@ -19,7 +19,7 @@ use onggi_base::{Clock, Shutdown, SystemClock, Tasks};
 use onggi_client::kubeconfig::NewContext;
 use onggi_client::node::{NodeConnector, NodeError, NodeServer};
 use onggi_client::{EventType, SharedInformers, WatchSpec};
-use onggi_controllers::Controllers;
+use onggi_controllers::{Chosen, Controllers};
 use onggi_dns::Dns;
 use onggi_kubelet::Kubelet;
 use onggi_net::{NodeNetwork, Proxy};
@@ -86,6 +86,7 @@ struct Node {
 }
 
 async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
+    let chosen = options.control.controllers()?;
     let paths = Paths::new(&options.data_dir)?;
     paths.create()?;
     let lock = lock::acquire(&paths.lock())?;
@@ -111,7 +112,7 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     server.bootstrap(advertise).await?;
     write_kubeconfig(&paths, &options, &certificates)?;
 
-    start_control(&mut tasks, &server, &options, &certificates, &clock)?;
+    start_control(&mut tasks, &server, &options, chosen, &certificates, &clock);
 
     reporter.step("start the node");
     let applied = start_network(&mut tasks, &server, &network, &options).await?;
@@ -158,6 +159,7 @@ async fn open_server(
 
 /// API server, controllers and scheduler without a node: needs nothing of the kernel, nor root.
 async fn run_control_plane(options: Options, reporter: &Reporter) -> Result<(), Error> {
+    let chosen = options.control.controllers()?;
     let mut paths = Paths::new(&options.data_dir)?;
     paths.run = paths.data.join("run");
     paths.create()?;
@@ -175,7 +177,7 @@ async fn run_control_plane(options: Options, reporter: &Reporter) -> Result<(), 
     let advertise = SocketAddr::new(reachable(&options), address.port());
     server.bootstrap(advertise).await?;
     write_kubeconfig(&paths, &options, &certificates)?;
-    start_control(&mut tasks, &server, &options, &certificates, &clock)?;
+    start_control(&mut tasks, &server, &options, chosen, &certificates, &clock);
     reporter.report(&Report::Ready);
     let shutdown = tasks.shutdown();
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
@@ -242,15 +244,16 @@ fn start_control(
     tasks: &mut Tasks,
     server: &Arc<ApiServer>,
     options: &Options,
+    chosen: Chosen,
     certificates: &Certificates,
     clock: &Arc<dyn Clock>,
-) -> Result<(), Error> {
+) {
     let disable_scheduler = options.control.disable_scheduler;
     let user = User::new("system:kube-controller-manager", &[]);
     let options = onggi_controllers::Options {
         ca_pem: certificates.ca.clone(),
         signer: Some(Arc::clone(&certificates.signer)),
-        chosen: options.control.controllers()?,
+        chosen,
         ..onggi_controllers::Options::default()
     };
     let controllers = Controllers::new(options, informers(server, tasks, user), Arc::clone(clock));
@@ -260,7 +263,7 @@ fn start_control(
         Ok::<_, Infallible>(())
     });
     if disable_scheduler {
-        return Ok(());
+        return;
     }
     let user = User::new("system:kube-scheduler", &[]);
     let scheduler = Scheduler::new(informers(server, tasks, user), Arc::clone(clock));
@@ -269,7 +272,6 @@ fn start_control(
         scheduler.run(shutdown).await;
         Ok::<_, Infallible>(())
     });
-    Ok(())
 }
 
 async fn start_network(

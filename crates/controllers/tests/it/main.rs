@@ -6,6 +6,7 @@
 mod world;
 
 mod bootstrap;
+mod chosen;
 mod endings;
 mod endpoints;
 mod nodes;

@@ -20,7 +20,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) client: Client,
     server: Arc<ApiServer>,
-    informers: SharedInformers,
+    pub(crate) informers: SharedInformers,
     shutdown: Shutdown,
 }
 
