@@ -31,7 +31,7 @@ use crate::custom::{self, CustomKinds};
 use crate::detach::Detach;
 use crate::expiry;
 use crate::flowcontrol::{self, FlowControl};
-use crate::http::Forms;
+use crate::http::{Batches, Forms};
 use crate::identity::Identity;
 use crate::local::LocalTransport;
 use crate::metered::Metered;
@@ -101,6 +101,7 @@ pub struct ApiServer {
     /// Whether the first objects are being made.
     pub(crate) bootstrapping: AtomicBool,
     pub(crate) forms: Forms,
+    pub(crate) batches: Batches,
     /// Set when it has its Lease.
     pub(crate) identity: OnceLock<Identity>,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
@@ -160,6 +161,7 @@ impl ApiServer {
                 audit,
                 bootstrapping: AtomicBool::new(false),
                 forms: Forms::default(),
+                batches: Batches::default(),
                 identity: OnceLock::new(),
                 nodes: RwLock::default(),
                 shutdown,

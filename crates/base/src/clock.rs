@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 
 /// Wall-clock time.
 pub trait Clock: Send + Sync + 'static {
@@ -55,12 +56,14 @@ impl Clock for FakeClock {
 
 /// `metav1.Time`: RFC 3339 in UTC, whole seconds.
 pub fn rfc3339(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    const SECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+    SECONDS.timestamp_to_string(&time)
 }
 
 /// `metav1.MicroTime`: RFC 3339 in UTC, microseconds.
 pub fn rfc3339_micro(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+    const MICROSECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
+    MICROSECONDS.timestamp_to_string(&time)
 }
 
 #[cfg(test)]
@@ -72,6 +75,9 @@ mod tests {
         let time: Timestamp = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
         assert_eq!(rfc3339(time), "2026-01-02T03:04:05Z");
         assert_eq!(rfc3339_micro(time), "2026-01-02T03:04:05.123456Z");
+        let whole: Timestamp = "0999-12-31T23:59:59Z".parse().unwrap();
+        assert_eq!(rfc3339(whole), "0999-12-31T23:59:59Z");
+        assert_eq!(rfc3339_micro(whole), "0999-12-31T23:59:59.000000Z");
         let clock = FakeClock::at(10);
         clock.advance(5);
         assert_eq!(clock.seconds(), 15);

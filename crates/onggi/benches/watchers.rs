@@ -73,12 +73,15 @@ fn measure(cluster: &Cluster, plane: &Plane, round: usize) -> Round {
                 arrivals(body, first).await
             }));
         }
+        let mut connections = Vec::new();
+        for _ in 0..WRITERS {
+            connections.push(Connection::http1(&plane.config).await);
+        }
         let before = process::cpu(plane.pid);
         let began = Instant::now();
-        let writers = (0..WRITERS).map(|number| {
+        let writers = connections.into_iter().enumerate().map(|(number, mut connection)| {
             let sent = Arc::clone(&sent);
             async move {
-                let mut connection = Connection::http1(&plane.config).await;
                 for n in (number..EVENTS).step_by(WRITERS) {
                     let name = format!("event-{:0DIGITS$}", first + n);
                     let request =
@@ -119,7 +122,7 @@ async fn arrivals(mut body: hyper::body::Incoming, first: usize) -> Vec<(usize, 
         let now = Instant::now();
         pending.extend_from_slice(&frame.into_data().unwrap_or_default());
         let mut used = 0;
-        while let Some(end) = pending[used..].iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', &pending[used..]) {
             let line = &pending[used..used + end];
             if let Some(n) = number(line) {
                 seen.push((n - first, now));
@@ -133,7 +136,7 @@ async fn arrivals(mut body: hyper::body::Incoming, first: usize) -> Vec<(usize, 
 
 /// The number in the name of the object of an event.
 fn number(line: &[u8]) -> Option<usize> {
-    let at = line.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
+    let at = memchr::memmem::find(line, MARK)? + MARK.len();
     std::str::from_utf8(line.get(at..at + DIGITS)?).ok()?.parse().ok()
 }
 

@@ -96,7 +96,14 @@ impl Cache {
             shutdown,
         });
         let events = cache.load().await?;
-        tokio::spawn(Arc::clone(&cache).follow(events));
+        let following = Arc::clone(&cache);
+        tokio::spawn(async move {
+            following.follow(events).await;
+            // Whoever watches finds out when woken, and waits for nothing else.
+            following.shutdown.cancelled().await;
+            let custom = following.custom.load();
+            following.collections.values().chain(custom.values()).for_each(|all| all.wake());
+        });
         Ok(cache)
     }
 
@@ -168,7 +175,7 @@ impl Cache {
         Ok((events, all.revision))
     }
 
-    async fn follow(self: Arc<Self>, (mut events, mut known): (WatchStream, u64)) {
+    async fn follow(&self, (mut events, mut known): (WatchStream, u64)) {
         loop {
             let next = tokio::select! {
                 () = self.shutdown.cancelled() => return,

@@ -51,7 +51,8 @@ pub(crate) async fn open(
     let selection =
         Selection::parse(row, &spec.namespace, &spec.label_selector, &spec.field_selector)?;
     match begin(cache, row, spec, selection, ends, converter).await {
-        Ok(watcher) => Ok(Box::pin(stream::unfold(watcher, |mut watcher| async move {
+        // In a box: it moves with every step.
+        Ok(watcher) => Ok(Box::pin(stream::unfold(Box::new(watcher), |mut watcher| async move {
             let event = watcher.next().await?;
             Some((event.map_err(Into::into), watcher))
         }))),
@@ -172,11 +173,11 @@ impl Watcher {
             if let Some(event) = self.pending.pop_front() {
                 return Some(Ok(event));
             }
+            // Before looking, so that nothing slips in between.
+            self.changed.mark_unchanged();
             if self.ended || self.cache.shutdown().is_cancelled() {
                 return None;
             }
-            // Read before looking, so that nothing slips in between.
-            self.changed.borrow_and_update();
             let applied = self.cache.applied();
             match self.collection.changes_after(self.cursor) {
                 Err(status) => {
@@ -204,10 +205,8 @@ impl Watcher {
                 Ok(_) if self.collection.is_closed() => return None,
                 Ok(_) => self.cursor = self.cursor.max(applied),
             }
-            let shutdown = self.cache.shutdown().clone();
             tokio::select! {
                 changed = self.changed.changed() => self.ended |= changed.is_err(),
-                () = shutdown.cancelled() => return None,
                 () = tick(&mut self.bookmarks, &mut self.farewell) => match self.bookmark() {
                     Ok(event) => self.pending.extend(event),
                     Err(status) => return Some(Err(status)),

@@ -130,6 +130,8 @@ fn connection(
                 }
             })
         };
+        // Looked at whenever something moves here: not at the one that all connections share.
+        let shutdown = server.shutdown().child_token();
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
         builder
@@ -142,7 +144,7 @@ fn connection(
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = server.shutdown().cancelled() => {
+            () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

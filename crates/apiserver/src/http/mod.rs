@@ -3,6 +3,7 @@
 mod accept;
 mod answer;
 mod audited;
+mod batches;
 pub(crate) mod compress;
 mod connection;
 mod decode;
@@ -51,6 +52,7 @@ use accept::{Accept, Offer};
 use answer::Asked;
 use info::{Info, Place};
 
+pub(crate) use batches::Batches;
 pub(crate) use forms::Forms;
 pub(crate) use info::ResourcePlace;
 pub(crate) use query::Query;

@@ -1,5 +1,6 @@
 //! Watches over HTTP and WebSocket: one document an event, as long as the client likes.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use onggi_machinery::protobuf;
 use onggi_machinery::resource::Resource;
 use rand::RngExt;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::accept::{Accept, Format, Shape};
@@ -33,6 +34,8 @@ use crate::streams::websocket;
 const MIN_SECONDS: u64 = 1800;
 /// Events that are there already are sent together up to this size.
 const TOGETHER: usize = 32 << 10;
+/// What is written around an object, at most.
+const FRAME: usize = 40;
 
 pub(super) async fn answer(
     server: &Arc<ApiServer>,
@@ -51,7 +54,8 @@ pub(super) async fn answer(
     let include = Include::parse(query)?;
     let ends = Instant::now() + Duration::from_secs(seconds);
     let events = server.open_watch(&spec, Some(ends)).await?;
-    let events: EventStream = Box::pin(events.take_until(tokio::time::sleep_until(ends)).fuse());
+    let events =
+        Events { stream: events, ends: Box::pin(tokio::time::sleep_until(ends)), over: false };
     let encoder = Encoder {
         row,
         accept: *accept,
@@ -138,25 +142,72 @@ fn field_selector(given: &str, name: &str) -> String {
     }
 }
 
+/// What a watcher is told until its time is over.
+struct Events {
+    stream: EventStream,
+    ends: Pin<Box<Sleep>>,
+    over: bool,
+}
+
+impl Events {
+    async fn next(&mut self) -> Option<Result<WatchEvent, Error>> {
+        if self.over {
+            return None;
+        }
+        let next = tokio::select! {
+            biased;
+            () = &mut self.ends => None,
+            next = self.stream.next() => next,
+        };
+        self.over = next.is_none();
+        next
+    }
+
+    /// One that is there already.
+    fn ready(&mut self) -> Option<Result<WatchEvent, Error>> {
+        if self.over {
+            return None;
+        }
+        let next = self.stream.next().now_or_never()?;
+        self.over = next.is_none();
+        next
+    }
+
+    /// The next ones, as many as are sent together, and the error that comes after them.
+    async fn together(&mut self) -> Option<(Vec<WatchEvent>, Option<Error>)> {
+        let mut next = Some(self.next().await?);
+        let (mut batch, mut size) = (Vec::new(), 0);
+        loop {
+            match next {
+                Some(Ok(event)) => {
+                    size += event.object.size();
+                    batch.push(event);
+                }
+                Some(Err(error)) => return Some((batch, Some(error))),
+                None => return Some((batch, None)),
+            }
+            next = if size < TOGETHER { self.ready() } else { None };
+        }
+    }
+}
+
 /// The body of the answer. Nothing is read from the watch before the client has taken what was
 /// sent, so a slow one costs no memory; it falls behind until its place is gone, and is told so.
 fn frames(
-    events: EventStream,
+    events: Events,
     encoder: Encoder,
 ) -> impl futures::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send {
-    stream::unfold((events, encoder), |(mut events, mut encoder)| async move {
-        let mut out = BytesMut::new();
-        encoder.line(events.next().await?, &mut out);
-        while out.len() < TOGETHER {
-            let Some(event) = events.next().now_or_never().flatten() else { break };
-            encoder.line(event, &mut out);
-        }
-        Some((Ok(Frame::data(out.freeze())), (events, encoder)))
+    // In a box: it moves with every step.
+    stream::unfold(Box::new((events, encoder)), |mut state| async move {
+        let (events, encoder) = &mut *state;
+        let (batch, error) = events.together().await?;
+        let text = encoder.text(batch, error);
+        Some((Ok(Frame::data(text)), state))
     })
 }
 
 /// A message an event; what the client sends is read, so that its end is seen, and ignored.
-async fn over_websocket(socket: websocket::Socket, mut events: EventStream, mut encoder: Encoder) {
+async fn over_websocket(socket: websocket::Socket, mut events: Events, mut encoder: Encoder) {
     let (mut send, mut receive) = socket.split();
     loop {
         let event = tokio::select! {
@@ -166,10 +217,11 @@ async fn over_websocket(socket: websocket::Socket, mut events: EventStream, mut 
                 _ => return,
             },
         };
-        let Some(event) = event else { break };
-        let mut line = BytesMut::new();
-        encoder.line(event, &mut line);
-        let line = line.freeze();
+        let line = match event {
+            Some(Ok(event)) => encoder.text(vec![event], None),
+            Some(Err(error)) => encoder.text(Vec::new(), Some(error)),
+            None => break,
+        };
         let message = match encoder.accept.format {
             // Messages have their own lengths.
             Format::Protobuf => Message::Binary(line.slice(4..)),
@@ -197,23 +249,45 @@ struct Encoder {
 }
 
 impl Encoder {
-    /// The event as it is sent; an error is sent as one.
-    fn line(&mut self, event: Result<WatchEvent, Error>, out: &mut BytesMut) {
-        self.sent.fetch_add(1, Ordering::Relaxed);
-        let written = event
-            .map_err(|error| match error {
+    /// Events as they are sent, and an error as one.
+    fn text(&mut self, events: Vec<WatchEvent>, error: Option<Error>) -> Bytes {
+        let count = events.len() + usize::from(error.is_some());
+        self.sent.fetch_add(count as u64, Ordering::Relaxed);
+        let Accept { format, shape, version, .. } = self.accept;
+        // Tables depend on the time, and on what was sent before.
+        if error.is_none() && shape != Shape::Table {
+            let server = Arc::clone(&self.server);
+            return server.batches.get(&events, (format, shape, version), || self.lines(&events));
+        }
+        let mut out = BytesMut::from(self.lines(&events));
+        if let Some(error) = error {
+            let status = match error {
                 Error::Status(status) => *status,
                 other => Status::internal(other),
-            })
-            .and_then(|event| self.event(&event, out));
-        if let Err(status) = written {
-            let accept = Accept { shape: Shape::Whole, pretty: false, ..self.accept };
-            let object = serde_json::to_value(&status)
-                .map_err(Status::internal)
-                .and_then(|value| answer::write(&value, &accept))
-                .unwrap_or_default();
-            self.frame("ERROR", &object, out);
+            };
+            self.error(&status, &mut out);
         }
+        out.freeze()
+    }
+
+    fn lines(&mut self, events: &[WatchEvent]) -> Bytes {
+        let size = events.iter().map(|event| event.object.json_len() + FRAME).sum();
+        let mut out = BytesMut::with_capacity(size);
+        for event in events {
+            if let Err(status) = self.event(event, &mut out) {
+                self.error(&status, &mut out);
+            }
+        }
+        out.freeze()
+    }
+
+    fn error(&self, status: &Status, out: &mut BytesMut) {
+        let accept = Accept { shape: Shape::Whole, pretty: false, ..self.accept };
+        let object = serde_json::to_value(status)
+            .map_err(Status::internal)
+            .and_then(|value| answer::write(&value, &accept))
+            .unwrap_or_default();
+        self.frame("ERROR", &object, out);
     }
 
     /// Writes nothing where it fails.
@@ -279,7 +353,7 @@ impl Encoder {
 
 /// A line of a watch in JSON; `object` writes so many bytes.
 fn framed(kind: &str, size: usize, object: impl FnOnce(&mut BytesMut), out: &mut BytesMut) {
-    out.reserve(size + 40);
+    out.reserve(size + FRAME);
     out.put_slice(b"{\"type\":\"");
     out.put_slice(kind.as_bytes());
     out.put_slice(b"\",\"object\":");
