@@ -1,11 +1,37 @@
 //! What is wrong with a field, in the words of Kubernetes
 //! (`k8s.io/apimachinery/pkg/util/validation/field`).
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::decimal::Decimal;
+
+thread_local! {
+    /// Whether paths are left empty: see [`sought`].
+    static UNWRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What the rules find. Nearly everything that is looked at is right, and nobody reads where: so
+/// paths stay empty at first, and the rules run again with them where something was found.
+/// They must not decide by the text of a path.
+pub fn sought(rules: impl Fn() -> Vec<FieldError>) -> Vec<FieldError> {
+    struct Unwritten(bool);
+    impl Drop for Unwritten {
+        fn drop(&mut self) {
+            UNWRITTEN.set(self.0);
+        }
+    }
+    let unwritten = Unwritten(UNWRITTEN.replace(true));
+    let found = rules();
+    drop(unwritten);
+    if found.is_empty() {
+        debug_assert!(rules().is_empty(), "a rule decides by the text of a path");
+        return found;
+    }
+    rules()
+}
 
 /// The place of a field: `spec.containers[0].name`, `data[key]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,16 +45,19 @@ impl FieldPath {
 
     /// From a path that is already written out.
     pub fn new(path: impl Into<String>) -> Self {
-        Self(path.into())
+        if UNWRITTEN.get() { Self::root() } else { Self(path.into()) }
     }
 
     /// `self.name`.
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { self.with([".", name, ""]) }
+        self.with([if self.0.is_empty() { "" } else { "." }, name, ""])
     }
 
     /// `self[index]`.
     pub fn index(&self, index: usize) -> Self {
+        if UNWRITTEN.get() {
+            return Self::root();
+        }
         self.with(["[", Decimal::of(index as u64).as_str(), "]"])
     }
 
@@ -39,6 +68,9 @@ impl FieldPath {
 
     /// Validation makes hundreds of these for a pod: one allocation each, and no formatter.
     fn with(&self, parts: [&str; 3]) -> Self {
+        if UNWRITTEN.get() {
+            return Self::root();
+        }
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut path = String::with_capacity(self.0.len() + length);
         path.push_str(&self.0);
@@ -232,5 +264,22 @@ mod tests {
             FieldError::invalid(&data, 3, "no").to_string(),
             "data[k]: Invalid value: 3: no"
         );
+    }
+
+    #[test]
+    fn paths_are_written_only_where_something_is_wrong() {
+        let asked = Cell::new(0);
+        let look = |wrong: bool| {
+            sought(|| {
+                asked.set(asked.get() + 1);
+                let path = FieldPath::new("spec").child("containers").index(0).key("a");
+                if wrong { vec![FieldError::required(&path, "")] } else { Vec::new() }
+            })
+        };
+        assert!(look(false).is_empty());
+        let right = asked.replace(0);
+        assert_eq!(look(true)[0].to_string(), "spec.containers[0][a]: Required value");
+        assert_eq!((right, asked.get()), (if cfg!(debug_assertions) { 2 } else { 1 }, 2));
+        assert_eq!(FieldPath::new("later").as_str(), "later");
     }
 }

@@ -17,7 +17,7 @@ pub mod schema;
 pub mod status;
 
 pub use cidr::{Cidr, CidrError};
-pub use field::{FieldError, FieldErrorKind, FieldPath};
+pub use field::{FieldError, FieldErrorKind, FieldPath, sought};
 pub use fields::name as field_name;
 pub use names::{GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use object::{DecodeError, Head, Object, OwnerReference};

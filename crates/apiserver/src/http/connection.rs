@@ -124,10 +124,11 @@ fn connection(
             let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
             service_fn(move |request| {
                 let (server, peer, busy) = (Arc::clone(&server), peer.clone(), activity.begin());
-                async move {
+                // In a box: hyper moves it some times before it begins.
+                Box::pin(async move {
                     let response = super::handle(server, peer, remote, request).await;
                     Ok::<_, std::convert::Infallible>(response.map(|body| Held::new(body, busy)))
-                }
+                })
             })
         };
         // Looked at whenever something moves here: not at the one that all connections share.

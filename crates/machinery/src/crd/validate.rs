@@ -152,13 +152,10 @@ fn all_names(found: &At<'_>, errors: &mut Errors) {
 
 // === Versions ===
 
-/// Where a part of the versions is shown: what is the same in all of them stands at the top.
-fn place(spec: &At<'_>, version: &At<'_>, field: &str, top: &str) -> FieldPath {
+/// Whether a part is the same in all versions: then it is shown at the top.
+fn same_in_all(spec: &At<'_>, field: &str) -> bool {
     let all: Vec<&Value> = spec.each("versions").map(|v| at(v.value, field)).collect();
-    match all.split_first() {
-        Some((first, rest)) if rest.iter().all(|other| other == first) => spec.path.child(top),
-        _ => version.path.child(field),
-    }
+    all.split_first().is_some_and(|(first, rest)| rest.iter().all(|other| other == first))
 }
 
 fn versions(spec: &At<'_>, errors: &mut Errors) {
@@ -202,11 +199,12 @@ fn versions(spec: &At<'_>, errors: &mut Errors) {
             ("additionalPrinterColumns", "additionalPrinterColumns", columns),
             ("selectableFields", "selectableFields", selectable),
         ] {
-            let path = place(spec, &version, field, top);
+            let at_top = same_in_all(spec, field);
             // What stands at the top is checked once.
-            if !told.insert(path.to_string()) {
+            if at_top && !told.insert(field) {
                 continue;
             }
+            let path = if at_top { spec.path.child(top) } else { version.path.child(field) };
             let part = At { value: at(version.value, field), path };
             if field == "schema" && preserves && !is_set(part.value, "openAPIV3Schema") {
                 continue;

@@ -71,8 +71,9 @@ pub(super) fn immutable_data(object: &Value, old: &Value) -> Errors {
         return errors;
     }
     let new = At::root(object);
-    let mut fields = vec![new.child("data"), new.child("binaryData")];
-    fields.retain(|field| field.value != at(old, field.path.as_str()));
+    let changed =
+        ["data", "binaryData"].into_iter().filter(|name| at(object, name) != at(old, name));
+    let mut fields: Vec<_> = changed.map(|name| new.child(name)).collect();
     if !new.child("immutable").flag() {
         fields.insert(0, new.child("immutable"));
     }

@@ -200,26 +200,25 @@ fn metric(metric: &At<'_>, errors: &mut Errors) {
     if expected.is_none() {
         errors.push(FieldError::not_supported(&kind.path, kind.text(), TYPES));
     }
-    let present = metric.present(SOURCES);
-    if let Some(first) = present.first() {
-        source(first, errors);
+    let present = metric.named(SOURCES);
+    if let Some((name, first)) = present.first() {
+        source(name, first, errors);
     }
     if let Some(expected) = expected.map(|name| metric.child(name)).filter(|at| !at.is_set()) {
         errors.push(expected.required("must populate information for the given metric source"));
     }
     if present.len() > 1 {
-        let wanted = expected.map(|name| metric.child(name).path);
-        for extra in present.iter().filter(|at| Some(&at.path) != wanted.as_ref()) {
+        for (_, extra) in present.iter().filter(|(name, _)| Some(*name) != expected) {
             errors.push(extra.forbidden("must populate the given metric source only"));
         }
     }
 }
 
-fn source(source: &At<'_>, errors: &mut Errors) {
+fn source(name: &str, source: &At<'_>, errors: &mut Errors) {
     let target = source.child("target");
     let (value, average, share) =
         (target.child("value"), target.child("averageValue"), target.child("averageUtilization"));
-    match source.path.as_str().rsplit('.').next().unwrap_or("") {
+    match name {
         "object" => {
             reference(&source.child("describedObject"), errors);
             identifier(&source.child("metric"), errors);

@@ -132,15 +132,15 @@ fn validate(volume: &Value) -> Errors {
 }
 
 fn source(spec: &At<'_>, errors: &mut Errors) {
-    let set = spec.present(SOURCES);
-    let Some((first, more)) = set.split_first() else {
+    let set = spec.named(SOURCES);
+    let Some(((name, first), more)) = set.split_first() else {
         errors.push(spec.required("must specify a volume type"));
         return;
     };
-    for extra in more {
+    for (_, extra) in more {
         errors.push(extra.forbidden("may not specify more than 1 volume type"));
     }
-    match first.path.as_str().rsplit('.').next().unwrap_or("") {
+    match *name {
         "hostPath" | "local" => {
             let path = first.child("path");
             if path.must_be_set(errors) && path.text().split('/').any(|part| part == "..") {

@@ -5,7 +5,7 @@
 //! absent here. [`metadata`] and [`metadata_update`] are for the generic path of every kind; the
 //! rules of a kind stand in its file under [`kinds`](crate::kinds).
 
-use onggi_api::{FieldError, FieldPath};
+use onggi_api::{FieldError, FieldPath, sought};
 use serde_json::Value;
 
 use crate::resource::Resource;
@@ -23,18 +23,22 @@ pub use metadata::{metadata, metadata_update};
 
 /// Everything that is wrong with a new object: its metadata, then the rules of its kind.
 pub fn create(object: &Value, resource: &Resource) -> Errors {
-    let mut errors = metadata(object, resource);
-    errors.extend((resource.validate)(object));
-    errors.extend((resource.validate_create)(object));
-    errors
+    sought(|| {
+        let mut errors = metadata(object, resource);
+        errors.extend((resource.validate)(object));
+        errors.extend((resource.validate_create)(object));
+        errors
+    })
 }
 
 /// Everything that is wrong with a changed object.
 pub fn update(object: &Value, old: &Value, resource: &Resource) -> Errors {
-    let mut errors = metadata_update(object, old, resource);
-    errors.extend((resource.validate)(object));
-    errors.extend((resource.validate_update)(object, old));
-    errors
+    sought(|| {
+        let mut errors = metadata_update(object, old, resource);
+        errors.extend((resource.validate)(object));
+        errors.extend((resource.validate_update)(object, old));
+        errors
+    })
 }
 
 /// What was found so far.
@@ -92,9 +96,14 @@ impl<'a> At<'a> {
 
     /// Those of the named children that are set.
     pub fn present(&self, names: &[&str]) -> Vec<At<'a>> {
+        self.named(names).into_iter().map(|(_, child)| child).collect()
+    }
+
+    /// The same, each with its name.
+    pub fn named<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, At<'a>)> {
         // Most are not: only those that are need a path.
         let set = names.iter().filter(|name| value::is_set(self.value, name));
-        set.map(|name| self.child(name)).collect()
+        set.map(|name| (*name, self.child(name))).collect()
     }
 
     /// Whether there is anything.

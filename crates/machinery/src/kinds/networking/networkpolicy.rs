@@ -85,9 +85,9 @@ fn port(at: &At<'_>, errors: &mut Errors) {
 }
 
 fn peer(peer: &At<'_>, errors: &mut Errors) {
-    let present = peer.present(&["podSelector", "namespaceSelector", "ipBlock"]);
-    let selectors = present.iter().filter(|at| !at.path.as_str().ends_with(".ipBlock"));
-    selectors.for_each(|selector| labels::selector(selector, errors));
+    let present = peer.named(&["podSelector", "namespaceSelector", "ipBlock"]);
+    let selectors = present.iter().filter(|(name, _)| *name != "ipBlock");
+    selectors.for_each(|(_, selector)| labels::selector(selector, errors));
     let block = peer.child("ipBlock");
     if block.is_set() {
         ip_block(&block, errors);

@@ -4,22 +4,19 @@ use crate::validation::{At, Errors, names};
 
 /// Exactly one handler of those allowed.
 fn handler(holder: &At<'_>, allowed: &[&str], errors: &mut Errors) {
-    let set = holder.present(allowed);
-    for extra in set.iter().skip(1) {
+    let set = holder.named(allowed);
+    for (_, extra) in set.iter().skip(1) {
         errors.push(extra.forbidden("may not specify more than 1 handler type"));
     }
     match set.first() {
         None => errors.push(holder.required("must specify a handler type")),
-        Some(action) => {
-            let name = action.path.as_str().rsplit('.').next().unwrap_or("");
-            match name {
-                "exec" => exec(action, errors),
-                "httpGet" => http_get(action, errors),
-                "tcpSocket" => action.child("port").port_or_name(errors),
-                "grpc" => action.child("port").port_number(errors),
-                _ => {}
-            }
-        }
+        Some((name, action)) => match *name {
+            "exec" => exec(action, errors),
+            "httpGet" => http_get(action, errors),
+            "tcpSocket" => action.child("port").port_or_name(errors),
+            "grpc" => action.child("port").port_number(errors),
+            _ => {}
+        },
     }
 }
 

@@ -99,8 +99,8 @@ fn validate(slice: &Value) -> Errors {
 
 /// Exactly one of the fields that say where a device can be used.
 fn place(at: &At<'_>, fields: &[&str], detail: &str, several: &str, errors: &mut Errors) {
-    let present = at.present(fields);
-    for field in &present {
+    let present = at.named(fields);
+    for (_, field) in &present {
         if field.value == &Value::Bool(false) {
             errors.push(field.invalid("must be either unset or set to true"));
         }
@@ -108,8 +108,8 @@ fn place(at: &At<'_>, fields: &[&str], detail: &str, several: &str, errors: &mut
     at.child("nodeName").may(names::dns1123_subdomain, errors);
     let chosen: Vec<String> = present
         .iter()
-        .filter(|field| field.value != &Value::Bool(false))
-        .filter_map(|field| field.path.as_str().rsplit('.').next().map(|name| format!("`{name}`")))
+        .filter(|(_, field)| field.value != &Value::Bool(false))
+        .map(|(name, _)| format!("`{name}`"))
         .collect();
     match chosen.len() {
         0 => errors.push(at.required(detail)),
