@@ -16,7 +16,7 @@ thread_local! {
 /// What the rules find. Nearly everything that is looked at is right, and nobody reads where: so
 /// paths stay empty at first, and the rules run again with them where something was found.
 /// They must not decide by the text of a path.
-pub fn sought(rules: impl Fn() -> Vec<FieldError>) -> Vec<FieldError> {
+pub fn sought<T>(rules: impl Fn() -> Vec<T>) -> Vec<T> {
     struct Unwritten(bool);
     impl Drop for Unwritten {
         fn drop(&mut self) {

@@ -11,8 +11,7 @@ static NULL: Value = Value::Null;
 /// What stands at the path; `Null` where there is nothing.
 pub fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     let (mut here, mut rest) = (value, path);
-    // Most paths are one short key, for which a searcher of texts costs more than the lookup.
-    while let Some(dot) = rest.bytes().position(|byte| byte == b'.') {
+    while let Some(dot) = dot(rest.as_bytes()) {
         match here.get(&rest[..dot]) {
             Some(below) => here = below,
             None => return &NULL,
@@ -20,6 +19,25 @@ pub fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
         rest = &rest[dot + 1..];
     }
     here.get(rest).unwrap_or(&NULL)
+}
+
+/// Where the first dot is. Most paths are one short key, for which a searcher of texts costs more
+/// than the lookup: so eight bytes are looked at together.
+fn dot(path: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const DOTS: u64 = u64::from_ne_bytes([b'.'; 8]);
+    let (eights, rest) = path.as_chunks::<8>();
+    for (number, eight) in eights.iter().enumerate() {
+        // A byte that is a dot is zero now; the highest bit of such a byte is set below, and of no
+        // byte before it.
+        let bytes = u64::from_le_bytes(*eight) ^ DOTS;
+        let zeros = bytes.wrapping_sub(ONES) & !bytes & (ONES << 7);
+        if zeros != 0 {
+            return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|byte| *byte == b'.')?;
+    Some(path.len() - rest.len() + at)
 }
 
 /// Whether something stands there.
@@ -168,6 +186,20 @@ mod tests {
         );
         assert_eq!(time_at(&value, "t"), Some(1_767_225_600));
         assert_eq!(entries_at(&value, "t").count(), 0);
+    }
+
+    #[test]
+    fn the_first_dot() {
+        for length in 0..40 {
+            let plain = "-/\u{ae}".repeat(length);
+            assert_eq!(dot(plain.as_bytes()), None);
+            for place in 0..plain.len() {
+                let mut path = plain.clone().into_bytes();
+                path[place] = b'.';
+                path.extend(b"..");
+                assert_eq!(dot(&path), Some(place));
+            }
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn connection(
             let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
             service_fn(move |request| {
                 let (server, peer, busy) = (Arc::clone(&server), peer.clone(), activity.begin());
-                // In a box: hyper moves it some times before it begins.
+                // In a box: a quiet connection need not keep room for it.
                 Box::pin(async move {
                     let response = super::handle(server, peer, remote, request).await;
                     Ok::<_, std::convert::Infallible>(response.map(|body| Held::new(body, busy)))

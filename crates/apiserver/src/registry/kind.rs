@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use onggi_api::Status;
+use onggi_api::{Status, sought};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::validation::{self, Errors};
 use serde_json::Value;
@@ -96,6 +96,6 @@ impl Kind {
 
     /// Advice for who has written the object.
     pub(crate) fn warnings(&self, object: &Value) -> Vec<String> {
-        (self.row.warnings)(object)
+        sought(|| (self.row.warnings)(object))
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a CustomResourceDefinition (`apiextensions/validation/validation.go`).
 
-use onggi_api::{FieldError, FieldPath};
+use onggi_api::FieldError;
 use serde_json::Value;
 
 use super::schema::{Kind, Schema, rules, structure};

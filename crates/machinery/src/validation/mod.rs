@@ -101,9 +101,13 @@ impl<'a> At<'a> {
 
     /// The same, each with its name.
     pub fn named<'n>(&self, names: &[&'n str]) -> Vec<(&'n str, At<'a>)> {
-        // Most are not: only those that are need a path.
-        let set = names.iter().filter(|name| value::is_set(self.value, name));
-        set.map(|name| (*name, self.child(name))).collect()
+        // There are few, and many names: each that is there is looked up among them.
+        let map = self.value.as_object().into_iter().flatten();
+        let set = map.filter(|(_, value)| !value.is_null());
+        let mut places: Vec<_> =
+            set.filter_map(|(key, _)| names.iter().position(|name| name == key)).collect();
+        places.sort_unstable();
+        places.into_iter().map(|place| (names[place], self.child(names[place]))).collect()
     }
 
     /// Whether there is anything.
