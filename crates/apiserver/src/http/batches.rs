@@ -69,6 +69,8 @@ fn same(one: &[WatchEvent], other: &[WatchEvent]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use onggi_api::Object;
     use serde_json::json;
 
@@ -91,14 +93,14 @@ mod tests {
         let (one, two) = (event(EventType::Added), event(EventType::Added));
         assert_eq!(get(&[one.clone(), two.clone()], form, "1"), "1");
         assert_eq!(get(&[one.clone(), two.clone()], form, "2"), "1");
-        assert_eq!(get(&[one.clone()], form, "3"), "3", "fewer");
+        assert_eq!(get(from_ref(&one), form, "3"), "3", "fewer");
         assert_eq!(get(&[two, one.clone()], form, "4"), "4", "in another order");
         let modified = WatchEvent { kind: EventType::Modified, ..one.clone() };
         assert_eq!(get(&[modified], form, "5"), "5", "the same object, told otherwise");
         let other = (Format::Protobuf, Shape::Whole, "v1");
         assert_eq!(get(&[one], other, "6"), "6", "in another form");
         let bookmark = event(EventType::Bookmark);
-        assert_eq!(get(&[bookmark.clone()], form, "7"), "7");
-        assert_eq!(get(&[bookmark], form, "8"), "8");
+        assert_eq!(get(from_ref(&bookmark), form, "7"), "7");
+        assert_eq!(get(from_ref(&bookmark), form, "8"), "8");
     }
 }
