@@ -394,11 +394,14 @@ impl Planner<'_> {
         let least = if has_pre_stop { LEAST_GRACE.min(grace) } else { 1 };
         let wanted = deadline.max(self.s.now + SignedDuration::from_secs(least));
         let slot = Slot::Stop(id.clone());
-        // A shorter grace period than the one that runs takes its place.
+        // A shorter grace period than the one that runs takes its place. What runs was rounded up.
         let kill_at = stopping.and_then(|stopping| stopping.kill_at);
-        let sooner = kill_at.is_some_and(|at| wanted < at);
+        let second = SignedDuration::from_secs(1);
+        let sooner = kill_at.is_some_and(|at| at.duration_since(wanted) >= second);
         if !self.s.is_busy(&slot) || sooner {
-            let grace = wanted.duration_since(self.s.now).as_secs();
+            // What was begun of a second is the container's: the way to here took some of it.
+            let left = wanted.duration_since(self.s.now);
+            let grace = left.as_secs() + i64::from(left.subsec_nanos() > 0);
             let stop = Action::Stop { container: name, id, grace };
             if sooner {
                 self.plan.actions.push(stop);

@@ -343,6 +343,22 @@ fn a_shorter_grace_period_takes_over() {
 }
 
 #[test]
+fn the_way_to_the_signal_takes_no_second_of_the_grace_period() {
+    let case = Case::new(two()).containers(vec![running("a")]).deleted(2).with(|case| {
+        case.memory.drained = true;
+        case.memory.ending_since = Some(Timestamp::from_millisecond(999_995).unwrap());
+    });
+    case.does(&["stop a-0 2"]);
+    // It runs until 1002, five milliseconds after the deadline: that is no other period.
+    let stopping = Stopping { pre_stop_done: false, kill_at: Some(at(1002)) };
+    let case = case.with(|case| {
+        case.memory.stops.insert("a-0".into(), stopping);
+        case.busy.insert(Slot::Stop("a-0".into()));
+    });
+    case.does(&[]);
+}
+
+#[test]
 fn sidecars_end_last() {
     let containers = vec![exited("i", 0, 0), running("side"), exited("j", 0, 0), running("a")];
     let case = Case::new(with_init("Always")).containers(containers).deleted(30);
