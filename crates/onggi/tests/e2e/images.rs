@@ -158,6 +158,8 @@ fn a_full_disk_is_named_and_nothing_half_done_stays() {
     cluster.apply(&[pod("one", &["wait"])]);
     cluster.wait("pod/one", "condition=Ready");
     cluster.ok(&["down"]);
+    let device = |path: &std::path::Path| rustix::fs::stat(path).unwrap().st_dev;
+    assert_ne!(device(&disk.0), device(&cluster.data()), "the disk is not ours to unmount");
 }
 
 /// Until the test's process ends.
