@@ -32,17 +32,24 @@ fn copy(executable: &Path, directory: &Path) -> io::Result<PathBuf> {
         }
     }
     let temporary = directory.join(format!(".copy-{}", std::process::id()));
-    let mut target = File::create(&temporary)?;
-    io::copy(&mut source, &mut target)?;
-    let mut hasher = Sha256::new();
-    io::copy(&mut File::open(&temporary)?, &mut hasher)?;
-    let name = format!("onggi-{}", &hex::encode(hasher.finalize())[..16]);
-    target.set_permissions(Permissions::from_mode(0o555))?;
-    target.sync_all()?;
-    let path = directory.join(&name);
-    fs::rename(&temporary, &path)?;
-    onggi_base::files::write_atomic(&known, name.as_bytes(), 0o600)?;
-    Ok(path)
+    let copied = (|| {
+        let mut target = File::create(&temporary)?;
+        io::copy(&mut source, &mut target)?;
+        let mut hasher = Sha256::new();
+        io::copy(&mut File::open(&temporary)?, &mut hasher)?;
+        let name = format!("onggi-{}", &hex::encode(hasher.finalize())[..16]);
+        target.set_permissions(Permissions::from_mode(0o555))?;
+        target.sync_all()?;
+        let path = directory.join(&name);
+        fs::rename(&temporary, &path)?;
+        onggi_base::files::write_atomic(&known, name.as_bytes(), 0o600)?;
+        Ok(path)
+    })();
+    copied.map_err(|error: io::Error| {
+        // What a full disk cut short only fills it further.
+        let _ = fs::remove_file(&temporary);
+        io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
+    })
 }
 
 #[cfg(test)]
@@ -64,5 +71,14 @@ mod tests {
         assert_ne!(one, two);
         assert_eq!(fs::read_to_string(&one).unwrap(), "one");
         assert_eq!(fs::metadata(&one).unwrap().permissions().mode() & 0o777, 0o555);
+    }
+
+    #[test]
+    fn half_a_copy_does_not_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        // It can be opened and not be read.
+        let error = copy(Path::new("/"), directory.path()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{}: ", directory.path().display())), "{error}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use onggi_machinery::validation::names;
 use onggi_net::Instance;
 use serde::Serialize;
 
@@ -79,6 +80,7 @@ pub fn check(options: &Options, paths: &Paths) -> Vec<String> {
         return vec![user.sentence()];
     }
     let mut findings = needed();
+    findings.push(node_name(&options.node_name));
     findings.push(listener(options.listen));
     findings.extend(network(options, paths));
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
@@ -91,6 +93,7 @@ pub fn examine(options: &Options, paths: &Paths, running: Option<i32>) -> Vec<Fi
     let mut findings = vec![user(), advice::kernel()];
     findings.extend(needed());
     findings.push(advice::controllers());
+    findings.push(node_name(&options.node_name));
     findings.push(match running {
         Some(pid) => Finding::ok(
             "listen address",
@@ -150,6 +153,19 @@ fn needed() -> Vec<Finding> {
     vec![cgroups, overlay]
 }
 
+/// The node's object bears it, and its label `kubernetes.io/hostname`.
+fn node_name(name: &str) -> Finding {
+    let (check, why) = ("node name", "the node is an object of the API and needs a name there");
+    if names::dns1123_subdomain(name).is_empty() && names::label_value(name).is_empty() {
+        return Finding::ok(check, name, why);
+    }
+    let found = format!(
+        "{name:?} cannot be a node's name: it must have 1 to 63 lower case letters, digits, '-' \
+         and '.', and begin and end with a letter or digit"
+    );
+    Finding::error(check, found, why, "choose another with --node-name")
+}
+
 fn listener(address: SocketAddr) -> Finding {
     let check = "listen address";
     match TcpListener::bind(address) {
@@ -198,4 +214,20 @@ pub(crate) fn network_options(
         options.node_cidr(),
         paths.run.join("net"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_nodes() {
+        for name in ["node", "a-1.example.com", "vm2"] {
+            assert_eq!(node_name(name).severity, Severity::Ok, "{name}");
+        }
+        for name in ["", "my_laptop", "Node", "a b", "-a", &"a".repeat(64)] {
+            let sentence = node_name(name).sentence();
+            assert!(sentence.contains("--node-name") && sentence.contains(name), "{sentence}");
+        }
+    }
 }
