@@ -170,6 +170,10 @@ fn words(error: &Error) -> String {
     if let Error::NonFiniteFloat { .. } = error.without_snippet() {
         return "a number that is too large or endless; quote it if it is meant as text".to_owned();
     }
+    // The parser's words advise who calls it.
+    if let Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
+        return format!("the key {key:?} stands twice in this mapping");
+    }
     let text = error.without_snippet().to_string();
     let first = text.lines().next().unwrap_or_default();
     let bare = first.split(" at line ").next().unwrap_or(first);
@@ -268,7 +272,7 @@ mod tests {
         );
         let twice = parse("a: 1\na: 2\n").unwrap_err();
         assert_eq!((twice.line, twice.column), (2, 1));
-        assert!(twice.problem.contains('a'), "{twice}");
+        assert_eq!(twice.problem, "the key \"a\" stands twice in this mapping");
         let open = parse("a: [1, 2\nb: 3\n").unwrap_err();
         assert!(open.line >= 1 && !open.problem.contains('\n'), "{open}");
         let sha = parse("labels:\n  commit: 12e4567\n").unwrap_err().to_string();
