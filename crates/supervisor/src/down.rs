@@ -24,10 +24,11 @@ const DAEMON_GRACE: Duration = Duration::from_secs(60);
 const GROUP_GRACE: Duration = Duration::from_secs(10);
 
 /// What we make in a data directory.
-const DATA: [&str; 11] = [
+const DATA: [&str; 13] = [
     "VERSION",
     "bin",
     "containers",
+    "demo",
     "images",
     "keys",
     "kubeconfig",
@@ -35,6 +36,7 @@ const DATA: [&str; 11] = [
     "log",
     "pki",
     "pods",
+    "run",
     "store",
 ];
 

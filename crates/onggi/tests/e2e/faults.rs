@@ -236,6 +236,13 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
+fn a_name_that_no_node_can_have_is_told() {
+    let Some(cluster) = Cluster::new() else { return };
+    let said = cluster.onggi(&["up", "--node-name", "my_laptop"]);
+    assert!(!said.ok && said.err.contains("\"my_laptop\" cannot be a node's name"), "{}", said.err);
+}
+
+#[test]
 fn a_second_server_on_the_same_data_is_refused() {
     let Some(cluster) = Cluster::up() else { return };
     let said = cluster.onggi(&["server"]);

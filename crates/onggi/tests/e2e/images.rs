@@ -1,6 +1,7 @@
 //! Images: built, kept, sent and fetched.
 
 use std::convert::Infallible;
+use std::io::Write;
 
 use hyper_util::rt::TokioIo;
 use onggi_images::registry::Registry;
@@ -160,6 +161,32 @@ fn a_full_disk_is_named_and_nothing_half_done_stays() {
     cluster.ok(&["down"]);
     let device = |path: &std::path::Path| rustix::fs::stat(path).unwrap().st_dev;
     assert_ne!(device(&disk.0), device(&cluster.data()), "the disk is not ours to unmount");
+}
+
+/// The log is on it as well, and cannot tell.
+#[test]
+fn on_a_full_disk_writes_are_refused_until_there_is_space() {
+    let Some(cluster) = Cluster::new() else { return };
+    let disk = SmallDisk::new(cluster.data(), 400);
+    cluster.ok(&["up"]);
+    let filler = disk.0.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    let create = |name: &str| {
+        let text = format!("--from-literal=text={}", "x".repeat(100_000));
+        cluster.kubectl(&["create", "configmap", name, &text])
+    };
+    let mut number = 0;
+    let refused = cluster.until("the refusal", || {
+        number += 1;
+        Some(create(&format!("c{number}"))).filter(|said| !said.ok)
+    });
+    assert!(refused.err.contains("is full"), "{}", refused.err);
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    let said = create("after");
+    assert!(said.ok, "{}", said.err);
+    cluster.ok(&["down"]);
 }
 
 /// Until the test's process ends.
