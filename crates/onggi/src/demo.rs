@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use anyhow::Context;
 use futures::StreamExt;
 use onggi_api::GroupVersionResource;
 use onggi_api::apps::Deployment;
+use onggi_api::core::Service;
 use onggi_client::kubeconfig::Kubeconfig;
 use onggi_client::{Client, EventType, HttpTransport, Transport, WatchSpec};
 use onggi_ctl::{apply, kustomize};
@@ -32,10 +34,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let began = Instant::now();
     let paths = lifecycle::start(options)?;
     lifecycle::wait(async {
-        let place = write_application(&paths)?;
-        build(&paths, &place).await?;
         let transport = connect(&paths)?;
         let client = Client::new(Arc::clone(&transport));
+        port_is_free(&client).await?;
+        let place = write_application(&paths)?;
+        build(&paths, &place).await?;
         deploy(&client, &place).await?;
         available(&transport).await?;
         let ready = began.elapsed();
@@ -49,6 +52,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         println!("  onggi scale deployment product --replicas 3 -n {}", assets::NAMESPACE);
         println!("`onggi down` ends it and removes what it made.");
         Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A stranger on the shop's port would answer in its place. Where the shop is there already, it is
+/// we who listen.
+async fn port_is_free(client: &Client) -> anyhow::Result<()> {
+    if client.api::<Service>(assets::NAMESPACE).find("gateway").await?.is_some() {
+        return Ok(());
+    }
+    let port = assets::NODE_PORT;
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop).with_context(|| {
+        format!("the shop answers on port {port}: end the program that uses it, then try again")
     })
 }
 

@@ -1,5 +1,6 @@
 //! `up`, `down`, and what must not be there after it.
 
+use crate::network::get;
 use crate::rig::Cluster;
 
 #[test]
@@ -33,4 +34,19 @@ fn a_second_one_in_the_same_network_is_refused_by_name() {
     assert!(said.err.contains("127.0.0.1:6443"), "{}", said.err);
     assert!(said.err.contains("10.244.0.0/16 is taken"), "{}", said.err);
     cluster.ok(&["down", "--data-dir", &other.display().to_string(), "--purge"]);
+}
+
+#[test]
+fn the_demonstration_is_open_on_a_port_of_its_own() {
+    let Some(cluster) = Cluster::new() else { return };
+    let taken = cluster.inside(|| std::net::TcpListener::bind("0.0.0.0:30080").unwrap());
+    let said = cluster.onggi(&["demo"]);
+    assert!(!said.ok && said.err.contains("port 30080"), "{}", said.err);
+    drop(taken);
+    let said = cluster.ok(&["demo"]);
+    assert!(said.contains("The shop is open"), "{said}");
+    let answer = get(&cluster, "127.0.0.1:30080", "/product-composite/1").unwrap();
+    assert!(answer.contains("Kimchi jar"), "{answer}");
+    let again = cluster.ok(&["demo"]);
+    assert!(again.contains("deployment.apps/product unchanged"), "{again}");
 }
