@@ -1,21 +1,20 @@
 //! What every namespace has: the ServiceAccount `default`, and the ConfigMap `kube-root-ca.crt` by
 //! which its pods know the API server.
 
+mod plan;
+
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::GroupVersionResource;
 use onggi_client::informer::Whole;
 use onggi_client::{Cache, Next, Patch, Source};
-use serde_json::json;
 
 use crate::Error;
 use crate::claim::namespace_ends;
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
 use crate::view::Dependent;
-
-const ACCOUNT: &str = "default";
-const ROOT_CA: &str = "kube-root-ca.crt";
+use plan::{ACCOUNT, Action, ROOT_CA, Snapshot};
 
 struct ServiceAccounts {
     context: Context,
@@ -48,29 +47,28 @@ impl Controller for ServiceAccounts {
     type Key = String;
 
     async fn reconcile(&self, namespace: &String) -> Result<Next, Error> {
-        if self.namespaces.get("", namespace).is_none_or(|found| found.deleting) {
-            return Ok(Next::Done);
-        }
         let client = &self.context.client;
-        if self.accounts.get(namespace, ACCOUNT).is_none() {
-            let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}});
-            done(client.create(&core("serviceaccounts"), namespace, account).await.map(drop))?;
-        }
-        let data = json!({"ca.crt": self.context.options.ca_pem});
-        match self.maps.get(namespace, ROOT_CA) {
-            None => {
-                let map = json!({
-                    "apiVersion": "v1", "kind": "ConfigMap",
-                    "metadata": {"name": ROOT_CA}, "data": data,
-                });
-                done(client.create(&core("configmaps"), namespace, map).await.map(drop))?;
-            }
-            Some(map) if map.value()?["data"] != data => {
-                let patch = Patch::json(json!([{"op": "add", "path": "/data", "value": data}]));
-                let written = client.patch(&core("configmaps"), namespace, ROOT_CA, patch).await;
-                done(written.map(drop))?;
-            }
-            Some(_) => {}
+        let map = self.maps.get(namespace, ROOT_CA);
+        let data = map.map(|map| Ok::<_, Error>(map.value()?["data"].clone())).transpose()?;
+        let actions = plan::plan(&Snapshot {
+            ends: self.namespaces.get("", namespace).is_none_or(|found| found.deleting),
+            account: self.accounts.get(namespace, ACCOUNT).is_some(),
+            map: data.as_ref(),
+            ca_pem: &self.context.options.ca_pem,
+        });
+        for action in actions {
+            done(match action {
+                Action::CreateAccount(account) => {
+                    client.create(&core("serviceaccounts"), namespace, account).await.map(drop)
+                }
+                Action::CreateMap(map) => {
+                    client.create(&core("configmaps"), namespace, map).await.map(drop)
+                }
+                Action::PatchMap(patch) => {
+                    let patch = Patch::json(patch);
+                    client.patch(&core("configmaps"), namespace, ROOT_CA, patch).await.map(drop)
+                }
+            })?;
         }
         Ok(Next::Done)
     }
