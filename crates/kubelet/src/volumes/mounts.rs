@@ -65,9 +65,16 @@ pub(super) fn is_mount_point(path: &Path) -> io::Result<bool> {
 }
 
 fn mounted_below(path: &Path) -> io::Result<Vec<PathBuf>> {
+    // The table has real paths. A mount that is overlooked here is a directory of the node that is
+    // emptied.
+    let path = match path.canonicalize() {
+        Ok(path) => path,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
     let table = fs::read_to_string("/proc/self/mountinfo")?;
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    Ok(points.filter(|point| point.starts_with(path)).collect())
+    Ok(points.filter(|point| point.starts_with(&path)).collect())
 }
 
 /// `\040` and the like, as the kernel writes blanks and backslashes.
@@ -100,5 +107,21 @@ mod tests {
     fn mount_points_are_unescaped() {
         assert_eq!(unescape(r"/a\040b\134c"), PathBuf::from(r"/a b\c"));
         assert_eq!(unescape(r"/plain\"), PathBuf::from(r"/plain\"));
+    }
+
+    #[test]
+    fn mounts_are_found_through_a_link() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: mounts need root");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+        fs::create_dir_all(real.join("volume")).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        mount("t", real.join("volume"), "tmpfs", MountFlags::empty(), None).unwrap();
+        assert_eq!(mounted_below(&link).unwrap().len(), 1);
+        KernelMounts.unmount_below(&link).unwrap();
+        assert!(mounted_below(&real).unwrap().is_empty());
     }
 }
