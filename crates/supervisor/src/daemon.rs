@@ -56,7 +56,9 @@ pub fn spawn(options: &Options, paths: &Paths, mut step: impl FnMut(&str)) -> Re
         .mode(0o600)
         .open(paths.daemon_log())
         .map_err(Error::Spawn)?;
-    let text = serde_json::to_string(options).map_err(|e| Error::Spawn(e.into()))?;
+    // The daemon's working directory is another.
+    let options = Options { data_dir: paths.data.clone(), ..options.clone() };
+    let text = serde_json::to_string(&options).map_err(|e| Error::Spawn(e.into()))?;
     let program = binary::copy_of_self(&paths.bin()).map_err(Error::Spawn)?;
     let mut child = Command::new(program)
         .args(["daemon", "--options", &text])

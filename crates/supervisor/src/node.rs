@@ -89,6 +89,9 @@ async fn start(options: Options, reporter: &Reporter) -> Result<Node, Error> {
     let chosen = options.control.controllers()?;
     let paths = Paths::new(&options.data_dir)?;
     paths.create()?;
+    // The kernel tells mounts by the real path: by a link, or from the working directory, the
+    // kubelet would not find its own, and remove files through them.
+    let options = Options { data_dir: paths.data.clone(), ..options };
     let lock = lock::acquire(&paths.lock())?;
     reporter.step("check the machine");
     let problems = check::check(&options, &paths);

@@ -51,15 +51,21 @@ fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { path, source }
 }
 
+/// The path without links, as far as it is there: the same before it is made and after.
+fn real(path: &Path) -> io::Result<PathBuf> {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(real(parent)?.join(name))
+        }
+        (result, ..) => result,
+    }
+}
+
 impl Paths {
     /// The paths for a data directory, which need not exist.
     pub fn new(data_dir: &Path) -> Result<Self, Error> {
         let data = std::path::absolute(data_dir).map_err(io_error(data_dir))?;
-        let data = match data.canonicalize() {
-            Ok(real) => real,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => data,
-            Err(error) => return Err(io_error(&data)(error)),
-        };
+        let data = real(&data).map_err(io_error(&data))?;
         let digest = hex::encode(Sha256::digest(data.as_os_str().as_encoded_bytes()));
         let instance = digest[..8].to_owned();
         let run = Path::new("/run/onggi").join(&instance);
@@ -168,6 +174,20 @@ mod tests {
         assert_eq!(one.instance.len(), 8);
         assert_ne!(one.instance, two.instance);
         assert_eq!(one.instance, Paths::new(&directory.path().join("a")).unwrap().instance);
+    }
+
+    #[test]
+    fn a_link_is_what_it_leads_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        fs::create_dir(root.join("disk")).unwrap();
+        std::os::unix::fs::symlink(root.join("disk"), root.join("link")).unwrap();
+        let new = |name: &str| Paths::new(&root.join(name)).unwrap();
+        let before = new("link/lib/data");
+        assert_eq!(before.data, root.join("disk/lib/data"));
+        fs::create_dir_all(&before.data).unwrap();
+        assert_eq!(new("link/lib/data").instance, before.instance);
+        assert_eq!(new("disk/lib/data").instance, before.instance);
     }
 
     #[test]
