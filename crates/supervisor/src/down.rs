@@ -108,7 +108,9 @@ fn purge_around(data: &Path, mounts: &[PathBuf]) -> Result<(), Error> {
         Err(error) => return Err(failed(error)),
     };
     let is_ours = |name: &OsString| DATA.iter().any(|ours| name == ours);
-    if !data.join("VERSION").exists() && !names.iter().all(is_ours) {
+    // A VERSION alone is found in many a directory.
+    let is_whole = ["VERSION", "pki", "store"].iter().all(|name| data.join(name).exists());
+    if !is_whole && !names.iter().all(is_ours) {
         return Err(Error::Foreign(data.to_owned()));
     }
     let is_own_disk = |point: &PathBuf| {
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_purge_deletes_what_is_ours() {
-        let ours = ["VERSION", "images/blobs/a", "store/db", "lost+found/x"];
+        let ours = ["VERSION", "images/blobs/a", "pki/ca", "store/db", "lost+found/x"];
         assert_eq!(purged(&ours, &[]).unwrap(), ["no directory"]);
         // Begun, and stopped by a full disk before the version was written.
         assert_eq!(purged(&["log/onggi.log", "pki/ca"], &[]).unwrap(), ["no directory"]);
@@ -273,10 +275,13 @@ mod tests {
 
     #[test]
     fn a_purge_deletes_nothing_else() {
-        let error = purged(&["thesis.txt", "pki/ca"], &[]).unwrap_err();
-        assert_eq!(error, "DATA is no data directory of onggi: nothing in it is deleted");
+        for foreign in [["thesis.txt", "pki/ca"], ["VERSION", "src/main.c"]] {
+            let error = purged(&foreign, &[]).unwrap_err();
+            assert_eq!(error, "DATA is no data directory of onggi: nothing in it is deleted");
+        }
         for point in ["images/layers", "backup"] {
-            let error = purged(&["VERSION", "backup/a", "images/layers/a"], &[point]).unwrap_err();
+            let files = ["VERSION", "pki/ca", "store/db", "backup/a", "images/layers/a"];
+            let error = purged(&files, &[point]).unwrap_err();
             let expected = "unmount it first; nothing is deleted";
             assert!(error.contains(&format!("DATA/{point}: {expected}")), "{error}");
         }

@@ -102,6 +102,13 @@ impl Graph {
         self.kinds.read().get(place).map(|kind| kind.row)
     }
 
+    /// The built-in kinds that can be listed, each with its place.
+    pub(super) fn built_in(&self) -> Vec<(usize, &'static Resource)> {
+        let kinds = self.kinds.read();
+        let rows = kinds.iter().map(|kind| kind.row).enumerate();
+        rows.filter(|(_, row)| row.custom.is_none() && row.verbs.contains(&Verb::List)).collect()
+    }
+
     pub(super) fn get(&self, vertex: &Vertex) -> Option<Arc<Dependent>> {
         let kinds = self.kinds.read();
         let object =

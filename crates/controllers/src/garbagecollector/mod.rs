@@ -4,10 +4,14 @@
 mod graph;
 mod plan;
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::{GroupVersionResource, OwnerReference};
-use onggi_client::{Cache, Change, Next, Patch, Source, WorkQueue, WriteOptions};
+use onggi_client::{
+    Cache, Change, ListOptions, Next, ObjectKey, Patch, Source, WorkQueue, WriteOptions,
+};
 use onggi_machinery::value::{list_at, set};
 use serde_json::{Value, json};
 
@@ -178,10 +182,40 @@ impl GarbageCollector {
 
     /// What an orphaning owner leaves behind forgets it; then it goes.
     async fn orphan(&self, vertex: &Vertex) -> Result<(), Error> {
-        for dependent in self.graph.dependents(&vertex.uid) {
+        let mut dependents: HashSet<Vertex> =
+            self.graph.dependents(&vertex.uid).into_iter().collect();
+        dependents.extend(self.asked(vertex).await?);
+        for dependent in dependents {
             self.disown(&dependent, std::slice::from_ref(&vertex.uid)).await?;
         }
         self.let_go(vertex, ORPHAN).await
+    }
+
+    /// The dependents that the API tells of, which is seldom asked: the caches may not have heard of
+    /// those made just before, and they would be deleted when their owner is gone.
+    async fn asked(&self, owner: &Vertex) -> Result<Vec<Vertex>, Error> {
+        let mut found = Vec::new();
+        for (kind, row) in self.graph.built_in() {
+            let namespace = &owner.key.namespace;
+            // What has no namespace is not owned by what is in one.
+            let namespace = match row.namespaced() {
+                true => namespace.as_str(),
+                false if namespace.is_empty() => "",
+                false => continue,
+            };
+            let client = &self.context.client;
+            let (_, items) = client.list(&row.gvr(), namespace, ListOptions::default()).await?;
+            let heads = items.iter().map(|object| object.head());
+            let owned = heads.filter(|head| {
+                head.owner_references.iter().any(|reference| reference.uid == owner.uid)
+            });
+            found.extend(owned.map(|head| Vertex {
+                kind,
+                key: ObjectKey::new(&head.namespace, &head.name),
+                uid: head.uid.clone(),
+            }));
+        }
+        Ok(found)
     }
 
     async fn disown(&self, vertex: &Vertex, owners: &[String]) -> Result<(), Error> {
