@@ -329,7 +329,22 @@ impl Session {
             .map_err(|e| Error::new(format!("the answer to {path} is no JSON: {e}")))
     }
 
-    async fn within<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// A watch: `--request-timeout` ends it, and it has done its work then.
+    pub async fn follow(
+        &self,
+        watch: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Error> {
+        match self.globals.request_timeout.filter(|limit| !limit.is_zero()) {
+            Some(limit) => tokio::time::timeout(limit, watch).await.unwrap_or(Ok(())),
+            None => watch.await,
+        }
+    }
+
+    /// Anything else that is asked of the server, its answer included.
+    pub(crate) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         match self.globals.request_timeout.filter(|limit| !limit.is_zero()) {
             Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
                 Err(Error::new(format!("no answer of the server within {limit:?}")))

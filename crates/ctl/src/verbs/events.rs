@@ -62,7 +62,8 @@ impl Args {
         };
         events.retain(wanted);
         if self.watch {
-            return self.follow(session, mapping, &namespace, &selectors, events).await;
+            let watch = self.follow(session, mapping, &namespace, &selectors, events);
+            return session.follow(watch).await;
         }
         events.sort_by_key(|event| last_seen(event).to_owned());
         if !format.is_table() {

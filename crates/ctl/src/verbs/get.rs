@@ -117,7 +117,7 @@ impl Args {
             let [(target, namespace)] = targets.as_slice() else {
                 return Err(Error::new("you may only specify a single resource type to watch"));
             };
-            return self.watch(session, target, namespace, &format).await;
+            return session.follow(self.watch(session, target, namespace, &format)).await;
         }
         if format.is_table() {
             self.tables(session, targets, &format, sort.as_ref()).await

@@ -94,7 +94,7 @@ impl Args {
         }
         if !self.follow {
             for source in &sources {
-                match self.copy(session, source).await {
+                match session.within(self.copy(session, source)).await {
                     Err(error) if self.ignore_errors => session.print_error(&error.report())?,
                     result => result?,
                 }
@@ -109,7 +109,7 @@ impl Args {
                 self.max_log_requests
             )));
         }
-        let copies = sources.iter().map(|source| self.copy(session, source));
+        let copies = sources.iter().map(|source| session.within(self.copy(session, source)));
         futures::future::try_join_all(copies).await.map(drop)
     }
 

@@ -310,3 +310,14 @@ async fn contexts() {
     s.same("config current-context").await;
     s.settle();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_with_the_time_of_a_request() {
+    let s = Server::start().await;
+    let line = "get svc -w --no-headers -o name --request-timeout=1s";
+    let ours = s.run(line).await;
+    assert_eq!(ours, "service/kubernetes\n");
+    if let Some(theirs) = s.kubectl(line).await {
+        assert_eq!((theirs.code, theirs.out), (0, ours), "{}", theirs.err);
+    }
+}
