@@ -32,7 +32,7 @@ impl Images {
         }
         let mut refused = None;
         for login in logins {
-            let remote = Remote::new(reference, login, self.trust(), false);
+            let remote = Remote::new(reference, login, self.trust(), false).await;
             match self.pull_from(&remote, reference, progress).await {
                 Err(e @ Error::Unauthorized { .. }) => refused = Some(e),
                 other => return other,
@@ -245,7 +245,7 @@ impl Images {
             some => some.iter().map(Some).collect(),
         };
         for login in logins {
-            let remote = Remote::new(reference, login, self.trust(), true);
+            let remote = Remote::new(reference, login, self.trust(), true).await;
             match self.push_to(&remote, &image, progress).await {
                 Err(e @ Error::Unauthorized { .. }) => refused = Some(e),
                 Err(e) => return Err(e),
@@ -300,7 +300,7 @@ impl Images {
     /// Whether a login is good, asked of a registry without pulling.
     pub async fn check_login(&self, registry: &str, auth: &RegistryAuth) -> Result<()> {
         let reference: Reference = format!("{registry}/onggi/login:check").parse()?;
-        let remote = Remote::new(&reference, Some(auth), self.trust(), false);
+        let remote = Remote::new(&reference, Some(auth), self.trust(), false).await;
         remote.log_in().await
     }
 }

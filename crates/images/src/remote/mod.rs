@@ -29,7 +29,7 @@ const MAX_REDIRECTS: usize = 5;
 
 /// Which registries are believed.
 pub(crate) struct Trust {
-    /// Hosts (`host` or `host:port`) that speak plain HTTP; loopback always does.
+    /// Hosts (`host` or `host:port`) that speak plain HTTP; those on loopback may.
     pub(crate) insecure: Vec<String>,
     pub(crate) tls: Arc<rustls::ClientConfig>,
 }
@@ -47,22 +47,21 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Connects nothing yet.
-    pub(crate) fn new(
+    /// Connects nothing yet, but to find out whether a registry on this machine speaks TLS.
+    pub(crate) async fn new(
         reference: &Reference,
         login: Option<&RegistryAuth>,
         trust: &Trust,
         push: bool,
     ) -> Self {
         let registry = reference.registry();
-        let plain = is_loopback(registry)
-            || trust
-                .insecure
-                .iter()
-                .any(|host| host == registry || host == wire::host_of(registry));
+        let wire = Wire::new(Arc::clone(&trust.tls));
+        let named = |host: &String| host == registry || host == wire::host_of(registry);
+        let plain = trust.insecure.iter().any(named)
+            || (is_loopback(registry) && wire.is_plain(registry).await);
         let host = if registry == DEFAULT_REGISTRY { DOCKER_HUB } else { registry };
         Self {
-            wire: Wire::new(Arc::clone(&trust.tls)),
+            wire,
             reference: reference.clone(),
             origin: format!("{}://{host}", if plain { "http" } else { "https" }),
             login: login.cloned(),

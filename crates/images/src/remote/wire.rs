@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::Error;
-use crate::body::Body;
+use crate::body::{self, Body};
 
 /// How long a silent registry is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,6 +82,19 @@ impl Wire {
         })
     }
 
+    /// Whether a server speaks HTTP in the clear. One that expects TLS answers 400 to that, or nothing
+    /// that is HTTP; then it is greeted in TLS. Who does not answer at all does not.
+    pub(super) async fn is_plain(&self, host: &str) -> bool {
+        let address = |scheme: &str| format!("{scheme}://{host}/v2/").parse::<Uri>();
+        let (Ok(plain), Ok(secure)) = (address("http"), address("https")) else { return true };
+        let headers = HeaderMap::new();
+        let asked = self.send(Method::GET, &plain, &headers, body::empty());
+        match timeout(CONNECT, asked).await {
+            Ok(Ok(response)) if response.status() != StatusCode::BAD_REQUEST => true,
+            _ => !speaks_tls(&secure, &self.tls).await,
+        }
+    }
+
     fn take(&self, origin: &str) -> Option<SendRequest<Body>> {
         let mut idle = self.idle.lock();
         let senders = idle.get_mut(origin)?;
@@ -102,6 +115,24 @@ pub(super) fn host_of(authority: &str) -> &str {
     match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or(rest, |(host, _)| host),
         None => authority.split(':').next().unwrap_or(authority),
+    }
+}
+
+async fn speaks_tls(uri: &Uri, tls: &Arc<rustls::ClientConfig>) -> bool {
+    let host = host_of(uri.host().unwrap_or_default()).to_owned();
+    let (Ok(name), Ok(tcp)) =
+        (ServerName::try_from(host.clone()), dial(&host, uri.port_u16().unwrap_or(443)).await)
+    else {
+        return false;
+    };
+    match timeout(CONNECT, TlsConnector::from(Arc::clone(tls)).connect(name, tcp)).await {
+        Ok(Ok(_)) => true,
+        // It does, and is not believed: whoever asks it next is told so.
+        Ok(Err(error)) => {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+            matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+        }
+        Err(_) => false,
     }
 }
 
@@ -281,8 +312,33 @@ mod tests {
             "connections are used again"
         );
         let strict = Arc::new(Wire::new(tls_config(&[]).unwrap()));
+        for wire in [&trusting, &strict] {
+            assert!(!wire.is_plain(&format!("localhost:{port}")).await);
+        }
         let error = get(strict).await.unwrap_err();
         assert!(error.contains("certificate"), "{error}");
         assert!(tls_config(&["/nowhere.pem".into()]).is_err());
+    }
+
+    #[tokio::test]
+    async fn plain_servers_are_known_by_their_answer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = hyper::service::service_fn(|_| async {
+                    Ok::<_, std::convert::Infallible>(Response::new(body::full("hello")))
+                });
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+        let wire = Wire::new(tls_config(&[]).unwrap());
+        assert!(wire.is_plain(&host).await);
+        server.abort();
+        assert!(server.await.is_err());
+        assert!(wire.is_plain(&host).await, "nobody answers");
     }
 }
