@@ -149,7 +149,10 @@ impl<'s> Node<'s> {
         match self {
             Self::Custom(schema) => {
                 if let Some(found) = schema.child(&name) {
-                    return Some(Type::Of(Self::Custom(found)));
+                    // The names of an object are there whether or not its schema says so.
+                    let says = |name: &&str| found.properties.contains_key(*name);
+                    let open = name == "metadata" && !["name", "generateName"].iter().all(says);
+                    return Some(if open { Type::Dyn } else { Type::Of(Self::Custom(found)) });
                 }
                 // What every object has, and what an embedded one has.
                 let common = matches!(field, "apiVersion" | "kind" | "metadata");

@@ -240,6 +240,11 @@ fn schemas_must_be_structural() {
                 "properties": {"y": {"type": "integer"}}}),
             vec!["compilation failed: ERROR: <input>:1:10: Syntax error"],
         ),
+        (
+            json!({"type": "object", "properties": {"metadata": {"type": "object"}},
+                "x-kubernetes-validations": [{"rule": "self.metadata.name == 'cluster'"}]}),
+            vec![],
+        ),
     ] {
         let found = structural(&schema);
         assert_eq!(found.len(), expected.len(), "{schema}: {found:?}");
