@@ -42,6 +42,8 @@ pub(crate) enum Expr {
     Matches {
         target: Box<Expr>,
         pattern: Regex,
+        /// As `target.matches(pattern)`.
+        method: bool,
     },
     Not(Box<Expr>),
     Negate(Box<Expr>),

@@ -65,7 +65,7 @@ impl<'p, 'a> Eval<'p, 'a, '_> {
             Expr::Has { operand, field } => self.has(operand, field),
             Expr::Index { operand, index, optional } => self.index(operand, index, *optional),
             Expr::Call { name, target, args } => self.call(name, target.as_deref(), args),
-            Expr::Matches { target, pattern } => {
+            Expr::Matches { target, pattern, .. } => {
                 let target = self.eval(target)?;
                 let text = target.as_text().ok_or_else(EvalError::no_overload)?;
                 self.spend_on(text.len() * pattern.as_str().len().div_ceil(4))?;
@@ -233,7 +233,9 @@ impl<'p, 'a> Eval<'p, 'a, '_> {
         self.budget.spend(weight as u64 / 10)?;
         match space {
             Some(space) => functions::qualified(space, name, &values, self.budget),
-            None if target.is_some() => functions::method(name, &values, self.budget),
+            None if target.is_some() || name == "matches" => {
+                functions::method(name, &values, self.budget)
+            }
             None => functions::global(name, &values),
         }
     }

@@ -23,6 +23,7 @@ const GLOBAL: &[&str] = &[
     "isQuantity",
     "isSemver",
     "isURL",
+    "matches",
     "quantity",
     "semver",
     "size",

@@ -22,6 +22,7 @@
 
 mod ast;
 pub mod authorizer;
+pub mod cost;
 mod eval;
 mod format;
 mod functions;
@@ -257,6 +258,12 @@ impl Program {
     /// Makes its type that of a variable of a policy.
     pub fn declare(&self, name: &str, types: &mut PolicyTypes<'_>) {
         types.add(name, &self.expr);
+    }
+
+    /// What it can cost at most, `self` and `oldSelf` being of the declaration. `optional_old`:
+    /// `oldSelf` is an optional.
+    pub fn estimate(&self, declared: &cost::Decl, optional_old: bool) -> u64 {
+        cost::estimate(&self.expr, declared, optional_old)
     }
 
     fn fault(&self, types::Fault { near, what }: &types::Fault) -> CompileError {

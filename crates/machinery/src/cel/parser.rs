@@ -298,7 +298,7 @@ impl Parser<'_> {
         }
         if word == "matches" && args.len() == 2 {
             let pattern = args.remove(1);
-            return self.matches(args.remove(0), pattern);
+            return self.matches(args.remove(0), pattern, false);
         }
         Ok(Expr::Call { name: word.to_owned(), target: None, args })
     }
@@ -354,18 +354,21 @@ impl Parser<'_> {
     }
 
     /// A pattern that is known is compiled once.
-    fn matches(&self, target: Expr, pattern: Expr) -> Result<Expr, CompileError> {
-        match pattern {
-            Expr::Text(pattern) => match Regex::new(&pattern) {
-                Ok(pattern) => Ok(Expr::Matches { target: Box::new(target), pattern }),
-                Err(error) => Err(self.error(format!("invalid matches argument: {error}"))),
-            },
-            pattern => Ok(Expr::Call {
-                name: "matches".into(),
-                target: Some(Box::new(target)),
-                args: vec![pattern],
-            }),
-        }
+    fn matches(&self, target: Expr, pattern: Expr, method: bool) -> Result<Expr, CompileError> {
+        let pattern = match pattern {
+            Expr::Text(pattern) => {
+                return match Regex::new(&pattern) {
+                    Ok(pattern) => Ok(Expr::Matches { target: Box::new(target), pattern, method }),
+                    Err(error) => Err(self.error(format!("invalid matches argument: {error}"))),
+                };
+            }
+            pattern => pattern,
+        };
+        let (target, args) = match method {
+            true => (Some(Box::new(target)), vec![pattern]),
+            false => (None, vec![target, pattern]),
+        };
+        Ok(Expr::Call { name: "matches".into(), target, args })
     }
 
     fn method(
@@ -384,7 +387,7 @@ impl Parser<'_> {
             return Ok(Expr::Bind { name, value: Box::new(value), body: Box::new(body) });
         }
         if name == "matches" && args.len() == 1 {
-            return self.matches(target, args.remove(0));
+            return self.matches(target, args.remove(0), true);
         }
         let Some(kind) = macro_kind(&name, &args) else {
             return Ok(Expr::Call { name, target: Some(Box::new(target)), args });
