@@ -170,6 +170,62 @@ async fn definitions_are_checked() {
     );
 }
 
+/// Rules that may cost too much are refused, but not in a schema that is left as it was.
+#[tokio::test]
+async fn rules_have_bounded_costs() {
+    let s = Server::start().await;
+    let schema = |bound: Value, rules: Value| {
+        let mut list = json!({"type": "array", "items": {"type": "string"},
+            "x-kubernetes-validations": rules});
+        list.as_object_mut().unwrap().extend(bound.as_object().cloned().unwrap());
+        json!({"type": "object", "properties": {
+            "spec": {"type": "object", "properties": {"marks": list}},
+            "status": {"type": "object", "properties": {"size": {"type": "integer"}}},
+        }})
+    };
+    let unique = json!([{"rule": "self.all(x, self.exists_one(y, x == y))"}]);
+    let error = s.create(CRDS, "", definition(schema(json!({}), unique.clone()))).await;
+    let error = error.unwrap_err().to_string();
+    let help = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where \
+                arrays, maps, and strings are declared)";
+    let rule = "spec.validation.openAPIV3Schema.properties[spec].properties[marks].\
+                x-kubernetes-validations[0].rule: Forbidden: ";
+    for expected in [
+        format!("{rule}estimated rule cost exceeds budget by factor of more than 100x {help}"),
+        format!(
+            "{rule}contributed to estimated rule cost total exceeding cost limit for entire \
+             OpenAPIv3 schema"
+        ),
+        format!(
+            "spec.validation.openAPIV3Schema: Forbidden: x-kubernetes-validations estimated rule \
+             cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x \
+             {help}"
+        ),
+    ] {
+        assert!(error.contains(&expected), "{error}");
+    }
+    let few = schema(json!({"maxItems": 8, "items": {"type": "string", "maxLength": 32}}), unique);
+    let made = s.create(CRDS, "", definition(few.clone())).await.unwrap();
+
+    // A version that comes is looked at; the one that is there is not.
+    let sum = (0..8).map(|at| format!("self[{at}]")).collect::<Vec<_>>().join(" + ");
+    let dear = json!([{"rule": "true", "messageExpression": sum}]);
+    let mut more = made["spec"]["versions"][0].clone();
+    more["name"] = "v2".into();
+    more["storage"] = false.into();
+    more["schema"] = json!({"openAPIV3Schema": schema(json!({}), dear)});
+    let mut changed = made.clone();
+    changed["spec"]["versions"].as_array_mut().unwrap().push(more);
+    let error = s.update(CRDS, "", changed).await.unwrap_err().to_string();
+    let expected = format!(
+        "spec.versions[1].schema.openAPIV3Schema.properties[spec].properties[marks].\
+         x-kubernetes-validations[0].messageExpression: Forbidden: estimated messageExpression \
+         cost exceeds budget by factor of 1.101006x {help}"
+    );
+    assert!(error.contains(&expected), "{error}");
+    assert!(!error.contains("spec.versions[0].schema"), "{error}");
+}
+
 /// A hook that takes `spec.size` of v1 for `spec.inches` of v2.
 async fn hook(s: &Server) -> (u16, String) {
     let now = time::OffsetDateTime::now_utc();

@@ -5,6 +5,7 @@
 //! names a definition gets.
 
 mod columns;
+pub mod costs;
 mod definition;
 pub mod names;
 pub mod review;

@@ -3,6 +3,7 @@
 use onggi_api::FieldError;
 use serde_json::Value;
 
+use super::costs;
 use super::schema::{Kind, Schema, rules, structure};
 use crate::jsonpath::Template;
 use crate::validation::{At, Errors, IMMUTABLE, names};
@@ -74,6 +75,7 @@ pub fn validate_update(object: &Value, old: &Value) -> Errors {
     if preserve.flag() && !bool_at(old, "spec.preserveUnknownFields") {
         errors.push(preserve.invalid(PRESERVE));
     }
+    costs::validate_update(object, old, &mut errors);
     errors
 }
 
@@ -153,7 +155,7 @@ fn all_names(found: &At<'_>, errors: &mut Errors) {
 // === Versions ===
 
 /// Whether a part is the same in all versions: then it is shown at the top.
-fn same_in_all(spec: &At<'_>, field: &str) -> bool {
+pub(super) fn same_in_all(spec: &At<'_>, field: &str) -> bool {
     let all: Vec<&Value> = spec.each("versions").map(|v| at(v.value, field)).collect();
     all.split_first().is_some_and(|(first, rest)| rest.iter().all(|other| other == first))
 }

@@ -26,6 +26,7 @@ pub const RESOURCE: Resource = Resource {
     prepare_create,
     prepare_update,
     validate: crd::validate::validate,
+    validate_create: crd::costs::validate_create,
     validate_update: crd::validate::validate_update,
     ..Resource::BASE
 };

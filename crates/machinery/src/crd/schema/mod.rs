@@ -4,6 +4,7 @@
 //! [`Schema::read`] takes a schema apart once; [`prune`], [`default`] and [`validate`] walk an
 //! object beside it. They are for schemas that [`structure`] found nothing wrong with.
 
+pub mod costs;
 mod default;
 mod format;
 mod lists;

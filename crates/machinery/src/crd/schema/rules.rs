@@ -54,7 +54,8 @@ fn reason(text: &str) -> Option<Reason> {
     })
 }
 
-fn declarations() -> Declarations {
+/// The names that rules know.
+pub(super) fn declarations() -> Declarations {
     Declarations::new(["self", "oldSelf"])
 }
 
