@@ -1,7 +1,5 @@
 //! Tokens to a tree, by precedence; macros are recognised here.
 
-use regex::Regex;
-
 use super::ast::{Binary, Expr, Macro, MacroKind};
 use super::lexer::{Kind, Token, is_reserved, tokens};
 use super::value::unescape;
@@ -357,7 +355,7 @@ impl Parser<'_> {
     fn matches(&self, target: Expr, pattern: Expr, method: bool) -> Result<Expr, CompileError> {
         let pattern = match pattern {
             Expr::Text(pattern) => {
-                return match Regex::new(&pattern) {
+                return match crate::pattern::compile(&pattern) {
                     Ok(pattern) => Ok(Expr::Matches { target: Box::new(target), pattern, method }),
                     Err(error) => Err(self.error(format!("invalid matches argument: {error}"))),
                 };

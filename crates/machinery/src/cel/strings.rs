@@ -14,7 +14,7 @@ type Outcome<'a> = Result<Value<'a>, EvalError>;
 const MAX_TEXT: usize = 16 << 20;
 
 fn compile(pattern: &str) -> Result<Regex, EvalError> {
-    Regex::new(pattern).map_err(|e| EvalError::new(format!("Illegal regex: {e}")))
+    crate::pattern::compile(pattern).map_err(|e| EvalError::new(format!("Illegal regex: {e}")))
 }
 
 /// A place in a text, in letters.

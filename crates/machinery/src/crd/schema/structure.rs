@@ -2,7 +2,6 @@
 //! Kubernetes forbids (`apiextensions/validation`, `…/apiserver/schema/validation.go`).
 
 use onggi_api::FieldError;
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Kind, MAX_DEPTH, Schema, default, prune, validate};
@@ -324,7 +323,7 @@ fn values(schema: &At<'_>, nested: bool, errors: &mut Errors) {
     let value = schema.value;
     let pattern = schema.child("pattern");
     if !pattern.text().is_empty()
-        && let Err(error) = Regex::new(pattern.text())
+        && let Err(error) = crate::pattern::compile(pattern.text())
     {
         let wanted = format!("must be a valid regular expression, but isn't: {error}");
         errors.push(pattern.invalid(wanted));

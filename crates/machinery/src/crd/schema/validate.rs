@@ -4,7 +4,6 @@
 //! stricter than what is stored (ratcheting).
 
 use onggi_api::{FieldError, FieldPath};
-use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::{Additional, Checks, Kind, List, Schema, format, lists};
@@ -141,7 +140,7 @@ fn texts(text: &str, checks: &Checks, path: &FieldPath, errors: &mut Vec<FieldEr
     }
     if let Some((pattern, compiled)) = &checks.pattern
         && !compiled
-            .get_or_init(|| Regex::new(pattern).ok())
+            .get_or_init(|| crate::pattern::compile(pattern).ok())
             .as_ref()
             .is_some_and(|compiled| compiled.is_match(text))
     {
