@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,16 @@ use crate::{ApiServer, Error, flowcontrol, identity};
 /// In the order of their making.
 const NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "default"];
 
+/// What is made again when somebody deletes it: plural, namespace, name.
+const KEPT: [(&str, &str, &str); 4] = [
+    ("services", "default", "kubernetes"),
+    ("endpointslices", "default", "kubernetes"),
+    ("endpoints", "default", "kubernetes"),
+    ("configmaps", "kube-system", "extension-apiserver-authentication"),
+];
+/// How long to wait when it could not be made.
+const AGAIN: Duration = Duration::from_secs(10);
+
 impl ApiServer {
     /// Makes what is missing; `advertise` is where pods reach this server.
     pub fn bootstrap(self: &Arc<Self>, advertise: SocketAddr) -> BoxFuture<'_, Result<(), Error>> {
@@ -36,9 +47,49 @@ impl ApiServer {
             self.bootstrapping.store(made.is_err(), Ordering::Relaxed);
             if made.is_ok() {
                 identity::start(self).await;
+                for kept in KEPT {
+                    tokio::spawn(Arc::clone(self).keep(kept, advertise));
+                }
             }
             made
         })
+    }
+
+    /// Makes an object again whenever it is gone.
+    async fn keep(
+        self: Arc<Self>,
+        kept: (&'static str, &'static str, &'static str),
+        at: SocketAddr,
+    ) {
+        let (plural, namespace, name) = kept;
+        let Some(row) = resource::all().iter().find(|row| row.plural == plural) else { return };
+        let Ok(collection) = self.registry.cache.of(row) else { return };
+        let key = cache::key(row, namespace, name);
+        let mut changed = collection.subscribe();
+        // What was just made may be on its way.
+        if self.registry.cache.catch_up().await.is_err() {
+            return;
+        }
+        loop {
+            changed.mark_unchanged();
+            if self.shutdown().is_cancelled() {
+                return;
+            }
+            let made = match collection.get(&key) {
+                Some(_) => Ok(()),
+                None => self.make_first_objects(at).await,
+            };
+            if let Err(error) = made {
+                tracing::warn!(%error, "{plural} {namespace}/{name} is gone");
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN) => continue,
+                    () = self.shutdown().cancelled() => return,
+                }
+            }
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn make_first_objects(self: &Arc<Self>, advertise: SocketAddr) -> Result<(), Error> {

@@ -2,7 +2,8 @@
 //!
 //! The syntax of our library is nearly the same. What differs is written anew: in a class, a bracket
 //! is no class within it and `&&`, `--` and `~~` are no operations; a brace that begins no count is a
-//! brace; `\d`, `\s`, `\w` and `\b` know ASCII only; `\Q…\E` quotes.
+//! brace; `\d`, `\s`, `\w` and `\b` know ASCII only; `\Q…\E` quotes; `\<` and `\>` are signs; `\07` is a
+//! character in octal. What Go refuses and our library reads is let be.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -14,12 +15,13 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&translated(pattern))
 }
 
-/// What stands for a class with a name; `negated` with its upper-case letter.
+/// What stands for a class with a name; `negated` with its upper-case letter. A range comes last: a
+/// hyphen that follows is a hyphen then.
 fn named(letter: char) -> Option<(&'static str, bool)> {
     let members = match letter.to_ascii_lowercase() {
         'd' => "0-9",
-        's' => r"\t\n\x0C\r ",
-        'w' => "0-9A-Za-z_",
+        's' => r" \r\x0C\t-\n",
+        'w' => "_0-9A-Za-z",
         _ => return None,
     };
     Some((members, letter.is_ascii_uppercase()))
@@ -44,6 +46,8 @@ fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
     match rest.next() {
         None => out.push('\\'),
         Some('b') => out.push_str(r"(?-u:\b)"),
+        Some(sign @ ('<' | '>')) => out.push(sign),
+        Some('0') => octal(rest, out),
         Some('Q') => {
             let left: String = rest.clone().collect();
             let quoted = left.split(r"\E").next().unwrap_or_default();
@@ -60,6 +64,18 @@ fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
             None => out.extend(['\\', letter]),
         },
     }
+}
+
+/// A character in octal, after `\0`.
+fn octal(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+    let mut code = 0;
+    for _ in 0..2 {
+        match rest.next_if(|next| ('0'..='7').contains(next)).and_then(|next| next.to_digit(8)) {
+            Some(digit) => code = code * 8 + digit,
+            None => break,
+        }
+    }
+    out.push_str(&format!(r"\x{code:02X}"));
 }
 
 /// A class, after its bracket.
@@ -91,6 +107,8 @@ fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
             }
             '\\' => match rest.next() {
                 None => out.push('\\'),
+                Some('0') => octal(rest, out),
+                Some(sign @ ('<' | '>')) => out.push(sign),
                 Some(letter) => match named(letter) {
                     Some((members, true)) => out.push_str(&format!("[^{members}]")),
                     Some((members, false)) => out.push_str(members),
@@ -146,6 +164,12 @@ mod tests {
             (r"^\Qa.b\E+$", "a.bb", "aXb"),
             (r"^\Q[{", "[{x", "x"),
             (r"é\b", "éa", "é"),
+            (r"^[\w-.]+$", "a-b.", "a/"),
+            (r"^[\w-a]+$", "b-", "`"),
+            (r"^[\s-x]+$", " -x\t\n", "!"),
+            (r"^[\d-]+$", "1-", "a"),
+            (r"^\<b\>$", "<b>", "b"),
+            (r"^\07[\07]$", "\x07\x07", "7"),
         ] {
             let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
             assert!(regex.is_match(matching), "{pattern} {matching} {}", translated(pattern));

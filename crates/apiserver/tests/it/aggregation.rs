@@ -247,6 +247,27 @@ async fn aggregated_servers_are_told_whom_to_believe() {
 }
 
 #[tokio::test]
+async fn what_the_server_needs_is_made_again() {
+    let extension = Extension::start().await;
+    let s = start(&extension).await;
+    for (plural, namespace, name) in [
+        ("services", "default", "kubernetes"),
+        ("endpointslices", "default", "kubernetes"),
+        ("cm", "kube-system", "extension-apiserver-authentication"),
+    ] {
+        let uid = s.get(plural, namespace, name).await.unwrap()["metadata"]["uid"].clone();
+        let mut changes = s.watch(plural, namespace).await;
+        s.delete(plural, namespace, name).await.unwrap();
+        loop {
+            match s.get(plural, namespace, name).await {
+                Ok(object) if object["metadata"]["uid"] != uid => break,
+                _ => changes.changed().await,
+            };
+        }
+    }
+}
+
+#[tokio::test]
 async fn kubectl_knows_its_kinds() {
     let extension = Extension::start().await;
     let Some(k) = Kubectl::start_with(access(&extension)).await else { return };

@@ -70,6 +70,13 @@ impl NodeServer for FakeNode {
         if port == 8080 {
             return answer(stream).await.map_err(|e| NodeError::Failed(e.to_string()));
         }
+        // Says something and no more, and waits for what the other side says.
+        if port == 81 {
+            stream.write_all(b"bye").await.unwrap();
+            stream.shutdown().await.unwrap();
+            stream.read_to_end(&mut Vec::new()).await.unwrap();
+            return Ok(());
+        }
         if port != 80 {
             return Err(NodeError::Failed(format!("nobody listens on {port}")));
         }

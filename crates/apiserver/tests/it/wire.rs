@@ -10,14 +10,16 @@ use http::{Method, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use onggi_client::WatchSpec;
+use onggi_client::{Body, PatchKind, WatchSpec};
 use onggi_machinery::protobuf;
-use onggi_machinery::resource::by_any_name;
+use onggi_machinery::resource::{Verb, by_any_name};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::http::{Answer, send};
+use crate::node::FakeNode;
 use crate::server::Server;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -551,4 +553,34 @@ async fn removed_versions_are_listed_for_manifests_alone() {
     }
     assert_eq!((&tags[0], &tags[2]), (&tags[1], &tags[3]));
     assert_ne!(tags[0], tags[2]);
+}
+
+#[tokio::test]
+async fn a_forwarded_port_closes_with_the_pods_side() {
+    let s = Server::start().await;
+    s.server.set_node_connector(std::sync::Arc::new(FakeNode));
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
+    });
+    s.create("pods", "default", pod).await.unwrap();
+    let running = Body::Patch(PatchKind::Merge, r#"{"status":{"phase":"Running"}}"#.into());
+    let request = s.request(Verb::Patch, "pods", "default", "p").subresource("status");
+    s.call(request.body(running)).await.unwrap();
+    let stream = TcpStream::connect(s.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = s.tls(Some(&s.admin)).connect(name, stream).await.unwrap();
+    let uri = "wss://localhost/api/v1/namespaces/default/pods/p/portforward?ports=81";
+    let mut request = uri.into_client_request().unwrap();
+    let protocol = "v4.channel.k8s.io".parse().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", protocol);
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    let mut said = Vec::new();
+    while let Some(Ok(message)) = socket.next().await {
+        if message.is_binary() {
+            said.push(message.into_data());
+        }
+    }
+    // The port on both channels, then what the pod said.
+    assert_eq!(said, [&b"\0\x51\0"[..], b"\x01\x51\0", b"\0bye"]);
 }

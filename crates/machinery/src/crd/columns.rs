@@ -71,6 +71,7 @@ mod tests {
             ("string", ".spec.s", json!("x")),
             ("string", ".spec.n", json!("3")),
             ("string", ".spec.m", json!("{\"a\":1}")),
+            ("integer", ".spec.l[]", json!(1)),
             ("integer", ".spec.s", Value::Null),
             ("string", ".spec.nothing", Value::Null),
             ("date", ".when", json!("5m")),

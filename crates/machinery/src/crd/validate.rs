@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::costs;
 use super::schema::{Kind, Schema, rules, structure};
-use crate::jsonpath::Template;
 use crate::validation::{At, Errors, IMMUTABLE, names};
 use crate::value::{at, bool_at, find, is_set, list_at, str_at};
 
@@ -283,8 +282,6 @@ fn columns(part: &At<'_>, _: &At<'_>, errors: &mut Errors) {
             errors.push(path.required(""));
         } else if !path.text().starts_with('.') {
             errors.push(path.invalid("must be a simple json path starting with ."));
-        } else if let Err(error) = Template::parse(&format!("{{{}}}", path.text())) {
-            errors.push(path.invalid(error.to_string()));
         }
     }
 }

@@ -354,9 +354,9 @@ fn element(text: &str) -> Result<Step, Error> {
     };
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
-        [""] => fail("invalid array index: empty"),
+        // Nothing is the first, as client-go reads it.
         [one] => {
-            let from = number(one)?;
+            let from = number(one)?.or(Some(0));
             Ok(Step::Slice(Slice { from, to: None, step: 1, index: true }))
         }
         [from, to] => {

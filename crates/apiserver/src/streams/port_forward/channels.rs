@@ -56,7 +56,17 @@ pub(super) async fn run(socket: Socket, ports: Vec<u16>, pod: PodRef, node: Arc<
                     }
                 }
             };
-            let (ended, ()) = tokio::join!(node.port_forward(pod, port, Box::new(theirs)), pump);
+            let mut forward = node.port_forward(pod, port, Box::new(theirs));
+            tokio::pin!(pump);
+            // When the pod has said all, it is over: a channel cannot say that the client has.
+            let ended = tokio::select! {
+                biased;
+                ended = &mut forward => {
+                    pump.await;
+                    ended
+                }
+                () = &mut pump => Ok(()),
+            };
             if let Err(failed) = ended {
                 let text = format!("error forwarding port {port} to pod {name}: {failed}");
                 let _ = out.send(message(error, text.as_bytes())).await;

@@ -80,9 +80,8 @@ pub(super) fn container(context: &At<'_>, errors: &mut Errors) {
                 "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
             ));
     }
-    // With or without the prefix: Docker took both.
-    let admin = |cap: At<'_>| matches!(cap.text(), "SYS_ADMIN" | "CAP_SYS_ADMIN");
-    if context.each("capabilities.add").any(admin) {
+    // Without the prefix it goes through in Kubernetes, and charts rely on that.
+    if context.each("capabilities.add").any(|cap| cap.text() == "CAP_SYS_ADMIN") {
         errors.push(context.invalid(
             "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
         ));
