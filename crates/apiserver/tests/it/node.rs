@@ -71,7 +71,7 @@ impl NodeServer for FakeNode {
             return answer(stream).await.map_err(|e| NodeError::Failed(e.to_string()));
         }
         // Says something and no more, and waits for what the other side says.
-        if port == 81 {
+        if port == 82 {
             stream.write_all(b"bye").await.unwrap();
             stream.shutdown().await.unwrap();
             stream.read_to_end(&mut Vec::new()).await.unwrap();

@@ -570,7 +570,7 @@ async fn a_forwarded_port_closes_with_the_pods_side() {
     let stream = TcpStream::connect(s.address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let stream = s.tls(Some(&s.admin)).connect(name, stream).await.unwrap();
-    let uri = "wss://localhost/api/v1/namespaces/default/pods/p/portforward?ports=81";
+    let uri = "wss://localhost/api/v1/namespaces/default/pods/p/portforward?ports=82";
     let mut request = uri.into_client_request().unwrap();
     let protocol = "v4.channel.k8s.io".parse().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", protocol);
@@ -582,5 +582,5 @@ async fn a_forwarded_port_closes_with_the_pods_side() {
         }
     }
     // The port on both channels, then what the pod said.
-    assert_eq!(said, [&b"\0\x51\0"[..], b"\x01\x51\0", b"\0bye"]);
+    assert_eq!(said, [&b"\0\x52\0"[..], b"\x01\x52\0", b"\0bye"]);
 }
