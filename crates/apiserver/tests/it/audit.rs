@@ -3,17 +3,14 @@
 use futures::StreamExt;
 use http::Method;
 use onggi_apiserver::{Access, AuditOptions, Log, LogPlace, StaticTokens, User};
-use onggi_client::{Body, PatchKind};
 use onggi_machinery::audit;
 use onggi_machinery::resource::Verb;
 use onggi_store::History;
-use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::http::send;
-use crate::node::FakeNode;
+use crate::node;
 use crate::server::Server;
 
 const POLICY: &str = "
@@ -139,18 +136,7 @@ async fn streams_and_parts_of_the_server() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.log");
     let s = start(path.clone()).await;
-    s.server.set_node_connector(std::sync::Arc::new(FakeNode));
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
-        "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
-    });
-    s.create("pods", "default", pod).await.unwrap();
-    let running = Body::Patch(PatchKind::Merge, r#"{"status":{"phase":"Running"}}"#.into());
-    let request = s.request(Verb::Patch, "pods", "default", "p").subresource("status");
-    s.call(request.body(running)).await.unwrap();
-    let stream = TcpStream::connect(s.address).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = s.tls(Some(&s.admin)).connect(name, stream).await.unwrap();
+    let stream = node::with_pod(&s).await;
     let exec = "/api/v1/namespaces/default/pods/p/exec";
     let uri = format!("wss://localhost{exec}?command=echo&command=hi&stdout=true");
     let mut request = uri.into_client_request().unwrap();

@@ -9,7 +9,15 @@ use onggi_client::node::{
     Duplex, ExecRequest, ExitStatus, LogRequest, NodeAnswer, NodeConnector, NodeError, NodeServer,
     PodRef, Streams,
 };
+use onggi_client::{Body, PatchKind};
+use onggi_machinery::resource::Verb;
+use rustls::pki_types::ServerName;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::server::Server;
 
 pub(crate) struct FakeNode;
 
@@ -114,4 +122,20 @@ async fn answer(mut stream: Box<dyn Duplex>) -> std::io::Result<()> {
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
+}
+
+/// Gives the server this node and a pod `p` that runs on it; answers a connection of the admin.
+pub(crate) async fn with_pod(s: &Server) -> TlsStream<TcpStream> {
+    s.server.set_node_connector(Arc::new(FakeNode));
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
+    });
+    s.create("pods", "default", pod).await.unwrap();
+    let running = Body::Patch(PatchKind::Merge, r#"{"status":{"phase":"Running"}}"#.into());
+    let request = s.request(Verb::Patch, "pods", "default", "p").subresource("status");
+    s.call(request.body(running)).await.unwrap();
+    let stream = TcpStream::connect(s.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    s.tls(Some(&s.admin)).connect(name, stream).await.unwrap()
 }

@@ -10,16 +10,16 @@ use http::{Method, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use onggi_client::{Body, PatchKind, WatchSpec};
+use onggi_client::WatchSpec;
 use onggi_machinery::protobuf;
-use onggi_machinery::resource::{Verb, by_any_name};
+use onggi_machinery::resource::by_any_name;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::http::{Answer, send};
-use crate::node::FakeNode;
+use crate::node;
 use crate::server::Server;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -558,18 +558,7 @@ async fn removed_versions_are_listed_for_manifests_alone() {
 #[tokio::test]
 async fn a_forwarded_port_closes_with_the_pods_side() {
     let s = Server::start().await;
-    s.server.set_node_connector(std::sync::Arc::new(FakeNode));
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
-        "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
-    });
-    s.create("pods", "default", pod).await.unwrap();
-    let running = Body::Patch(PatchKind::Merge, r#"{"status":{"phase":"Running"}}"#.into());
-    let request = s.request(Verb::Patch, "pods", "default", "p").subresource("status");
-    s.call(request.body(running)).await.unwrap();
-    let stream = TcpStream::connect(s.address).await.unwrap();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = s.tls(Some(&s.admin)).connect(name, stream).await.unwrap();
+    let stream = node::with_pod(&s).await;
     let uri = "wss://localhost/api/v1/namespaces/default/pods/p/portforward?ports=82";
     let mut request = uri.into_client_request().unwrap();
     let protocol = "v4.channel.k8s.io".parse().unwrap();
