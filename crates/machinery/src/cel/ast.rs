@@ -42,6 +42,8 @@ pub(crate) enum Expr {
     Matches {
         target: Box<Expr>,
         pattern: Regex,
+        /// The pattern as it is written: what it costs is told by its length.
+        source: String,
         /// As `target.matches(pattern)`.
         method: bool,
     },

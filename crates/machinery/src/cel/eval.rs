@@ -65,10 +65,10 @@ impl<'p, 'a> Eval<'p, 'a, '_> {
             Expr::Has { operand, field } => self.has(operand, field),
             Expr::Index { operand, index, optional } => self.index(operand, index, *optional),
             Expr::Call { name, target, args } => self.call(name, target.as_deref(), args),
-            Expr::Matches { target, pattern, .. } => {
+            Expr::Matches { target, pattern, source, .. } => {
                 let target = self.eval(target)?;
                 let text = target.as_text().ok_or_else(EvalError::no_overload)?;
-                self.spend_on(text.len() * pattern.as_str().len().div_ceil(4))?;
+                self.spend_on(text.len() * source.len().div_ceil(4))?;
                 Ok(pattern.is_match(text).into())
             }
             Expr::Not(inner) => {

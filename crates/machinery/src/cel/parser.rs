@@ -356,7 +356,12 @@ impl Parser<'_> {
         let pattern = match pattern {
             Expr::Text(pattern) => {
                 return match crate::pattern::compile(&pattern) {
-                    Ok(pattern) => Ok(Expr::Matches { target: Box::new(target), pattern, method }),
+                    Ok(compiled) => Ok(Expr::Matches {
+                        target: Box::new(target),
+                        pattern: compiled,
+                        source: pattern.to_string(),
+                        method,
+                    }),
                     Err(error) => Err(self.error(format!("invalid matches argument: {error}"))),
                 };
             }

@@ -49,8 +49,8 @@ impl<'e, 'd> Estimator<'e, 'd> {
             Expr::Has { operand, .. } => Node::made(self.of(operand).cost, Kind::Bool),
             Expr::Index { operand, index, optional } => self.index(operand, index, *optional),
             Expr::Call { name, target, args } => self.call(name, target.as_deref(), args),
-            Expr::Matches { target, pattern, method } => {
-                let pattern = literal(Kind::Text, pattern.as_str().chars().count());
+            Expr::Matches { target, source, method, .. } => {
+                let pattern = literal(Kind::Text, source.chars().count());
                 let target = self.of(target);
                 match method {
                     true => self.method("matches", &target, &[pattern]),

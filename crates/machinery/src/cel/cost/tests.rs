@@ -117,6 +117,8 @@ fn texts_cost_by_their_length() {
         (text(), "size(self + \"hello\") > size(\"hello\")", 314_578, 4, 7),
         (text(), "self.matches(\"x\")", 314_574, 50, 22),
         (text(), "\"\".matches(\"(((((((((())))))))))[0-9]\")", 7, 10, 7),
+        // By the length of the pattern as it is written.
+        (text(), "self.matches(r'\\d')", 314_574, 50, 22),
         (text(), "self.matches(\"\")", 1, 100, 1),
         // As a function it costs one, whatever it is given.
         (text(), "matches(self, \"x\")", 2, 100, 2),
