@@ -2,7 +2,8 @@
 //! through TLS and the whole filter chain, durably.
 //!
 //! First with the controllers and the scheduler in the same process, which see every object that is
-//! made; then without, as Kubernetes' figures are those of kube-apiserver and etcd alone.
+//! made; then without, turn by turn with kube-apiserver and etcd alone, where those are on the
+//! `PATH`: times move with the machine, their ratio does not.
 //!
 //! `cargo bench -p onggi --bench requests`; `-- pod` asks only what has that word in its title.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
@@ -11,11 +12,13 @@ mod common;
 
 use std::time::Instant;
 
-use common::plane::{self, CONFIG_MAPS, PODS, Plane};
+use common::kubernetes::Kubernetes;
+use common::plane::{self, CONFIG_MAPS, PODS, Plane, Server};
 use common::rig::Cluster;
 use common::wire::Connection;
 use common::{median, percentile, process, row, title};
 use http::StatusCode;
+use onggi_client::Config;
 
 const ROUNDS: usize = 3;
 
@@ -32,7 +35,7 @@ struct Operation {
     count: usize,
     /// Milliseconds of CPU a request to reach.
     goal: f64,
-    ask: fn(&Plane, &str) -> http::Request<http_body_util::Full<bytes::Bytes>>,
+    ask: fn(&Config, &str) -> http::Request<http_body_util::Full<bytes::Bytes>>,
     answer: StatusCode,
 }
 
@@ -41,21 +44,21 @@ const OPERATIONS: [Operation; 3] = [
         title: "create ConfigMap",
         count: 8_000,
         goal: 0.09,
-        ask: |plane, name| plane::post(&plane.config, CONFIG_MAPS, &plane::config_map(name)),
+        ask: |config, name| plane::post(config, CONFIG_MAPS, &plane::config_map(name)),
         answer: StatusCode::CREATED,
     },
     Operation {
         title: "create Pod",
         count: 4_000,
         goal: 0.15,
-        ask: |plane, name| plane::post(&plane.config, PODS, &plane::pod(name)),
+        ask: |config, name| plane::post(config, PODS, &plane::pod(name)),
         answer: StatusCode::CREATED,
     },
     Operation {
         title: "get ConfigMap",
         count: 16_000,
         goal: 0.044,
-        ask: |plane, _| plane::get(&plane.config, &format!("{CONFIG_MAPS}/one")),
+        ask: |config, _| plane::get(config, &format!("{CONFIG_MAPS}/one")),
         answer: StatusCode::OK,
     },
 ];
@@ -84,46 +87,71 @@ fn main() {
     ));
     for (number, (what, options)) in PLANES.iter().enumerate() {
         let (plane, _) = Plane::start_with(&cluster, options);
+        let ours = plane.server();
         if number == 0 {
-            common::in_namespace(&cluster, async || {
-                let mut connection = Connection::http1(&plane.config).await;
-                let request = plane::post(&plane.config, CONFIG_MAPS, &plane::config_map("one"));
-                assert_eq!(connection.send(request).await.0.status, StatusCode::CREATED);
-            });
+            make_read(&cluster, ours.config);
+        }
+        // The peer is asked beside what does the same.
+        let peer = (number == PLANES.len() - 1).then(|| Kubernetes::start(&cluster));
+        let peer = peer.flatten();
+        let theirs = peer.as_ref().map(Kubernetes::server);
+        if let Some(theirs) = &theirs {
+            make_read(&cluster, theirs.config);
         }
         for operation in OPERATIONS.iter().filter(asked) {
             for connections in [1, 16, 64] {
+                let (mut mine, mut others) = (Vec::new(), Vec::new());
                 // The round before the first warms up.
-                let rounds: Vec<_> = (0..=ROUNDS)
-                    .map(|round| {
-                        let tag = format!("bench-{number}-{connections}-{round}");
-                        measure(&cluster, &plane, operation, connections, &tag)
-                    })
-                    .skip(1)
-                    .collect();
-                let of = |field: fn(&Round) -> f64| {
-                    median(&rounds.iter().map(field).collect::<Vec<_>>())
-                };
-                row(
-                    &format!("{}, {connections} connections, {what}", operation.title),
-                    format!("{:.3} ms CPU", of(|r| r.cpu)),
-                    format!(
-                        "target {} ms; {:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
-                        operation.goal,
-                        of(|r| r.rate),
-                        of(|r| r.p50),
-                        of(|r| r.p99)
-                    ),
-                );
+                for round in 0..=ROUNDS {
+                    let tag = format!("bench-{number}-{connections}-{round}");
+                    let take = |server| measure(&cluster, server, operation, connections, &tag);
+                    let (own, other) = (take(&ours), theirs.as_ref().map(take));
+                    if round > 0 {
+                        mine.push(own);
+                        others.extend(other);
+                    }
+                }
+                let title = format!("{}, {connections} connections", operation.title);
+                let beside = format!("target {} ms; ", operation.goal);
+                report(&format!("{title}, {what}"), &beside, &mine);
+                if let Some(peer) = &peer {
+                    report(&format!("  {}", peer.title()), "", &others);
+                    let pairs = mine.iter().zip(&others);
+                    let ratios: Vec<_> = pairs.map(|(own, other)| other.cpu / own.cpu).collect();
+                    row("  their CPU to ours", format!("{:.1}", median(&ratios)), "target 10");
+                }
             }
         }
         plane.stop();
     }
 }
 
+/// The object that is read.
+fn make_read(cluster: &Cluster, config: &Config) {
+    common::in_namespace(cluster, async || {
+        let mut connection = Connection::http1(config).await;
+        let request = plane::post(config, CONFIG_MAPS, &plane::config_map("one"));
+        assert_eq!(connection.send(request).await.0.status, StatusCode::CREATED);
+    });
+}
+
+fn report(what: &str, beside: &str, rounds: &[Round]) {
+    let of = |field: fn(&Round) -> f64| median(&rounds.iter().map(field).collect::<Vec<_>>());
+    row(
+        what,
+        format!("{:.3} ms CPU", of(|r| r.cpu)),
+        format!(
+            "{beside}{:.0}/s, p50 {:.2} ms, p99 {:.2} ms",
+            of(|r| r.rate),
+            of(|r| r.p50),
+            of(|r| r.p99)
+        ),
+    );
+}
+
 fn measure(
     cluster: &Cluster,
-    plane: &Plane,
+    server: &Server<'_>,
     operation: &Operation,
     connections: usize,
     tag: &str,
@@ -131,15 +159,15 @@ fn measure(
     // A single connection waits for the disk at each request.
     let each = operation.count / connections.max(8);
     let (elapsed, used, latencies) = common::in_namespace(cluster, async || {
-        let opened = (0..connections).map(|_| Connection::http1(&plane.config));
+        let opened = (0..connections).map(|_| Connection::http1(server.config));
         let opened = futures::future::join_all(opened).await;
-        let before = process::cpu(plane.pid);
+        let before = server.cpu();
         let began = Instant::now();
         let clients = opened.into_iter().enumerate().map(|(number, mut connection)| async move {
             let mut latencies = Vec::with_capacity(each);
             for n in 0..each {
                 let name = format!("{tag}-{number}-{n}");
-                let request = (operation.ask)(plane, &name);
+                let request = (operation.ask)(server.config, &name);
                 let start = Instant::now();
                 let (parts, body) = connection.send(request).await;
                 latencies.push(start.elapsed().as_secs_f64() * 1e3);
@@ -148,7 +176,7 @@ fn measure(
             latencies
         });
         let latencies = futures::future::join_all(clients).await.concat();
-        (began.elapsed().as_secs_f64(), process::cpu(plane.pid) - before, latencies)
+        (began.elapsed().as_secs_f64(), server.cpu() - before, latencies)
     });
     let count = latencies.len() as f64;
     Round {

@@ -1,5 +1,6 @@
 //! A hundred watchers, each on a connection of its own, and a thousand objects created as fast as
-//! can be: what a delivery costs the server, and how long after the request it arrives.
+//! can be: what a delivery costs the server, and how long after the request it arrives. Turn by turn
+//! with kube-apiserver and etcd, where those are on the `PATH`.
 //!
 //! `cargo bench -p onggi --bench watchers`
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
@@ -9,7 +10,8 @@ mod common;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::plane::{self, CONFIG_MAPS, Plane};
+use common::kubernetes::Kubernetes;
+use common::plane::{self, CONFIG_MAPS, Plane, Server};
 use common::rig::Cluster;
 use common::wire::Connection;
 use common::{median, percentile, process, row, title};
@@ -29,16 +31,37 @@ const DIGITS: usize = 6;
 fn main() {
     let Some(cluster) = Cluster::new() else { return };
     let (plane, _) = Plane::start(&cluster);
-    let rounds: Vec<_> =
-        (0..=ROUNDS).map(|round| measure(&cluster, &plane, round)).skip(1).collect();
+    let peer = Kubernetes::start(&cluster);
+    let (ours, theirs) = (plane.server(), peer.as_ref().map(Kubernetes::server));
+    let (mut mine, mut others) = (Vec::new(), Vec::new());
+    // The round before the first warms up.
+    for round in 0..=ROUNDS {
+        let own = measure(&cluster, &ours, round);
+        let other = theirs.as_ref().map(|theirs| measure(&cluster, theirs, round));
+        if round > 0 {
+            mine.push(own);
+            others.extend(other);
+        }
+    }
     title(&format!(
         "{WATCHERS} watchers x {EVENTS} creates by {WRITERS} connections, medians of {ROUNDS} rounds, load {}",
         process::load()
     ));
+    report(&mine, ["target 3", "target 20"]);
+    if let Some(peer) = &peer {
+        title(&peer.title());
+        report(&others, ["", ""]);
+        let pairs = mine.iter().zip(&others);
+        let ratios: Vec<_> = pairs.map(|(own, other)| other.cpu / own.cpu).collect();
+        row("their CPU to ours", format!("{:.1}", median(&ratios)), "");
+    }
+}
+
+fn report(rounds: &[Round], [cpu, p99]: [&str; 2]) {
     let of = |field: fn(&Round) -> f64| median(&rounds.iter().map(field).collect::<Vec<_>>());
-    row("CPU a delivery, the creates included", format!("{:.2} µs", of(|r| r.cpu)), "target 3");
+    row("CPU a delivery, the creates included", format!("{:.2} µs", of(|r| r.cpu)), cpu);
     row("request to arrival, p50", format!("{:.2} ms", of(|r| r.p50)), "");
-    row("request to arrival, p99", format!("{:.2} ms", of(|r| r.p99)), "target 20");
+    row("request to arrival, p99", format!("{:.2} ms", of(|r| r.p99)), p99);
     row("answer to arrival, p99", format!("{:.2} ms", of(|r| r.after)), "");
     row("deliveries", format!("{:.0}/s", of(|r| r.rate)), "");
 }
@@ -56,17 +79,17 @@ struct Round {
     rate: f64,
 }
 
-fn measure(cluster: &Cluster, plane: &Plane, round: usize) -> Round {
+fn measure(cluster: &Cluster, server: &Server<'_>, round: usize) -> Round {
     common::in_namespace(cluster, async || {
         let first = round * EVENTS;
         // When each was asked for, and when that was answered.
         let sent = Arc::new(Mutex::new(vec![None; EVENTS]));
         let mut watchers = Vec::new();
         for _ in 0..WATCHERS {
-            let mut connection = Connection::http1(&plane.config).await;
+            let mut connection = Connection::http1(server.config).await;
             let path =
-                format!("{CONFIG_MAPS}?watch=true&resourceVersion={}", revision(plane).await);
-            let (parts, body) = connection.open(plane::get(&plane.config, &path)).await;
+                format!("{CONFIG_MAPS}?watch=true&resourceVersion={}", revision(server).await);
+            let (parts, body) = connection.open(plane::get(server.config, &path)).await;
             assert_eq!(parts.status, StatusCode::OK);
             watchers.push(tokio::spawn(async move {
                 let _open = connection;
@@ -75,9 +98,9 @@ fn measure(cluster: &Cluster, plane: &Plane, round: usize) -> Round {
         }
         let mut connections = Vec::new();
         for _ in 0..WRITERS {
-            connections.push(Connection::http1(&plane.config).await);
+            connections.push(Connection::http1(server.config).await);
         }
-        let before = process::cpu(plane.pid);
+        let before = server.cpu();
         let began = Instant::now();
         let writers = connections.into_iter().enumerate().map(|(number, mut connection)| {
             let sent = Arc::clone(&sent);
@@ -85,7 +108,7 @@ fn measure(cluster: &Cluster, plane: &Plane, round: usize) -> Round {
                 for n in (number..EVENTS).step_by(WRITERS) {
                     let name = format!("event-{:0DIGITS$}", first + n);
                     let request =
-                        plane::post(&plane.config, CONFIG_MAPS, &plane::config_map(&name));
+                        plane::post(server.config, CONFIG_MAPS, &plane::config_map(&name));
                     let asked = Instant::now();
                     let (parts, body) = connection.send(request).await;
                     assert_eq!(parts.status, StatusCode::CREATED, "{:?}", body.to_bytes());
@@ -105,7 +128,7 @@ fn measure(cluster: &Cluster, plane: &Plane, round: usize) -> Round {
         let elapsed = began.elapsed().as_secs_f64();
         let count = latencies.len() as f64;
         Round {
-            cpu: (process::cpu(plane.pid) - before) * 1e6 / count,
+            cpu: (server.cpu() - before) * 1e6 / count,
             p50: median(&latencies),
             p99: percentile(&latencies, 0.99),
             after: percentile(&after, 0.99),
@@ -141,10 +164,10 @@ fn number(line: &[u8]) -> Option<usize> {
 }
 
 /// Where the ConfigMaps are now.
-async fn revision(plane: &Plane) -> String {
-    let mut connection = Connection::http1(&plane.config).await;
+async fn revision(server: &Server<'_>) -> String {
+    let mut connection = Connection::http1(server.config).await;
     let path = format!("{CONFIG_MAPS}?limit=1");
-    let body = connection.send(plane::get(&plane.config, &path)).await.1.to_bytes();
+    let body = connection.send(plane::get(server.config, &path)).await.1.to_bytes();
     let list: serde_json::Value = serde_json::from_slice(&body).unwrap();
     list["metadata"]["resourceVersion"].as_str().unwrap().to_owned()
 }

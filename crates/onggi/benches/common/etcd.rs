@@ -12,7 +12,7 @@ use http_body_util::Full;
 use super::rig::{Cluster, PATIENCE, on_path};
 use super::wire::Connection;
 
-const CLIENTS: SocketAddr = SocketAddr::new(LOOPBACK, 2379);
+pub(crate) const CLIENTS: SocketAddr = SocketAddr::new(LOOPBACK, 2379);
 const PEERS: SocketAddr = SocketAddr::new(LOOPBACK, 2380);
 const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

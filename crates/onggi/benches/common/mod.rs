@@ -5,6 +5,7 @@
 
 pub(crate) mod etcd;
 pub(crate) mod guest;
+pub(crate) mod kubernetes;
 pub(crate) mod plane;
 pub(crate) mod process;
 #[path = "../../tests/e2e/rig/mod.rs"]

@@ -9,6 +9,7 @@ use http_body_util::Full;
 use onggi_client::Config;
 use serde_json::{Value, json};
 
+use super::process;
 use super::rig::{Cluster, PATIENCE, Running};
 use super::wire::Connection;
 
@@ -19,7 +20,29 @@ pub(crate) struct Plane {
     server: Option<Running>,
 }
 
+/// Whom to ask, and the processes that serve it.
+pub(crate) struct Server<'a> {
+    pub(crate) config: &'a Config,
+    pids: Vec<i32>,
+}
+
+impl<'a> Server<'a> {
+    pub(crate) fn new(config: &'a Config, pids: &[i32]) -> Self {
+        Self { config, pids: pids.to_vec() }
+    }
+
+    /// Their processor time so far, in seconds.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.pids.iter().map(|pid| process::cpu(*pid)).sum()
+    }
+}
+
 impl Plane {
+    /// As one to ask.
+    pub(crate) fn server(&self) -> Server<'_> {
+        Server::new(&self.config, &[self.pid])
+    }
+
     /// Starts it on the data of a cluster that is not up; answers it with the seconds from its start
     /// to its first `/readyz`.
     pub(crate) fn start(cluster: &Cluster) -> (Self, f64) {

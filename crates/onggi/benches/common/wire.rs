@@ -26,20 +26,25 @@ pub(crate) enum Connection {
 impl Connection {
     /// In the clear.
     pub(crate) async fn plain(address: SocketAddr) -> Self {
-        Self::over(connect(address).await).await
+        Self::over(connect(address).await.unwrap()).await
     }
 
     /// HTTP/2 through TLS, with the client certificate of a configuration.
     pub(crate) async fn tls(config: &onggi_client::Config) -> Self {
-        Self::over(encrypted(config, b"h2").await).await
+        Self::over(encrypted(config, b"h2").await.unwrap()).await
     }
 
     /// The same by HTTP/1.1.
     pub(crate) async fn http1(config: &onggi_client::Config) -> Self {
-        let stream = TokioIo::new(encrypted(config, b"http/1.1").await);
+        Self::try_http1(config).await.unwrap()
+    }
+
+    /// The same with a server that may not be there yet.
+    pub(crate) async fn try_http1(config: &onggi_client::Config) -> std::io::Result<Self> {
+        let stream = TokioIo::new(encrypted(config, b"http/1.1").await?);
         let (sender, connection) = http1::handshake(stream).await.unwrap();
         tokio::spawn(connection);
-        Self::Http1(sender)
+        Ok(Self::Http1(sender))
     }
 
     async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
@@ -74,13 +79,16 @@ impl Connection {
     }
 }
 
-async fn encrypted(config: &onggi_client::Config, protocol: &[u8]) -> TlsStream<TcpStream> {
+async fn encrypted(
+    config: &onggi_client::Config,
+    protocol: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let address = address(config);
     let ca = config.ca.as_deref().unwrap();
     let mut tls = onggi_base::pki::client_config(ca, config.client.as_ref()).unwrap();
     tls.alpn_protocols = vec![protocol.to_vec()];
     let name = ServerName::from(address.ip());
-    TlsConnector::from(Arc::new(tls)).connect(name, connect(address).await).await.unwrap()
+    TlsConnector::from(Arc::new(tls)).connect(name, connect(address).await?).await
 }
 
 /// Where the server of a configuration listens.
@@ -88,8 +96,8 @@ pub(crate) fn address(config: &onggi_client::Config) -> SocketAddr {
     config.server.trim_start_matches("https://").parse().unwrap()
 }
 
-async fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
