@@ -10,6 +10,7 @@ pub mod cidr;
 mod decimal;
 pub mod field;
 mod fields;
+pub mod json;
 pub mod names;
 pub mod object;
 pub mod quantity;

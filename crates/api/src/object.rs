@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::decimal::Decimal;
-use crate::fields;
+use crate::{fields, json};
 
 /// A parsed head: what lists, selectors, indexes and garbage collection need.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -144,15 +144,12 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
         .and_then(Value::as_object)
         .ok_or(DecodeError::Shape("metadata is missing"))?;
     let mut out = Vec::with_capacity(4096);
-    let write = |out: &mut Vec<u8>, value: &Value| {
-        serde_json::to_writer(out, value).map_err(|e| json_error("object", &e))
-    };
     let api_version = object.get("apiVersion").unwrap_or(&Value::Null);
     out.push(b'{');
     for key in opening(api_version.as_str().unwrap_or_default()) {
-        serde_json::to_writer(&mut out, key).map_err(|e| json_error("object", &e))?;
+        json::write_text(&mut out, key);
         out.push(b':');
-        write(&mut out, object.get(key).unwrap_or(&Value::Null))?;
+        json::write(&mut out, object.get(key).unwrap_or(&Value::Null));
         out.push(b',');
     }
     out.extend_from_slice(METADATA_OPEN);
@@ -161,9 +158,9 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
         if !std::mem::take(&mut first) {
             out.push(b',');
         }
-        serde_json::to_writer(&mut out, key).map_err(|e| json_error("object", &e))?;
+        json::write_text(&mut out, key);
         out.push(b':');
-        write(&mut out, value)?;
+        json::write(&mut out, value);
     }
     out.push(b'}');
     for (key, value) in object {
@@ -171,9 +168,9 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
             continue;
         }
         out.push(b',');
-        serde_json::to_writer(&mut out, key).map_err(|e| json_error("object", &e))?;
+        json::write_text(&mut out, key);
         out.push(b':');
-        write(&mut out, value)?;
+        json::write(&mut out, value);
     }
     out.push(b'}');
     // It is kept for long: in no more memory than it needs.
@@ -197,7 +194,7 @@ fn json_error(what: &str, error: &serde_json::Error) -> DecodeError {
 /// what Kubernetes says of it for what is absent. A path is dotted: `spec.nodeName`.
 pub fn field_text(value: &Value, field: &str) -> String {
     let text = |path: &str| {
-        let found = path.split('.').try_fold(value, |value, key| value.get(key));
+        let found = json::at(value, path);
         found.map_or_else(|| fields::left_out(path).to_owned(), text_of)
     };
     fields::paths(field).map(text).find(|text| !text.is_empty()).unwrap_or_default()

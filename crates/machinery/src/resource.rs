@@ -4,7 +4,6 @@
 //! A kind that must act on other things when it is written (allocate a ClusterIP, mint a token,
 //! bind a pod) has a hook of the same name in `apiserver`; everything else stands in its row.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use onggi_api::{FieldError, GroupVersionKind, GroupVersionResource};
@@ -305,12 +304,12 @@ pub fn all() -> &'static [&'static Resource] {
 }
 
 /// Rows by group, version and plural.
-type Index = HashMap<(&'static str, &'static str, &'static str), &'static Resource>;
+type Index = foldhash::HashMap<(&'static str, &'static str, &'static str), &'static Resource>;
 
 /// The row of a path; asked several times in every request.
 pub fn by_gvr(group: &str, version: &str, plural: &str) -> Option<&'static Resource> {
     static INDEX: OnceLock<Index> = OnceLock::new();
-    let index: &HashMap<(&str, &str, &str), &'static Resource> =
+    let index: &foldhash::HashMap<(&str, &str, &str), &'static Resource> =
         INDEX.get_or_init(|| all().iter().map(|r| ((r.group, r.version, r.plural), *r)).collect());
     index.get(&(group, version, plural)).copied()
 }

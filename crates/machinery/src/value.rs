@@ -4,40 +4,14 @@
 //! Paths are dotted (`spec.template.metadata`); keys that may hold dots, such as those of labels,
 //! are looked up in the map itself.
 
+use onggi_api::json;
 use serde_json::{Map, Number, Value};
 
-static NULL: Value = Value::Null;
+pub(crate) static NULL: Value = Value::Null;
 
 /// What stands at the path; `Null` where there is nothing.
 pub fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    let (mut here, mut rest) = (value, path);
-    while let Some(dot) = dot(rest.as_bytes()) {
-        match here.get(&rest[..dot]) {
-            Some(below) => here = below,
-            None => return &NULL,
-        }
-        rest = &rest[dot + 1..];
-    }
-    here.get(rest).unwrap_or(&NULL)
-}
-
-/// Where the first dot is. Most paths are one short key, for which a searcher of texts costs more
-/// than the lookup: so eight bytes are looked at together.
-fn dot(path: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const DOTS: u64 = u64::from_ne_bytes([b'.'; 8]);
-    let (eights, rest) = path.as_chunks::<8>();
-    for (number, eight) in eights.iter().enumerate() {
-        // A byte that is a dot is zero now; the highest bit of such a byte is set below, and of no
-        // byte before it.
-        let bytes = u64::from_le_bytes(*eight) ^ DOTS;
-        let zeros = bytes.wrapping_sub(ONES) & !bytes & (ONES << 7);
-        if zeros != 0 {
-            return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
-        }
-    }
-    let at = rest.iter().position(|byte| *byte == b'.')?;
-    Some(path.len() - rest.len() + at)
+    json::at(value, path).unwrap_or(&NULL)
 }
 
 /// Whether something stands there.
@@ -110,7 +84,10 @@ pub fn go_text(value: &Value) -> String {
 /// The map at the path, made where it is missing; the empty path is the value itself.
 pub fn map_mut<'a>(value: &'a mut Value, path: &str) -> &'a mut Map<String, Value> {
     let mut map = as_map(value);
-    for key in path.split('.').filter(|key| !key.is_empty()) {
+    if path.is_empty() {
+        return map;
+    }
+    for key in path.split('.') {
         map = as_map(map.entry(key).or_insert(Value::Null));
     }
     map
@@ -128,8 +105,12 @@ fn as_map(value: &mut Value) -> &mut Map<String, Value> {
 
 /// What stands at the path, to be changed; nothing is made.
 pub fn at_mut<'a>(value: &'a mut Value, path: &str) -> Option<&'a mut Value> {
-    let found = path.split('.').try_fold(value, |here, key| here.get_mut(key))?;
-    (!found.is_null()).then_some(found)
+    let (mut here, mut rest) = (value, path);
+    while let Some(dot) = json::dot(rest.as_bytes()) {
+        here = here.get_mut(&rest[..dot])?;
+        rest = &rest[dot + 1..];
+    }
+    here.get_mut(rest).filter(|found| !found.is_null())
 }
 
 /// The items of a list, to be changed; none where there is no list.
@@ -142,7 +123,8 @@ pub fn items_mut<'a>(
 
 /// Puts a value at the path, making the maps above it.
 pub fn set(value: &mut Value, path: &str, new: impl Into<Value>) {
-    let (above, key) = path.rsplit_once('.').unwrap_or(("", path));
+    let last = path.bytes().rposition(|byte| byte == b'.');
+    let (above, key) = last.map_or(("", path), |dot| (&path[..dot], &path[dot + 1..]));
     map_mut(value, above).insert(key.to_owned(), new.into());
 }
 
@@ -186,20 +168,6 @@ mod tests {
         );
         assert_eq!(time_at(&value, "t"), Some(1_767_225_600));
         assert_eq!(entries_at(&value, "t").count(), 0);
-    }
-
-    #[test]
-    fn the_first_dot() {
-        for length in 0..40 {
-            let plain = "-/\u{ae}".repeat(length);
-            assert_eq!(dot(plain.as_bytes()), None);
-            for place in 0..plain.len() {
-                let mut path = plain.clone().into_bytes();
-                path[place] = b'.';
-                path.extend(b"..");
-                assert_eq!(dot(&path), Some(place));
-            }
-        }
     }
 
     #[test]

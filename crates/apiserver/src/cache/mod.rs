@@ -52,6 +52,8 @@ pub(crate) struct Cache {
     collections: HashMap<String, Arc<Collection>>,
     /// Those of custom kinds, likewise.
     custom: ArcSwap<HashMap<String, Arc<Collection>>>,
+    /// Those of built-in kinds by the place of their row in memory, which is asked for often.
+    by_row: foldhash::HashMap<usize, Arc<Collection>>,
     kinds: Arc<CustomKinds>,
     heads: Heads,
     applied: watch::Sender<u64>,
@@ -62,6 +64,10 @@ pub(crate) struct Cache {
 fn place(row: &Resource) -> String {
     let group = if row.group.is_empty() { "core" } else { row.group };
     format!("{group}/{}", row.plural)
+}
+
+fn address(row: &Resource) -> usize {
+    std::ptr::from_ref(row).addr()
 }
 
 /// The key of an object; `namespace` is empty for cluster-scoped kinds.
@@ -82,13 +88,14 @@ impl Cache {
         kinds: Arc<CustomKinds>,
         shutdown: CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
-        let collections = resource::all()
-            .iter()
-            .map(|row| (place(row), Arc::new(Collection::new(row, place(row)))))
-            .collect();
+        let new = |row: &&'static Resource| Arc::new(Collection::new(row, place(row)));
+        let built_in: Vec<_> = resource::all().iter().map(new).collect();
+        let by_row = built_in.iter().map(|one| (address(one.row), Arc::clone(one))).collect();
+        let collections = built_in.into_iter().map(|one| (place(one.row), one)).collect();
         let cache = Arc::new(Self {
             store,
             collections,
+            by_row,
             custom: ArcSwap::default(),
             kinds,
             heads: Heads::default(),
@@ -109,7 +116,8 @@ impl Cache {
 
     /// The collection of a kind.
     pub(crate) fn of(&self, row: &Resource) -> Result<Arc<Collection>, Status> {
-        self.at(&place(row)).ok_or_else(Status::no_such_path)
+        let known = self.by_row.get(&address(row)).cloned();
+        known.or_else(|| self.at(&place(row))).ok_or_else(Status::no_such_path)
     }
 
     fn at(&self, place: &str) -> Option<Arc<Collection>> {

@@ -169,12 +169,21 @@ impl Registry {
     }
 }
 
+fn below<'v>(value: &'v Value, pointer: &str) -> Option<&'v Value> {
+    let (mut here, mut rest) = (value, pointer.strip_prefix('/')?);
+    while let Some(end) = rest.bytes().position(|byte| byte == b'/') {
+        here = here.get(&rest[..end])?;
+        rest = &rest[end + 1..];
+    }
+    here.get(rest)
+}
+
 /// A text of the object, empty where it has none.
 pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     // Asked for dozens of times a write; only a pointer with escapes needs more than this.
     let found = match pointer.contains('~') {
         true => value.pointer(pointer),
-        false => pointer.split('/').skip(1).try_fold(value, |here, key| here.get(key)),
+        false => below(value, pointer),
     };
     found.and_then(Value::as_str).unwrap_or_default()
 }

@@ -31,7 +31,7 @@ fn versions(object: &Value, old: &Value, errors: &mut Errors) {
     for version in spec.each("versions").take(count) {
         let path =
             if at_top { spec.path.child("validation") } else { version.path.child("schema") };
-        let part = At { value: at(version.value, "schema"), path };
+        let part = At::new(at(version.value, "schema"), path);
         let schema = part.child("openAPIV3Schema");
         if !costs::has_rules(schema.value) {
             continue;

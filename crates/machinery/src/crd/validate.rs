@@ -206,7 +206,7 @@ fn versions(spec: &At<'_>, errors: &mut Errors) {
                 continue;
             }
             let path = if at_top { spec.path.child(top) } else { version.path.child(field) };
-            let part = At { value: at(version.value, field), path };
+            let part = At::new(at(version.value, field), path);
             if field == "schema" && preserves && !is_set(part.value, "openAPIV3Schema") {
                 continue;
             }

@@ -142,7 +142,7 @@ pub(super) fn validate_spec(spec: &At<'_>, errors: &mut Errors) {
     let path = spec.child("resources").path.key("storage");
     match asked {
         None => errors.push(FieldError::required(&path, "")),
-        Some(value) => positive(&At { value, path }, errors),
+        Some(value) => positive(&At::new(value, path), errors),
     }
     for name in ["storageClassName", "volumeAttributesClassName"] {
         spec.child(name).may(names::dns1123_subdomain, errors);

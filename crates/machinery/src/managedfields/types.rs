@@ -84,36 +84,33 @@ enum Kind {
     Metadata,
 }
 
-/// Fields that are structs in Go, not pointers, and lie in structs that every object has: the
-/// definition (or nothing, for every one) and the field.
-const STRUCTS: &[(&str, &str)] = &[
-    ("", "metadata"),
-    ("", "spec"),
-    ("", "status"),
-    (".DeploymentSpec", "strategy"),
-    (".DeploymentSpec", "template"),
-    (".ReplicaSetSpec", "template"),
-    (".StatefulSetSpec", "template"),
-    (".StatefulSetSpec", "updateStrategy"),
-    (".DaemonSetSpec", "template"),
-    (".DaemonSetSpec", "updateStrategy"),
-    (".JobSpec", "template"),
-    (".CronJobSpec", "jobTemplate"),
-    (".PodTemplate", "template"),
-    (".Container", "resources"),
-    (".EphemeralContainer", "resources"),
-    (".PersistentVolumeClaimSpec", "resources"),
-    (".ServiceStatus", "loadBalancer"),
-    (".IngressStatus", "loadBalancer"),
-    (".NodeStatus", "nodeInfo"),
-    (".NodeStatus", "daemonEndpoints"),
-    (".NodeDaemonEndpoints", "kubeletEndpoint"),
-    (".core.v1.Event", "source"),
-    (".events.v1.Event", "deprecatedSource"),
-    (".events.v1.Event", "regarding"),
-    (".CustomResourceDefinitionStatus", "acceptedNames"),
-    (".ResourceClaimSpec", "devices"),
-];
+/// Fields that are structs in Go, not pointers, and lie in structs that every object has: the ends of
+/// the names of the definitions that have them; an empty one for all.
+fn structs(field: &str) -> &'static [&'static str] {
+    match field {
+        "metadata" | "spec" | "status" => &[""],
+        "template" => &[
+            ".DeploymentSpec",
+            ".ReplicaSetSpec",
+            ".StatefulSetSpec",
+            ".DaemonSetSpec",
+            ".JobSpec",
+            ".PodTemplate",
+        ],
+        "strategy" => &[".DeploymentSpec"],
+        "updateStrategy" => &[".StatefulSetSpec", ".DaemonSetSpec"],
+        "jobTemplate" => &[".CronJobSpec"],
+        "resources" => &[".Container", ".EphemeralContainer", ".PersistentVolumeClaimSpec"],
+        "loadBalancer" => &[".ServiceStatus", ".IngressStatus"],
+        "nodeInfo" | "daemonEndpoints" => &[".NodeStatus"],
+        "kubeletEndpoint" => &[".NodeDaemonEndpoints"],
+        "source" => &[".core.v1.Event"],
+        "deprecatedSource" | "regarding" => &[".events.v1.Event"],
+        "acceptedNames" => &[".CustomResourceDefinitionStatus"],
+        "devices" => &[".ResourceClaimSpec"],
+        _ => &[],
+    }
+}
 
 impl<'s> Type<'s> {
     /// Of the objects of a built-in kind.
@@ -246,10 +243,10 @@ impl<'s> Type<'s> {
     pub(super) fn key_default(self, key: &str) -> Option<Value> {
         match self {
             Self::Known(schema) => {
-                let of = schema.name().unwrap_or_default();
+                let is = |end: &str| schema.name().is_some_and(|name| name.ends_with(end));
                 let default = match key {
-                    "protocol" if of.ends_with("Port") => "TCP",
-                    "name" if of.ends_with(".LocalObjectReference") => "",
+                    "protocol" if is("Port") => "TCP",
+                    "name" if is(".LocalObjectReference") => "",
                     _ => return None,
                 };
                 Some(default.into())
@@ -304,11 +301,11 @@ impl<'s> Type<'s> {
 }
 
 fn is_struct(owner: Schema<'_>, field: &str) -> bool {
-    let mut of = None;
-    STRUCTS.iter().filter(|(_, name)| *name == field).any(|(owner_name, _)| {
-        owner_name.is_empty()
-            || of.get_or_insert_with(|| owner.name().unwrap_or_default()).ends_with(owner_name)
-    })
+    let owners = structs(field);
+    !owners.is_empty() && {
+        let name = owner.name().unwrap_or_default();
+        owners.iter().any(|end| name.ends_with(end))
+    }
 }
 
 // === impl Structural ===

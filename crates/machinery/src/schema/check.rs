@@ -96,6 +96,7 @@ impl Check {
         path: Path<'_>,
     ) -> Result<(), String> {
         let mut drop = Vec::new();
+        let owner = schema.name();
         for (key, value) in map.iter_mut() {
             let Some(field) = schema.field(key) else {
                 if self.unknown.len() < MAX_FAULTS {
@@ -105,7 +106,7 @@ impl Check {
                 continue;
             };
             if !value.is_null() {
-                let path = Path::Field(&path, key, schema.name());
+                let path = Path::Field(&path, key, owner);
                 self.value(schema.at(field.schema), value, path)?;
             }
             if is_nothing(schema, field, value) {

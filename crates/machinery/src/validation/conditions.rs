@@ -69,7 +69,7 @@ mod tests {
               {type: a, status: x, reason: '1', observedGeneration: -1}, {type: b, status: 'True'}]",
         );
         let mut errors = Errors::new();
-        conditions(&At { value: &object, path: onggi_api::FieldPath::new("c") }, &mut errors);
+        conditions(&At::new(&object, onggi_api::FieldPath::new("c")), &mut errors);
         expect(
             &errors,
             &[

@@ -9,16 +9,17 @@ use onggi_api::{FieldError, FieldPath, sought};
 use serde_json::Value;
 
 use crate::resource::Resource;
-use crate::value;
 
 pub mod addresses;
 mod conditions;
+mod keys;
 pub mod labels;
 mod metadata;
 pub mod names;
 pub mod webhook;
 
 pub use conditions::conditions;
+use keys::Keys;
 pub use metadata::{metadata, metadata_update};
 
 /// Everything that is wrong with a new object: its metadata, then the rules of its kind.
@@ -57,32 +58,39 @@ pub struct At<'a> {
     pub value: &'a Value,
     /// Its path.
     pub path: FieldPath,
+    keys: Keys,
 }
 
 impl<'a> At<'a> {
     /// The object itself.
     pub fn root(object: &'a Value) -> Self {
-        Self { value: object, path: FieldPath::root() }
+        Self::new(object, FieldPath::root())
+    }
+
+    /// A value that stands somewhere.
+    pub fn new(value: &'a Value, path: FieldPath) -> Self {
+        Self { value, path, keys: Keys::default() }
     }
 
     /// The value at a dotted path below this one.
     pub fn child(&self, path: &str) -> Self {
-        Self { value: value::at(self.value, path), path: self.path.child(path) }
+        Self::new(self.keys.find(self.value, path), self.path.child(path))
     }
 
     /// The items of a list.
     pub fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a> {
         let path = self.path.clone();
         let list = self.value.as_array().map_or(&[][..], Vec::as_slice);
-        list.iter().enumerate().map(move |(i, value)| At { value, path: path.index(i) })
+        list.iter().enumerate().map(move |(i, value)| At::new(value, path.index(i)))
     }
 
     /// The items of a list below this one.
     pub fn each(&self, path: &str) -> impl Iterator<Item = At<'a>> + use<'a> {
-        let list = value::list_at(self.value, path);
+        let found = self.keys.find(self.value, path);
+        let list = found.as_array().map_or(&[][..], Vec::as_slice);
         // Most lists are not there: then nobody needs their path.
         let path = if list.is_empty() { FieldPath::root() } else { self.path.child(path) };
-        list.iter().enumerate().map(move |(i, value)| At { value, path: path.index(i) })
+        list.iter().enumerate().map(move |(i, value)| At::new(value, path.index(i)))
     }
 
     /// The entries of a map with free keys.
@@ -91,7 +99,7 @@ impl<'a> At<'a> {
         let map = self.value.as_object();
         map.into_iter()
             .flatten()
-            .map(move |(key, value)| (key.as_str(), At { value, path: path.key(key) }))
+            .map(move |(key, value)| (key.as_str(), At::new(value, path.key(key))))
     }
 
     /// Those of the named children that are set.

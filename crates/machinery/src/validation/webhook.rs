@@ -122,7 +122,7 @@ mod tests {
         ] {
             let object = yaml(config);
             let mut errors = Errors::new();
-            let at = At { value: &object, path: onggi_api::FieldPath::new("c") };
+            let at = At::new(&object, onggi_api::FieldPath::new("c"));
             client_config(&at, &mut errors);
             expect(&errors, expected, config);
         }

@@ -58,7 +58,8 @@ impl Options {
         Self {
             dir: dir.into(),
             history: History::default(),
-            wal_bytes: 16 << 20,
+            // Moving it to the database file holds up whoever waits: seldom, then.
+            wal_bytes: 64 << 20,
             sealing: None,
             vfs: None,
         }

@@ -140,14 +140,14 @@ fn part(schema: &At<'_>, unrelated: Option<&FieldPath>, errors: &mut Errors) {
         let read = Schema::read(schema.value);
         for (place, value) in rules.iter().enumerate() {
             let path = schema.path.child("x-kubernetes-validations").index(place);
-            one(&At { value, path }, &read, unrelated, errors);
+            one(&At::new(value, path), &read, unrelated, errors);
         }
     }
     let says =
         |name: &str, wanted: &str| schema.value.get(name).and_then(Value::as_str) == Some(wanted);
     let atomic_list = says("type", "array") && !says("x-kubernetes-list-type", "map");
     let atomic_map = says("x-kubernetes-map-type", "atomic");
-    let below = |name: &str, value| At { value, path: schema.path.child(name) };
+    let below = |name: &str, value| At::new(value, schema.path.child(name));
     for (name, value) in schema.value["properties"].as_object().into_iter().flatten() {
         let place = below(&format!("properties[{name}]"), value);
         let unrelated = unrelated.or(atomic_map.then_some(&schema.path));

@@ -95,7 +95,7 @@ fn forbidden(schema: &At<'_>, errors: &mut Errors) {
     }
     lists_and_maps(schema, errors);
     for (path, part) in parts_of(value) {
-        forbidden(&At { value: part, path: schema.path.child(&path) }, errors);
+        forbidden(&At::new(part, schema.path.child(&path)), errors);
     }
 }
 
@@ -278,7 +278,7 @@ fn part(schema: &At<'_>, level: Level, errors: &mut Errors) {
             }
             _ => continue,
         };
-        part(&At { value, path: schema.path.child(&path) }, level, errors);
+        part(&At::new(value, schema.path.child(&path)), level, errors);
     }
 }
 
@@ -370,14 +370,14 @@ fn values(schema: &At<'_>, nested: bool, errors: &mut Errors) {
         if either && path == "allOf[0]" && is_int_or_string(&part["anyOf"]) {
             continue;
         }
-        values(&At { value: part, path: schema.path.child(&path) }, true, errors);
+        values(&At::new(part, schema.path.child(&path)), true, errors);
     }
 }
 
 /// What is said below a junction must be said of a field that the schema itself knows.
 fn complete(schema: &At<'_>, structure: &Value, errors: &mut Errors) {
     for (path, part) in parts_of(schema.value) {
-        let below = At { value: part, path: schema.path.child(&path) };
+        let below = At::new(part, schema.path.child(&path));
         let same = path.starts_with("allOf[")
             || path.starts_with("anyOf[")
             || path.starts_with("oneOf[")
@@ -444,7 +444,7 @@ fn defaults(schema: &At<'_>, is_root: bool, errors: &mut Errors) {
         }
     }
     for (path, value) in parts_of(schema.value) {
-        defaults(&At { value, path: schema.path.child(&path) }, false, errors);
+        defaults(&At::new(value, schema.path.child(&path)), false, errors);
     }
 }
 

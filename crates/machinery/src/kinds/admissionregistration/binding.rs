@@ -68,7 +68,7 @@ fn validate(binding: &Value) -> Errors {
     param_ref(&spec.child("paramRef"), &mut errors);
     // Kubernetes spells the path so.
     let resources = spec.child("matchResources");
-    let spelled = At { value: resources.value, path: spec.path.child("matchResouces") };
+    let spelled = At::new(resources.value, spec.path.child("matchResouces"));
     match_resources(&spelled, &mut errors);
     errors
 }

@@ -41,8 +41,8 @@ fn hidden_variables(container: &At<'_>, warnings: &mut Vec<String>) {
     for variable in container.each("env") {
         let name = variable.child("name").text();
         // A variable that uses its earlier self extends it: PATH=$(PATH):/x.
-        let extends = variable.child("value").text().contains(&format!("$({name})"));
-        if !seen.insert(name) && !extends {
+        let extends = || variable.child("value").text().contains(&format!("$({name})"));
+        if !seen.insert(name) && !extends() {
             warnings.push(format!(
                 "{}: hides previous definition of {name:?}, which may be dropped when using apply",
                 variable.path

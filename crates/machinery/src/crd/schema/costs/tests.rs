@@ -12,7 +12,7 @@ const HELP: &str = "(try simplifying the rule, or adding maxItems, maxProperties
 fn found(field: Value, stored: bool) -> Vec<String> {
     let schema = json!({"type": "object", "properties": {"f": field}});
     let mut errors = Errors::new();
-    check(&At { value: &schema, path: FieldPath::new("s") }, stored, &mut errors);
+    check(&At::new(&schema, FieldPath::new("s")), stored, &mut errors);
     errors.iter().map(|error| format!("{}: {}", error.path, error.message())).collect()
 }
 
