@@ -29,7 +29,12 @@ use crate::{ApiServer, Error, flowcontrol, identity};
 const NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease", "default"];
 
 /// What is made again when somebody deletes it: plural, namespace, name.
-const KEPT: [(&str, &str, &str); 4] = [
+const KEPT: [(&str, &str, &str); 9] = [
+    ("namespaces", "", "kube-node-lease"),
+    ("flowschemas", "", "exempt"),
+    ("flowschemas", "", "catch-all"),
+    ("prioritylevelconfigurations", "", "exempt"),
+    ("prioritylevelconfigurations", "", "catch-all"),
     ("services", "default", "kubernetes"),
     ("endpointslices", "default", "kubernetes"),
     ("endpoints", "default", "kubernetes"),

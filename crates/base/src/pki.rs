@@ -328,6 +328,11 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
         .map_err(|e| Error::Invalid { what: "certificate".into(), message: e.to_string() })
 }
 
+/// Whether a file of certificates (PEM) holds any.
+pub fn has_certificates(pem: &str) -> Result<bool, Error> {
+    certificates(pem).map(|all| !all.is_empty())
+}
+
 fn roots(ca_pem: &str) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(ca_pem)? {

@@ -12,7 +12,7 @@ use onggi_apiserver::{
     Access, Anonymous, AuditOptions, AuditWebhook, FrontProxy, Log, LogPlace, Mode, Plugins,
     RequestHeader, StaticTokens, sealed_prefixes, sealed_resources,
 };
-use onggi_base::pki::{Authority, Pair};
+use onggi_base::pki::{self, Authority, Pair};
 use onggi_controllers::Chosen;
 use onggi_machinery::audit;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,19 @@ fn wrong(option: &'static str) -> impl Fn(String) -> Error {
 
 fn read(option: &'static str, path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|e| wrong(option)(format!("{}: {e}", path.display())))
+}
+
+/// A file of authorities; one that holds none would lock out everybody in silence.
+fn authorities(option: &'static str, path: &Path) -> Result<String, Error> {
+    let pem = read(option, path)?;
+    match pki::has_certificates(&pem) {
+        Ok(true) => Ok(pem),
+        Ok(false) => {
+            let problem = format!("{}: there is no certificate in it", path.display());
+            Err(wrong(option)(problem))
+        }
+        Err(error) => Err(wrong(option)(format!("{}: {error}", path.display()))),
+    }
 }
 
 impl Control {
@@ -221,7 +234,7 @@ impl Control {
     /// The authorities of users' certificates: the cluster's own, and others.
     fn client_ca(&self, own_ca: &str) -> Result<String, Error> {
         let others = match &self.client_ca_file {
-            Some(path) => read("client-ca-file", path)?,
+            Some(path) => authorities("client-ca-file", path)?,
             None => String::new(),
         };
         Ok(format!("{own_ca}\n{others}"))
@@ -230,7 +243,7 @@ impl Control {
     /// All authorities that TLS lets through: those of users and of proxies.
     pub(crate) fn tls_client_ca(&self, own_ca: &str) -> Result<String, Error> {
         let proxies = match &self.requestheader_client_ca_file {
-            Some(path) => read("requestheader-client-ca-file", path)?,
+            Some(path) => authorities("requestheader-client-ca-file", path)?,
             None => String::new(),
         };
         Ok(format!("{}\n{proxies}", self.client_ca(own_ca)?))

@@ -29,6 +29,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod node_taint;
+mod node_token;
 mod owner_references;
 mod pod_security;
 mod pod_topology_labels;
@@ -55,6 +56,7 @@ pub(crate) use attributes::{Attributes, Notes, Operation, Options};
 use plugins::Stage;
 pub use plugins::{Plugins, UnknownPlugin};
 use rounds::Rounds;
+pub(crate) use service_account::TOKEN_SECONDS;
 
 /// A plugin. The two questions are asked of every write and must be cheap; only who says yes is
 /// called.

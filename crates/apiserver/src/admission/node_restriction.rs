@@ -8,7 +8,7 @@ use onggi_api::Status;
 use onggi_machinery::admission::node_labels::may_kubelet_set;
 use serde_json::Value;
 
-use super::{Attributes, Operation, Plugin, lookup};
+use super::{Attributes, Operation, Plugin, lookup, node_token};
 use crate::registry::{Registry, text};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -36,9 +36,12 @@ impl Plugin for NodeRestriction {
         let result = match (attributes.row.group, attributes.row.plural, attributes.subresource) {
             ("", "pods", "eviction") => return evict(registry, attributes, node, object).await,
             ("", "serviceaccounts", "token") => {
-                return token(registry, attributes, node, object).await;
+                return node_token::may(registry, attributes, node, object).await;
             }
-            ("", "pods", "") => pod(attributes, node, object),
+            ("", "pods", "") => {
+                pod(attributes, node, object).map_err(|why| attributes.forbidden(object, &why))?;
+                return same_node(registry, attributes, node, object).await;
+            }
             ("", "pods", "status") => pod_status(attributes, node, object),
             ("", "pods", other) => Err(format!("unexpected pod subresource {other:?}")),
             ("", "nodes", _) => own_node(attributes, node, object),
@@ -83,7 +86,6 @@ fn new_pod(node: &str, pod: &Value) -> Verdict {
     }
     let owners = pod["metadata"]["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice);
     match owners {
-        [] => {}
         [owner]
             if owner["apiVersion"] == "v1" && owner["kind"] == "Node" && owner["name"] == node =>
         {
@@ -120,6 +122,28 @@ fn new_pod(node: &str, pod: &Value) -> Verdict {
         }
     }
     Ok(())
+}
+
+/// The owner of a mirror pod is the node as it is now, not an earlier one of the name.
+async fn same_node(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    name: &str,
+    pod: &Value,
+) -> Result<(), Status> {
+    if attributes.operation != Operation::Create {
+        return Ok(());
+    }
+    let given = pod["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
+    let Some(node) = lookup::find(registry, "", "nodes", "", name).await? else {
+        return Err(Status::not_found("nodes", name));
+    };
+    let uid = &node.head().uid;
+    if given == uid {
+        return Ok(());
+    }
+    let why = format!("node {name} UID mismatch: expected {given} got {uid}");
+    Err(attributes.forbidden(pod, &why))
 }
 
 /// Which of the kinds of the cluster a pod names anywhere.
@@ -191,7 +215,7 @@ async fn evict(
     Err(attributes.forbidden(eviction, &why))
 }
 
-async fn bound_pod(
+pub(super) async fn bound_pod(
     registry: &Registry,
     attributes: &Attributes<'_>,
     name: &str,
@@ -200,38 +224,6 @@ async fn bound_pod(
         Some(pod) => pod.value().map_err(Status::internal),
         None => Err(Status::not_found("pods", name)),
     }
-}
-
-async fn token(
-    registry: &Registry,
-    attributes: &Attributes<'_>,
-    node: &str,
-    request: &Value,
-) -> Result<(), Status> {
-    if attributes.operation != Operation::Create {
-        return Ok(());
-    }
-    let refuse = |why: &str| Err(attributes.forbidden(request, why));
-    let bound = &request["spec"]["boundObjectRef"];
-    let name = text(bound, "/name");
-    if bound["apiVersion"] != "v1" || bound["kind"] != "Pod" || name.is_empty() {
-        return refuse("node requested token not bound to a pod");
-    }
-    let uid = text(bound, "/uid");
-    if uid.is_empty() {
-        return refuse("node requested token with a pod binding without a uid");
-    }
-    let pod = bound_pod(registry, attributes, name).await?;
-    if text(&pod, "/metadata/uid") != uid {
-        return refuse(&format!(
-            "the UID in the bound object reference ({uid}) does not match the UID in record. The \
-             object might have been deleted and then recreated"
-        ));
-    }
-    if text(&pod, "/spec/nodeName") != node {
-        return refuse("node requested token bound to a pod scheduled on a different node");
-    }
-    Ok(())
 }
 
 fn own_node(attributes: &Attributes<'_>, node: &str, object: &Value) -> Verdict {

@@ -16,7 +16,7 @@ use crate::registry::{Registry, suffix, text};
 /// Where Kubernetes' clients look.
 const MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// An hour, and the seconds by which a rewritten one is known.
-const TOKEN_SECONDS: i64 = 3607;
+pub(crate) const TOKEN_SECONDS: i64 = 3607;
 /// How long a pod waits for the account of a namespace that has just been made.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -48,6 +48,8 @@ pub(crate) struct Grant {
     pub(crate) issued: i64,
     /// Seconds since 1970.
     pub(crate) expires: i64,
+    /// From when on its use is a sign that its holder does not read it anew.
+    pub(crate) warn_after: Option<i64>,
     /// What it dies with.
     pub(crate) bound: Vec<(BoundKind, Bound)>,
 }
@@ -92,6 +94,8 @@ struct Private {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     secret: Option<Bound>,
     serviceaccount: Bound,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warnafter: Option<i64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -203,6 +207,7 @@ impl TokenAuthority {
                 pod: bound(BoundKind::Pod),
                 secret: bound(BoundKind::Secret),
                 serviceaccount: Bound { name: grant.name.clone(), uid: grant.uid.clone() },
+                warnafter: grant.warn_after,
             },
             nbf: grant.issued,
             sub: format!("system:serviceaccount:{}:{}", grant.namespace, grant.name),
@@ -275,7 +280,7 @@ impl TokenAuthority {
                 claims.aud
             ));
         }
-        let Private { namespace, node, pod, secret, serviceaccount } = claims.kubernetes;
+        let Private { namespace, node, pod, secret, serviceaccount, .. } = claims.kubernetes;
         let account = lives(registry, "serviceaccounts", &namespace, &serviceaccount);
         let account = account.ok_or_else(gone)?;
         let mut user = user(&namespace, &account);

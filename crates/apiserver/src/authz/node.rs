@@ -87,6 +87,12 @@ impl Node {
         pod.is_some_and(|pod| node_of(&pod) == node)
     }
 
+    fn slice_is_of(&self, node: &str, name: &str) -> bool {
+        let slice = self.find("resource.k8s.io", "v1", "resourceslices", "", name);
+        let slice = slice.and_then(|slice| slice.value().ok());
+        slice.is_some_and(|slice| text(&slice, "/spec/nodeName") == node)
+    }
+
     /// What the graph says; `None`: the rules decide.
     fn by_graph(&self, node: &str, attributes: &Attributes<'_>) -> Option<Decision> {
         let Target::Resource { group, resource, subresource, namespace, name, selector } =
@@ -174,21 +180,35 @@ impl Node {
                 }
             }
             ("", "pods") if reads && subresource.is_empty() => {
-                let own = || {
-                    FieldSelector::parse(selector)
-                        .is_ok_and(|fields| fields.exact("spec.nodeName") == Some(node))
-                };
                 if verb == "get" {
                     related(self.pod_is_on(node, namespace, name))
-                } else if own() || !name.is_empty() && self.pod_is_on(node, namespace, name) {
+                } else if selects(selector, node)
+                    || !name.is_empty() && self.pod_is_on(node, namespace, name)
+                {
                     Decision::Allow(Because::Nothing)
                 } else {
                     no("can only list/watch pods with spec.nodeName field selector")
                 }
             }
+            ("resource.k8s.io", "resourceslices") => match verb {
+                _ if !subresource.is_empty() => no("cannot authorize ResourceSlice subresources"),
+                "create" => Decision::Allow(Because::Nothing),
+                "get" | "update" | "patch" | "delete" => related(self.slice_is_of(node, name)),
+                "list" | "watch" | "deletecollection" if selects(selector, node) => {
+                    Decision::Allow(Because::Nothing)
+                }
+                _ => no(
+                    "can only list/watch/deletecollection resourceslices with nodeName field selector",
+                ),
+            },
             _ => return None,
         })
     }
+}
+
+/// Whether only objects of this node are asked for.
+fn selects(selector: &str, node: &str) -> bool {
+    FieldSelector::parse(selector).is_ok_and(|fields| fields.exact("spec.nodeName") == Some(node))
 }
 
 impl Authorizer for Node {

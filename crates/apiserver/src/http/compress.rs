@@ -17,9 +17,20 @@ const ASIDE: usize = 1 << 20;
 /// Whether the client takes gzip.
 pub(super) fn wanted(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING);
-    values.iter().filter_map(|value| value.to_str().ok()).any(|text| {
-        text.split(',').any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
-    })
+    let takes_gzip = |coding: &str| match coding.split_once(';') {
+        // RFC 9110, section 12.4.2: a weight of nothing refuses.
+        Some((name, weight)) => name.trim() == "gzip" && !is_zero(weight),
+        None => coding.trim() == "gzip",
+    };
+    values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|text| text.split(',').any(takes_gzip))
+}
+
+fn is_zero(weight: &str) -> bool {
+    let number = weight.trim().strip_prefix("q=").map(str::parse::<f64>);
+    number.is_some_and(|number| number == Ok(0.0))
 }
 
 /// The bytes, compressed.
@@ -70,4 +81,26 @@ pub(super) fn encoded(packed: Bytes) -> Response<Body> {
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_gzip() {
+        for (value, wants) in [
+            ("gzip", true),
+            ("br, gzip", true),
+            ("gzip;q=0.5", true),
+            ("gzip;q=0, identity", false),
+            ("gzip; q=0.0", false),
+            ("xgzip", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+            assert_eq!(wanted(&headers), wants, "{value}");
+        }
+    }
 }

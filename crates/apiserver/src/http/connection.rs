@@ -109,10 +109,13 @@ fn connection(
         if let Err(error) = prepare(&stream) {
             tracing::debug!(%error, "the options of a connection");
         }
-        let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "no TLS connection"),
-            Err(_) => return tracing::debug!("a client did not finish its TLS handshake"),
+        let cut = ticket.cut();
+        let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
+        let stream = match cut.run_until_cancelled(shaken).await {
+            Some(Ok(Ok(stream))) => stream,
+            Some(Ok(Err(error))) => return tracing::debug!(%error, "no TLS connection"),
+            Some(Err(_)) => return tracing::debug!("a client did not finish its TLS handshake"),
+            None => return tracing::debug!("too many connections that say nothing"),
         };
         ticket.settle();
         let chain = stream.get_ref().1.peer_certificates();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use onggi_api::Status;
 use serde_json::{Value, json};
@@ -46,12 +47,13 @@ pub(super) async fn answer(
             let gzip = compress::wanted(request.headers());
             Ok(compress::response(exposition::text(server), exposition::CONTENT_TYPE, gzip).await)
         }
-        [".well-known", "openid-configuration"] => value_answer(
-            request,
-            &server.registry.authenticators.service_accounts.openid_configuration(),
-        ),
+        [".well-known", "openid-configuration"] => {
+            let issuer = &server.registry.authenticators.service_accounts;
+            Ok(of_issuer(&issuer.openid_configuration(), "application/json"))
+        }
         ["openid", "v1", "jwks"] => {
-            value_answer(request, &server.registry.authenticators.service_accounts.jwks())
+            let issuer = &server.registry.authenticators.service_accounts;
+            Ok(of_issuer(&issuer.jwks(), "application/jwk-set+json"))
         }
         ["openapi", "v2"] => Ok(open_api_v2(server, request)),
         ["openapi", "v3"] => match server.documents() {
@@ -83,6 +85,16 @@ pub(super) async fn answer(
         ["apis", group, version] => legacy(server, request, group, version),
         _ => Err(Status::no_such_path()),
     }
+}
+
+/// What others read who check our tokens: they may keep it for an hour.
+fn of_issuer(value: &Value, content_type: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(Bytes::from(value.to_string())));
+    let kind = HeaderValue::from_static(content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    let keep = HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(header::CACHE_CONTROL, keep);
+    response
 }
 
 /// How the client wants a document that is no object of a kind.

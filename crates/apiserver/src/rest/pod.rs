@@ -104,6 +104,10 @@ async fn bind(
     request: &Request,
     binding: &Value,
 ) -> Result<Response, Status> {
+    let named = text(binding, "/metadata/name");
+    if !named.is_empty() && named != request.name {
+        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+    }
     let node = text(binding, "/target/name");
     if !matches!(text(binding, "/target/kind"), "" | "Node") || node.is_empty() {
         return Err(Status::bad_request(

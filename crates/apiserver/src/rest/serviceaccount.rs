@@ -8,6 +8,7 @@ use onggi_machinery::resource::{self, Resource, Verb};
 use serde_json::{Value, json};
 
 use super::Hooks;
+use crate::admission::TOKEN_SECONDS;
 use crate::authn::{Bound, BoundKind, Grant};
 use crate::registry::{Context, Registry, text};
 
@@ -15,6 +16,9 @@ use crate::registry::{Context, Registry, text};
 const MIN_SECONDS: i64 = 600;
 /// The longest.
 const MAX_SECONDS: i64 = 1 << 32;
+/// How long the token lives that pods are given by themselves, for programs that read it once
+/// (`--service-account-extend-token-expiration`).
+const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 /// What a token lives where nothing is asked.
 const DEFAULT_SECONDS: i64 = 3600;
 
@@ -33,6 +37,18 @@ impl Hooks for ServiceAccounts {
             return Err(Status::method_not_allowed());
         };
         let account = registry.current(row, &request.namespace, &request.name).await?;
+        let wrong =
+            [("name", &request.name), ("namespace", &request.namespace)].map(|(field, own)| {
+                let given = sent["metadata"][field].as_str().unwrap_or_default();
+                let path = FieldPath::new(format!("metadata.{field}"));
+                let text = format!("must match the service account {field} if specified");
+                (!given.is_empty() && given != own).then(|| FieldError::invalid(&path, given, text))
+            });
+        let wrong: Vec<_> = wrong.into_iter().flatten().collect();
+        if !wrong.is_empty() {
+            let kind = "TokenRequest.authentication.k8s.io";
+            return Err(Status::invalid(kind, &request.name, &wrong));
+        }
         let seconds = sent["spec"]["expirationSeconds"].as_i64().unwrap_or(DEFAULT_SECONDS);
         if seconds < MIN_SECONDS {
             let path = FieldPath::new("spec.expirationSeconds");
@@ -56,13 +72,19 @@ impl Hooks for ServiceAccounts {
         }
         let bound = bound(registry, &account.head().name, request, sent).await?;
         let now = registry.clock.seconds();
+        let of_server = audiences == registry.authenticators.audiences();
+        let of_pod = bound.iter().any(|(kind, _)| *kind == BoundKind::Pod);
+        // Old clients read it once; the node reads it anew within the hour all the same.
+        let extended = of_pod && of_server && seconds == TOKEN_SECONDS;
+        let expires = now + if extended { EXTENDED_SECONDS } else { seconds };
         let token = registry.authenticators.service_accounts.mint(&Grant {
             namespace: request.namespace.clone(),
             name: request.name.clone(),
             uid: account.head().uid.clone(),
             audiences: audiences.clone(),
             issued: now,
-            expires: now + seconds,
+            expires,
+            warn_after: extended.then_some(now + seconds),
             bound,
         })?;
         let expires = jiff::Timestamp::from_second(now + seconds).map_err(Status::internal)?;

@@ -38,6 +38,8 @@ async fn each_part_may_do_its_work_and_no_more() {
         (&node, Verb::List, "pods", "", false),
         (&node, Verb::Get, "services", "", true),
         (&node, Verb::List, "deployments", "", false),
+        (&node, Verb::List, "resourceslices", "", false),
+        (&node, Verb::Create, "resourceslices", "", true),
         (&node, Verb::Delete, "nodes", "", false),
         (&robot, Verb::List, "pods", "", false),
         (&User::anonymous(), Verb::Get, "pods", "", false),
@@ -100,6 +102,91 @@ async fn a_node_writes_to_its_own_alone() {
         let result = attempt(&s, &node, request).await;
         assert_eq!(result.is_ok(), name == "mine", "{result:?}");
     }
+}
+
+#[tokio::test]
+async fn a_mirror_pod_belongs_to_the_node_as_it_is() {
+    let s = Server::start().await;
+    let node = User::new("system:node:n1", &["system:nodes"]);
+    let own = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}});
+    let uid = s.create("nodes", "", own).await.unwrap()["metadata"]["uid"].clone();
+    let owner = |uid: &Value| json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid, "controller": true}]);
+    let create = async |owners: Value| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "etcd-n1", "ownerReferences": owners,
+                "annotations": {"kubernetes.io/config.mirror": "x"},
+            },
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]},
+        });
+        let request = s.request(Verb::Create, "pods", "default", "").body(Body::Object(pod));
+        attempt(&s, &node, request).await
+    };
+    let text = "node \"n1\" can only create pods with an owner reference set to itself";
+    assert!(message(create(json!([])).await).ends_with(text));
+    let earlier = message(create(owner(&json!("earlier"))).await);
+    let uid_text = uid.as_str().unwrap();
+    assert!(earlier.ends_with(&format!("node n1 UID mismatch: expected earlier got {uid_text}")));
+    create(owner(&uid)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_asks_for_tokens_that_its_pods_ask_for() {
+    let s = Server::start().await;
+    let node = User::new("system:node:n1", &["system:nodes"]);
+    let token = json!({"serviceAccountToken": {"path": "t", "audience": "vault"}});
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {
+            "nodeName": "n1",
+            "containers": [{"name": "c", "image": "i"}],
+            "volumes": [
+                {"name": "v", "projected": {"sources": [token]}},
+                {"name": "d", "csi": {"driver": "d.example.com"}},
+            ],
+        },
+    });
+    let driver = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver",
+        "metadata": {"name": "d.example.com"},
+        "spec": {"tokenRequests": [{"audience": "driver"}]},
+    });
+    s.create("csidrivers", "", driver).await.unwrap();
+    let uid = s.create("pods", "default", pod).await.unwrap()["metadata"]["uid"].clone();
+    let ask = async |audiences: &[&str], name: &str| {
+        let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid});
+        let token = json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+            "metadata": {"name": name},
+            "spec": {"audiences": audiences, "boundObjectRef": bound},
+        });
+        let request = s.request(Verb::Create, "serviceaccounts", "default", "default");
+        attempt(&s, &node, request.subresource("token").body(Body::Object(token))).await
+    };
+    for audiences in [&[][..], &["vault"], &["driver"]] {
+        ask(audiences, "").await.unwrap();
+    }
+    let other = message(ask(&["other"], "").await);
+    let text = "audience \"other\" not found in pod spec volume, system:node:n1 is not authorized to \
+                request tokens for this audience";
+    assert!(other.ends_with(text), "{other}");
+    assert!(
+        message(ask(&["a", "b"], "").await).ends_with("node may only request 0 or 1 audiences")
+    );
+    let text = message(ask(&[], "elsewhere").await);
+    assert!(text.contains("must match the service account name if specified"), "{text}");
+    // By a role.
+    let right = json!([{
+        "verbs": ["request-serviceaccounts-token-audience"],
+        "apiGroups": [""],
+        "resources": ["other"],
+    }]);
+    let role = rbac("ClusterRole", "other", json!({"rules": right}));
+    s.create("clusterroles", "", role).await.unwrap();
+    let bound = binding("ClusterRoleBinding", "other", ("ClusterRole", "other"), "system:node:n1");
+    s.create("clusterrolebindings", "", bound).await.unwrap();
+    ask(&["other"], "").await.unwrap();
 }
 
 fn rule(verbs: &[&str], resources: &[&str]) -> Value {

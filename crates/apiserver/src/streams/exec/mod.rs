@@ -111,13 +111,14 @@ impl Session {
         };
         let node = self.target.node;
         let work = async move {
-            ended(if self.attach {
+            if self.attach {
                 // Whose program ended, and how, is in the pod's status; who was attached was let
                 // go in good order.
-                node.attach(request, io).await.map(|_| ExitStatus(0))
+                let result = node.attach(request, io).await.map(|_| ExitStatus(0));
+                ended(result, "error attaching to container")
             } else {
-                node.exec(request, io).await
-            })
+                ended(node.exec(request, io).await, "error executing command in container")
+            }
         };
         (work, Ends { stdin, stdout, stderr, resize })
     }
@@ -146,8 +147,8 @@ fn terminal_size(text: &[u8]) -> Option<TerminalSize> {
     Some(TerminalSize { width, height })
 }
 
-/// How it ended.
-fn ended(result: Result<ExitStatus, NodeError>) -> Status {
+/// How it ended; `failed`: in the words of the kubelet, where the program could not be run.
+fn ended(result: Result<ExitStatus, NodeError>, failed: &str) -> Status {
     match result {
         Ok(ExitStatus(0)) => {
             let mut status = Status::success(Details::default());
@@ -162,7 +163,8 @@ fn ended(result: Result<ExitStatus, NodeError>) -> Status {
             status.details = Some(Details { causes: vec![cause], ..Details::default() });
             status
         }
-        Err(error) => node_status(&error),
+        Err(error @ (NodeError::Unreachable(_) | NodeError::NotFound(_))) => node_status(&error),
+        Err(error) => Status::internal(format!("{failed}: {error}")),
     }
 }
 
