@@ -10,23 +10,13 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::HeaderValue;
 use onggi_machinery::resource::{Resource, Subresource, Verb};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::compress;
+use crate::document::Document;
 use crate::served::Served;
-
-/// A document with its hash.
-pub(crate) struct Document {
-    pub(crate) bytes: Bytes,
-    pub(crate) etag: HeaderValue,
-    pub(crate) content_type: &'static str,
-    packed: OnceLock<Option<Bytes>>,
-}
 
 /// Which form a client understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,22 +98,6 @@ fn groups(served: &[Served]) -> Vec<Group> {
 }
 
 impl Document {
-    pub(crate) fn new(value: &impl Serialize, content_type: &'static str) -> Self {
-        Self::from_bytes(serde_json::to_vec(value).unwrap_or_default().into(), content_type)
-    }
-
-    pub(crate) fn from_bytes(bytes: Bytes, content_type: &'static str) -> Self {
-        let hash = hex::encode_upper(Sha256::digest(&bytes));
-        let etag = HeaderValue::try_from(format!("\"{hash}\""))
-            .unwrap_or(HeaderValue::from_static("\"\""));
-        Self { bytes, etag, content_type, packed: OnceLock::new() }
-    }
-
-    /// Compressed, where that is worth it; done once.
-    pub(crate) fn packed(&self) -> Option<Bytes> {
-        self.packed.get_or_init(|| compress::if_large(&self.bytes)).clone()
-    }
-
     /// Whether it is one of the new documents with everything in it.
     pub(crate) fn is_aggregated(&self) -> bool {
         self.content_type != JSON

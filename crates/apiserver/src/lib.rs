@@ -30,6 +30,7 @@ mod compaction;
 mod custom;
 mod detach;
 mod discovery;
+mod document;
 mod expiry;
 mod flowcontrol;
 #[cfg(fuzzing)]
@@ -44,7 +45,6 @@ mod local;
 mod metered;
 mod metrics;
 mod openapi;
-mod openapi_v2;
 mod registry;
 mod rest;
 mod sealing;

@@ -1,28 +1,39 @@
 //! The schemas of every kind of Kubernetes v1.36: names, types, list keys, merge keys and protobuf
-//! field numbers, no prose. One table serves the strict check of fields, patches, server-side
-//! apply, protobuf and the OpenAPI documents.
+//! field numbers. One table serves the strict check of fields, patches, server-side apply, protobuf
+//! and the OpenAPI documents. What they mean in words stands apart ([`prose()`]).
 //!
-//! `schema.bin` is written by `cargo xtask schemas` from the published definitions (as the PyPI
-//! package `kubernetes-validate` carries them) and the `generated.proto` files of the same version;
-//! both come from the Kubernetes project and are under the Apache License 2.0.
+//! `schema.bin` and `prose.bin` are written by `cargo xtask schemas` from the published definitions
+//! (as the PyPI package `kubernetes-validate` carries them) and the `generated.proto` files of the
+//! same version; both come from the Kubernetes project and are under the Apache License 2.0.
 
 mod blob;
 mod builder;
+mod prose;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 pub use blob::BlobError;
 pub use builder::Builder;
+pub use prose::Prose;
 
 /// The bytes that [`table`] is read from.
 pub const BLOB: &[u8] = include_bytes!("schema.bin");
+
+/// The bytes that [`prose()`] reads.
+pub const PROSE: &[u8] = include_bytes!("prose.bin");
 
 /// The table of the built-in kinds; read at first use (about 2 ms, half a megabyte).
 #[allow(clippy::expect_used, reason = "the blob is part of the program and a test reads it")]
 pub fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| Table::from_blob(BLOB).expect("the schemas that were built in are whole"))
+}
+
+/// What the definitions of [`table`] and their fields mean; unpacked anew each time (about 4 ms).
+#[allow(clippy::expect_used, reason = "the blob is part of the program and a test reads it")]
+pub fn prose() -> Prose {
+    Prose::from_blob(table(), PROSE).expect("the texts that were built in are whole")
 }
 
 /// The schema of a built-in kind.

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::Routes;
 use super::discovery::{self, Known};
 use super::openapi;
-use crate::discovery::{Audience, Document, JSON, V2, V2BETA1, Wanted};
+use crate::discovery::{Audience, JSON, V2, V2BETA1, Wanted};
+use crate::document::Document;
 use crate::served::Catalog;
 
 type AllKnown = BTreeMap<String, Arc<Known>>;
@@ -22,7 +23,6 @@ pub(crate) struct Documents {
     groups: OnceLock<Groups>,
     /// With removed versions.
     whole: OnceLock<Groups>,
-    v2: OnceLock<Value>,
     v2_json: OnceLock<Document>,
     v2_protobuf: OnceLock<Document>,
 }
@@ -40,7 +40,6 @@ impl Documents {
             known,
             groups: OnceLock::new(),
             whole: OnceLock::new(),
-            v2: OnceLock::new(),
             v2_json: OnceLock::new(),
             v2_protobuf: OnceLock::new(),
         }
@@ -87,8 +86,7 @@ impl Documents {
         let made = if audience == Audience::All { &self.groups } else { &self.whole };
         made.get_or_init(|| {
             let ours = self.catalog.discovery().groups(false, Wanted::Aggregated, audience);
-            let ours = &ours.bytes;
-            let ours: Value = serde_json::from_slice(ours).unwrap_or_default();
+            let ours: Value = serde_json::from_slice(&ours.bytes()).unwrap_or_default();
             let ours = ours["items"].as_array().map_or(&[][..], Vec::as_slice);
             let items = discovery::merge(ours, &self.routes, &self.known);
             let groups: Vec<Value> = items.iter().map(discovery::api_group).collect();
@@ -129,20 +127,17 @@ impl Documents {
         index
     }
 
-    fn v2_value(&self) -> &Value {
-        self.v2.get_or_init(|| {
-            let ours = &self.catalog.openapi().v2().bytes;
-            let mut all: Value = serde_json::from_slice(ours).unwrap_or_default();
-            for route in self.routes.values() {
-                let theirs =
-                    self.known.get(&route.name).and_then(|known| known.openapi_v2.as_ref());
-                if let Some(theirs) = theirs {
-                    let prefix = format!("/apis/{}/{}", route.group, route.version);
-                    openapi::merge_v2(&mut all, theirs, &prefix);
-                }
+    fn v2_value(&self) -> Value {
+        let ours = self.catalog.openapi().v2().bytes();
+        let mut all: Value = serde_json::from_slice(&ours).unwrap_or_default();
+        for route in self.routes.values() {
+            let theirs = self.known.get(&route.name).and_then(|known| known.openapi_v2.as_ref());
+            if let Some(theirs) = theirs {
+                let prefix = format!("/apis/{}/{}", route.group, route.version);
+                openapi::merge_v2(&mut all, theirs, &prefix);
             }
-            all
-        })
+        }
+        all
     }
 
     /// `/openapi/v2`.
@@ -150,9 +145,9 @@ impl Documents {
         const TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
         if as_protobuf {
             return self.v2_protobuf.get_or_init(|| {
-                Document::from_bytes(protobuf::openapi::v2(self.v2_value()).into(), TYPE)
+                Document::compact_bytes(protobuf::openapi::v2(&self.v2_value()).into(), TYPE)
             });
         }
-        self.v2_json.get_or_init(|| Document::new(self.v2_value(), JSON))
+        self.v2_json.get_or_init(|| Document::compact(&self.v2_value(), JSON))
     }
 }

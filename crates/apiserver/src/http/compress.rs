@@ -1,9 +1,10 @@
 //! `Content-Encoding: gzip` of large answers, as kube-apiserver has it: above 128 KiB, level 1.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::{HeaderMap, HeaderValue, Response, header};
 
@@ -38,6 +39,18 @@ fn gzip(bytes: &[u8]) -> std::io::Result<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?.into())
+}
+
+/// The bytes, compressed to be kept.
+pub(crate) fn pack(bytes: &[u8]) -> Option<Bytes> {
+    gzip(bytes).ok()
+}
+
+/// What [`pack`] made, as it was.
+pub(crate) fn unpack(packed: &[u8]) -> Option<Bytes> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut bytes).ok()?;
+    Some(bytes.into())
 }
 
 /// The bytes compressed, where they are many.

@@ -11,7 +11,8 @@ use super::accept::{Accept, Format, Offer};
 use super::answer::write;
 use super::query::Query;
 use super::{Body, Incomings, compress, exposition, full, health};
-use crate::discovery::{Audience, Document, Wanted};
+use crate::discovery::{Audience, Wanted};
+use crate::document::Document;
 use crate::{ApiServer, VERSION};
 
 /// Paths that `GET /` lists beside the groups.
@@ -212,7 +213,7 @@ fn discovery(request: &Incomings, document: &Document) -> Result<Response<Body>,
     if accept.format == Format::Json && !accept.pretty {
         return Ok(kept(request, document, None));
     }
-    let value: Value = serde_json::from_slice(&document.bytes).map_err(Status::internal)?;
+    let value: Value = serde_json::from_slice(&document.bytes()).map_err(Status::internal)?;
     value_answer(request, &value)
 }
 
@@ -229,7 +230,7 @@ fn kept(
     let mut response = match packed {
         Some(packed) => compress::encoded(packed),
         None if same => Response::new(full("")),
-        None => Response::new(full(document.bytes.clone())),
+        None => Response::new(full(document.bytes())),
     };
     if same {
         *response.status_mut() = StatusCode::NOT_MODIFIED;

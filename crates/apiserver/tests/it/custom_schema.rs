@@ -496,6 +496,8 @@ async fn kubectl_works_with_custom_kinds() {
         ("get all -o wide", "", "GLAZE"),
         ("explain vase.spec.size", "", "In inches."),
         ("explain vase", "", "A vase."),
+        ("explain vase.apiVersion", "", "APIVersion defines the versioned schema"),
+        ("explain vase.metadata", "", "Standard object's metadata."),
         ("scale vase a --replicas=6", "", "vase.example.com/a scaled"),
         ("get vase a -o jsonpath={.spec.size}", "", "6"),
         ("patch vase a --type=merge -p {\"spec\":{\"size\":8}}", "", "patched"),

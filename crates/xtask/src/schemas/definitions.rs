@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use onggi_api::schema::{
-    Builder, Field, List, ListKind, Map, Object, PatchStrategy, SchemaId, Shape, Table,
+    self, Builder, Field, List, ListKind, Object, PatchStrategy, Prose, SchemaId, Shape, Table,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::messages::{Member, Messages};
 
@@ -23,11 +23,7 @@ const SPECIAL: &[(&str, Shape)] = &[
 
 /// The table, and what the messages lack.
 pub(super) fn build(document: &Value, messages: &Messages) -> Result<(Table, Vec<String>)> {
-    let definitions = document
-        .get("$defs")
-        .or_else(|| document.get("definitions"))
-        .and_then(Value::as_object)
-        .context("the document holds no definitions")?;
+    let definitions = all(document)?;
     let mut build = Build { builder: Builder::new(), messages, report: Vec::new() };
     // Sorted, so that the same input gives the same table.
     let definitions: BTreeMap<&String, &Value> = definitions.iter().collect();
@@ -49,6 +45,24 @@ pub(super) fn build(document: &Value, messages: &Messages) -> Result<(Table, Vec
         }
     }
     Ok((build.builder.finish(), build.report))
+}
+
+/// What the definitions say in words. The package leaves those out that it describes anew; their
+/// messages say the same.
+pub(super) fn prose(document: &Value, table: &Table, messages: &Messages) -> Result<Prose> {
+    let definitions = all(document)?;
+    Ok(Prose::gather(table, |name, field| {
+        let definition = definitions.get(name)?;
+        match field {
+            Some(field) => text(definition.get("properties")?.get(field)?, "description"),
+            None => text(definition, "description").or_else(|| messages.comment(name)),
+        }
+    }))
+}
+
+fn all(document: &Value) -> Result<&Map<String, Value>> {
+    let definitions = document.get("$defs").or_else(|| document.get("definitions"));
+    definitions.and_then(Value::as_object).context("the document holds no definitions")
 }
 
 struct Build<'a> {
@@ -103,7 +117,7 @@ impl Build<'_> {
             (Some("object"), _) => match schema.get("additionalProperties") {
                 Some(value) if value.is_object() => {
                     let wrapped = type_of(value) == Some("array");
-                    Shape::Map(Map { value: self.place(value, wrapped)?, atomic })
+                    Shape::Map(schema::Map { value: self.place(value, wrapped)?, atomic })
                 }
                 _ => Shape::Object(self.object(schema, name, atomic)?),
             },

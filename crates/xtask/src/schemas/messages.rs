@@ -7,7 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 /// Messages by the names that the OpenAPI definitions have: `io.k8s.api.core.v1.PodSpec`.
-pub(crate) struct Messages(BTreeMap<String, Vec<Member>>);
+#[derive(Default)]
+pub(crate) struct Messages {
+    members: BTreeMap<String, Vec<Member>>,
+    comments: BTreeMap<String, String>,
+}
 
 /// A field of a message.
 pub(crate) struct Member {
@@ -23,15 +27,20 @@ pub(crate) struct Member {
 impl Messages {
     /// Reads every `generated.proto` below a folder.
     pub(crate) fn read(from: &Path) -> Result<Self> {
-        let mut messages = Self(BTreeMap::new());
+        let mut messages = Self::default();
         messages.read_dir(from)?;
-        ensure!(!messages.0.is_empty(), "no generated.proto below {}", from.display());
+        ensure!(!messages.members.is_empty(), "no generated.proto below {}", from.display());
         Ok(messages)
     }
 
     /// The fields of a message.
     pub(crate) fn get(&self, name: &str) -> Option<&[Member]> {
-        self.0.get(name).map(Vec::as_slice)
+        self.members.get(name).map(Vec::as_slice)
+    }
+
+    /// What is said of a message, as OpenAPI says it.
+    pub(crate) fn comment(&self, name: &str) -> Option<&str> {
+        self.comments.get(name).map(String::as_str)
     }
 
     fn read_dir(&mut self, dir: &Path) -> Result<()> {
@@ -52,16 +61,25 @@ impl Messages {
     fn read_source(&mut self, source: &str) -> Result<()> {
         let mut package = "";
         let mut message = None;
-        for line in source.lines().map(|line| line.split("//").next().unwrap_or_default().trim()) {
+        let mut comment = Vec::new();
+        for line in source.lines() {
+            if let Some(text) = line.strip_prefix("//") {
+                comment.push(text.strip_prefix(' ').unwrap_or(text));
+                continue;
+            }
+            let above = std::mem::take(&mut comment);
+            let line = line.split("//").next().unwrap_or_default().trim();
             if let Some(name) = line.strip_prefix("package ") {
                 package = name.trim_end_matches(';');
             } else if let Some(name) = line.strip_prefix("message ") {
                 let name = definition_name(package, name.trim_end_matches('{').trim());
-                self.0.entry(name.clone()).or_default();
+                self.members.entry(name.clone()).or_default();
+                self.comments.insert(name.clone(), prose(&above));
                 message = Some(name);
             } else if line == "}" {
                 message = None;
-            } else if let Some(members) = message.as_ref().and_then(|name| self.0.get_mut(name))
+            } else if let Some(members) =
+                message.as_ref().and_then(|name| self.members.get_mut(name))
                 && !line.is_empty()
             {
                 members.push(member(line, package).with_context(|| line.to_owned())?);
@@ -69,6 +87,28 @@ impl Messages {
         }
         Ok(())
     }
+}
+
+/// A comment as OpenAPI has it: lines joined, paragraphs and what is indented kept apart, without
+/// what is meant for generators.
+fn prose(comment: &[&str]) -> String {
+    let mut text = String::new();
+    for line in comment.iter().map(|line| line.trim_end_matches(' ')) {
+        let bare = line.trim_start_matches(' ');
+        if line == "---" {
+            break;
+        }
+        if line.is_empty() {
+            text.pop();
+            text += "\n\n";
+        } else if line.starts_with([' ', '\t']) && !bare.starts_with(['+']) {
+            text.pop();
+            text += &format!("\n{line}\n");
+        } else if !bare.starts_with('+') && !bare.starts_with("TODO") {
+            text += &format!("{line} ");
+        }
+    }
+    text.trim().to_owned()
 }
 
 /// `optional .k8s.io.api.core.v1.PodSpec spec = 2;`
@@ -109,6 +149,11 @@ package k8s.io.kube_aggregator.pkg.apis.v1;
 import "k8s.io/api/core/v1/generated.proto";
 
 // A message of this kind: message Other {
+// which goes on:
+//
+// 	indented
+//
+// +k8s:openapi-gen=true
 message Thing {
   // Some words = 9;
   // +optional
@@ -123,7 +168,7 @@ message Thing {
 
 message Other {
 }"#;
-        let mut messages = Messages(BTreeMap::new());
+        let mut messages = Messages::default();
         messages.read_source(source).unwrap();
         let members = messages.get("io.k8s.kube-aggregator.pkg.apis.v1.Thing").unwrap();
         let brief: Vec<_> = members
@@ -140,6 +185,10 @@ message Other {
             ]
         );
         assert!(messages.get("io.k8s.kube-aggregator.pkg.apis.v1.Other").unwrap().is_empty());
+        assert_eq!(
+            messages.comment("io.k8s.kube-aggregator.pkg.apis.v1.Thing"),
+            Some("A message of this kind: message Other { which goes on:\n\n\tindented")
+        );
         assert!(messages.read_source("message A {\n  what is this\n}").is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask schemas`: the condensed schema table from the published definitions.
+//! `cargo xtask schemas`: the condensed schema table from the published definitions, and what they
+//! say in words.
 
 mod definitions;
 mod messages;
@@ -7,8 +8,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use onggi_api::schema::Table;
+use anyhow::{Context, Result, bail, ensure};
+use onggi_api::schema::{Prose, Table};
 use serde_json::Value;
 
 use messages::Messages;
@@ -18,6 +19,8 @@ const DEFINITIONS: &str =
     "kubernetes_validate/kubernetes-json-schema/v1.36.0-local/_definitions.json";
 /// Where the table goes, from the root of the workspace.
 const BLOB: &str = "crates/api/src/schema/schema.bin";
+/// And the words.
+const PROSE: &str = "crates/api/src/schema/prose.bin";
 
 /// Runs the chore; see the help text.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -43,22 +46,30 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     for line in report {
         println!("{line}");
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(BLOB);
+    let prose = definitions::prose(&definitions, &table, &messages)?;
     if check {
-        return compare(&path, &table);
+        return compare(&table, &prose);
     }
-    let blob = table.to_blob()?;
+    let (blob, words) = (table.to_blob()?, prose.to_blob()?);
     println!("{BLOB}: {} schemas, {} bytes", table.len(), blob.len());
-    fs::write(&path, blob).with_context(|| path.display().to_string())
+    println!("{PROSE}: {} texts, {} bytes", prose.len(), words.len());
+    fs::write(place(BLOB), blob).context(BLOB)?;
+    fs::write(place(PROSE), words).context(PROSE)
 }
 
-/// Compares tables and not bytes: another version of the compressor may write other bytes.
-fn compare(path: &Path, table: &Table) -> Result<()> {
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    if Table::from_blob(&bytes)? == *table {
-        return Ok(());
-    }
-    bail!("{BLOB} is not what the definitions say; run cargo xtask schemas without --check");
+fn place(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// Compares what is in the files and not their bytes: another version of the compressor may write
+/// other ones.
+fn compare(table: &Table, prose: &Prose) -> Result<()> {
+    let stale = "is not what the definitions say; run cargo xtask schemas without --check";
+    let read = Table::from_blob(&fs::read(place(BLOB)).context(BLOB)?)?;
+    ensure!(read == *table, "{BLOB} {stale}");
+    let read = Prose::from_blob(table, &fs::read(place(PROSE)).context(PROSE)?)?;
+    ensure!(read == *prose, "{PROSE} {stale}");
+    Ok(())
 }
 
 fn read_definitions(from: &Path) -> Result<Value> {

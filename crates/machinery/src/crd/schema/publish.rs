@@ -3,8 +3,26 @@
 use serde_json::{Map, Value, json};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+/// What `apiextensions-apiserver` says of the common fields of an object inside another one.
+const EMBEDDED: &[(&str, &str)] = &[
+    (
+        "apiVersion",
+        "apiVersion defines the versioned schema of this representation of an object. More info: \
+         https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources",
+    ),
+    (
+        "kind",
+        "kind is a string value representing the type of this object. In CamelCase. More info: \
+         https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds",
+    ),
+    (
+        "metadata",
+        "Standard object's metadata. More info: \
+         https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata",
+    ),
+];
 
-/// For OpenAPI v3. `schema` is `openAPIV3Schema`, or null where there is none.
+/// For OpenAPI v3; what is said of every object itself is added where the document is made. `schema` is `openAPIV3Schema`, or null where there is none.
 pub fn publish_v3(schema: &Value) -> Value {
     let mut made = whole(schema);
     let meta = json!({"allOf": [{"$ref": format!("#/components/schemas/{META}")}]});
@@ -50,6 +68,9 @@ fn embed(schema: &mut Value, meta: &Value) {
     for part in parts(schema) {
         if part["x-kubernetes-embedded-resource"] == true {
             add_common(part, meta);
+            for (name, said) in EMBEDDED {
+                part["properties"][*name]["description"] = (*said).into();
+            }
         }
         embed(part, meta);
     }

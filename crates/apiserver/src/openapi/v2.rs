@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 const V3: &str = "#/components/schemas/";
 
 /// A document in the making.
-#[derive(Clone, Default)]
-pub(crate) struct Builder {
+#[derive(Default)]
+pub(super) struct Builder {
     paths: Map<String, Value>,
     definitions: Map<String, Value>,
     parameters: Map<String, Value>,
@@ -15,7 +15,7 @@ pub(crate) struct Builder {
 
 impl Builder {
     /// Takes up all of a document of v3.
-    pub(crate) fn add(&mut self, document: &Value) {
+    pub(super) fn add(&mut self, document: &Value) {
         for (path, item) in document["paths"].as_object().into_iter().flatten() {
             self.paths.insert(path.clone(), path_item(item));
         }
@@ -30,17 +30,8 @@ impl Builder {
         }
     }
 
-    /// Takes up all of another one.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.paths.extend(other.paths);
-        for (name, definition) in other.definitions {
-            self.definitions.entry(name).or_insert(definition);
-        }
-        self.parameters.extend(other.parameters);
-    }
-
     /// The document.
-    pub(crate) fn finish(self, version: &str) -> Value {
+    pub(super) fn finish(self, version: &str) -> Value {
         json!({
             "swagger": "2.0",
             "info": {"title": "Kubernetes", "version": version},
@@ -139,7 +130,11 @@ fn definition(schema: &Value) -> Value {
 fn convert(schema: &Value) -> Value {
     let Value::Object(map) = schema else { return json!({}) };
     if map.get("format").is_some_and(|format| format == "int-or-string") {
-        return json!({"type": "string", "format": "int-or-string"});
+        let mut plain = json!({"type": "string", "format": "int-or-string"});
+        if let Some(said) = map.get("description") {
+            plain["description"] = said.clone();
+        }
+        return plain;
     }
     let mut out = Map::new();
     // A reference beside other fields is wrapped in v3.
