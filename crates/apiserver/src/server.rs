@@ -420,7 +420,7 @@ impl ApiServer {
         request: Request,
     ) -> Result<Response, Status> {
         let row = self.row(&request.resource)?;
-        check_scope(row, &request)?;
+        check_scope(row, request.verb, &request.namespace, &request.name)?;
         let registry = &self.registry;
         let verb = request.verb;
         if !request.subresource.is_empty() {
@@ -522,16 +522,23 @@ pub(crate) fn selected(selector: &str) -> (&str, &str) {
     (name.unwrap_or_default(), selector)
 }
 
-fn check_scope(row: &Resource, request: &Request) -> Result<(), Status> {
-    if !row.namespaced() {
-        return if request.namespace.is_empty() { Ok(()) } else { Err(Status::no_such_path()) };
+/// Whether there is such a path: of kinds in namespaces only the whole list goes across them, and of
+/// custom kinds nothing else is known there at all.
+pub(crate) fn check_scope(
+    row: &Resource,
+    verb: Verb,
+    namespace: &str,
+    name: &str,
+) -> Result<(), Status> {
+    match (row.namespaced(), namespace.is_empty()) {
+        (true, false) | (false, true) => return Ok(()),
+        (false, false) => return Err(Status::no_such_path()),
+        (true, true) => {}
     }
-    let whole = matches!(request.verb, Verb::List | Verb::Watch);
-    if request.namespace.is_empty() && !whole {
-        return Err(Status::bad_request(format!(
-            "the namespace of the request is missing: {} live in namespaces",
-            row.plural
-        )));
+    let whole = name.is_empty() && row.verbs.contains(&Verb::List);
+    match verb {
+        Verb::List | Verb::Watch if whole => Ok(()),
+        _ if whole && row.custom.is_none() => Err(Status::method_not_allowed()),
+        _ => Err(Status::no_such_path()),
     }
-    Ok(())
 }

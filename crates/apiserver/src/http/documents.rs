@@ -33,11 +33,15 @@ pub(super) async fn answer(
     server: &Arc<ApiServer>,
     request: &Incomings,
 ) -> Result<Response<Body>, Status> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Status::method_not_allowed());
-    }
     let path = request.uri().path().trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let known = matches!(segments.as_slice(), [] | ["version" | "metrics" | "api" | "apis"])
+            || matches!(segments.as_slice(), ["openapi", ..] | ["api", _])
+            || health::is_one(&segments);
+        let status = if known { Status::method_not_allowed() } else { Status::no_such_path() };
+        return Err(status);
+    }
     if health::is_one(&segments) {
         return health::answer(server, &segments, &Query::parse(request.uri().query()));
     }

@@ -87,16 +87,13 @@ impl Info {
             Method::GET | Method::HEAD if whole => Verb::List,
             Method::GET | Method::HEAD => Verb::Get,
             Method::POST => Verb::Create,
-            Method::PUT if !whole => Verb::Update,
-            Method::PATCH if !whole => Verb::Patch,
+            Method::PUT => Verb::Update,
+            Method::PATCH => Verb::Patch,
             Method::DELETE if whole => Verb::DeleteCollection,
             Method::DELETE => Verb::Delete,
             Method::OPTIONS if place.subresource == PROXY => Verb::Get,
             _ => return Err(Status::method_not_allowed()),
         };
-        if verb == Verb::Create && !whole && place.subresource.is_empty() {
-            return Err(Status::method_not_allowed());
-        }
         Ok(Self { verb, place: Place::Resource(place), query })
     }
 }

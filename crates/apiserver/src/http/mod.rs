@@ -19,6 +19,7 @@ mod held;
 mod idle;
 mod info;
 mod list_body;
+mod missing;
 mod pretty;
 mod query;
 mod status;
@@ -111,7 +112,7 @@ async fn handle(
         if let Some(record) = record {
             record.fails(&status);
         }
-        preferences.failure(&status, uri.query())
+        missing::plain(&status, path).unwrap_or_else(|| preferences.failure(&status, uri.query()))
     };
     let mut response = match routed {
         Ok(Ok(response)) => response,
@@ -380,6 +381,7 @@ async fn route(
         return streams::answer(server, place, &info.query, request).await;
     }
     let row = server.row(&place.resource)?;
+    missing::check(row, info.verb, place)?;
     let offer = Offer {
         protobuf: &|| has_protobuf(row, place),
         // What cannot be read has no table: reviews, bindings.

@@ -291,7 +291,11 @@ async fn large_answers_are_compressed_for_who_wants_it() {
     let v2 = get(&s, "/openapi/v2", &[]).await.body;
     assert_eq!(
         v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"],
-        json!({"$ref": "#/definitions/io.k8s.api.core.v1.PodSpec"})
+        json!({
+            "$ref": "#/definitions/io.k8s.api.core.v1.PodSpec",
+            "description": "Specification of the desired behavior of the pod. More info: \
+                https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#spec-and-status",
+        })
     );
     let core = get(&s, "/api/v1", &[]).await;
     let maps = r#"{"name":"configmaps","singularName":"configmap","namespaced":true,"kind":"ConfigMap","verbs":["create","#;

@@ -167,6 +167,10 @@ pub fn failure(code: StatusCode, body: &[u8]) -> Status {
     {
         return status;
     }
+    // What kube-apiserver says of a path that nobody knows.
+    if code == StatusCode::NOT_FOUND && body.trim_ascii_end() == b"404 page not found" {
+        return Status::no_such_path();
+    }
     let reason = match code.as_u16() {
         400 => reason::BAD_REQUEST,
         401 => reason::UNAUTHORIZED,
