@@ -263,11 +263,19 @@ impl Node {
             Some(name) => name.clone(),
             None => host_name()?,
         };
+        let pod_cidr: onggi_api::Cidr = self.pod_cidr.parse().context("--pod-cidr")?;
+        let service_cidr = self.service_cidr.parse().context("--service-cidr")?;
+        if pod_cidr.overlaps(service_cidr) {
+            anyhow::bail!(
+                "--pod-cidr {pod_cidr} and --service-cidr {service_cidr} share addresses; choose \
+                 ranges that are apart"
+            );
+        }
         Ok(Options {
             data_dir: self.place.data_dir.clone(),
             listen: self.listen,
-            pod_cidr: self.pod_cidr.parse().context("--pod-cidr")?,
-            service_cidr: self.service_cidr.parse().context("--service-cidr")?,
+            pod_cidr,
+            service_cidr,
             node_name,
             control: onggi_supervisor::Control::default(),
         })

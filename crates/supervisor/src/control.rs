@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use onggi_apiserver::{
     Access, Anonymous, AuditOptions, AuditWebhook, FrontProxy, Log, LogPlace, Mode, Plugins,
-    RequestHeader, StaticTokens, sealed_prefixes, sealed_resources,
+    RequestHeader, StaticTokens, UnknownPlugin, sealed_prefixes, sealed_resources,
 };
 use onggi_base::pki::{self, Authority, Pair};
 use onggi_controllers::Chosen;
@@ -293,7 +293,13 @@ impl Control {
     /// The admission plugins.
     pub(crate) fn plugins(&self) -> Result<Plugins, Error> {
         Plugins::new(&self.enable_admission_plugins, &self.disable_admission_plugins)
-            .map_err(|e| wrong("enable-admission-plugins")(e.to_string()))
+            .map_err(|e| {
+                let option = match &e {
+                    UnknownPlugin::Unknown { option, .. } => option,
+                    _ => "enable-admission-plugins",
+                };
+                wrong(option)(e.to_string())
+            })
     }
 
     /// The beginnings of the store's keys whose values are sealed.
