@@ -72,23 +72,25 @@ pub(super) fn add(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
     let schema = entry.schema();
     let strategic = entry.custom.is_none();
     let has = |verb: &Verb| row.verbs.contains(verb);
-    let of = |verbs: &[Verb]| {
+    let scope = if row.namespaced() { "Namespaced" } else { "" };
+    let of = |verbs: &[Verb], scope: &str, end: &str| {
         let operations = verbs.iter().filter(|verb| has(verb));
         operations
             .map(|verb| {
                 let said = described(*verb, row.kind, entry.custom.is_some());
-                operation(*verb, kind, schema.as_deref(), strategic, said)
+                let id = id(*verb, entry.version, &format!("{scope}{}{end}", row.kind));
+                operation(*verb, kind, schema.as_deref(), strategic, (id, said))
             })
             .collect::<Map<_, _>>()
     };
-    let mut whole = of(&[Verb::List, Verb::Create, Verb::DeleteCollection]);
+    let mut whole = of(&[Verb::List, Verb::Create, Verb::DeleteCollection], scope, "");
     let item = format!("{collection}/{{name}}");
-    let mut one = of(&[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete]);
+    let mut one = of(&[Verb::Get, Verb::Update, Verb::Patch, Verb::Delete], scope, "");
     let mut parameters = Vec::new();
     if row.namespaced() {
         parameters.push(path_parameter("namespace", NAMESPACE));
         if has(&Verb::List) {
-            let all = of(&[Verb::List]);
+            let all = of(&[Verb::List], "", "ForAllNamespaces");
             paths.insert(format!("{root}/{}", row.plural), Value::Object(all));
         }
     }
@@ -102,7 +104,13 @@ pub(super) fn add(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
         let schema = if itself { entry.schema() } else { own() };
         let operation = |verb: &Verb| {
             let said = described_part(*verb, part, row.kind);
-            operation(*verb, part.kind, schema.as_deref(), strategic, said)
+            let of = format!("{scope}{}{}", row.kind, capital(part.name));
+            let id = if part.kind.2.ends_with("Options") {
+                format!("connect{}{}{of}", group(entry.version), capital(method(*verb)))
+            } else {
+                id(*verb, entry.version, &of)
+            };
+            operation(*verb, part.kind, schema.as_deref(), strategic, (id, said))
         };
         let mut operations: Map<_, _> = part.verbs.iter().map(operation).collect();
         operations.insert("parameters".into(), json!(parameters));
@@ -119,6 +127,32 @@ fn method(verb: Verb) -> &'static str {
         Verb::Patch => "patch",
         Verb::Delete | Verb::DeleteCollection => "delete",
     }
+}
+
+/// The name of an operation, by which generated clients call it: `listCoreV1NamespacedPod`.
+fn id(verb: Verb, version: (&str, &str), of: &str) -> String {
+    let group = group(version);
+    match verb {
+        Verb::Get => format!("read{group}{of}"),
+        Verb::List | Verb::Watch => format!("list{group}{of}"),
+        Verb::Create => format!("create{group}{of}"),
+        Verb::Update => format!("replace{group}{of}"),
+        Verb::Patch => format!("patch{group}{of}"),
+        Verb::Delete => format!("delete{group}{of}"),
+        Verb::DeleteCollection => format!("delete{group}Collection{of}"),
+    }
+}
+
+/// `CoreV1`, `RbacAuthorizationV1`, `StableExampleComV1`.
+fn group((group, version): (&str, &str)) -> String {
+    let group = if group.is_empty() { "core" } else { group };
+    let parts = group.strip_suffix(".k8s.io").unwrap_or(group).split('.').chain([version]);
+    parts.map(capital).collect()
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
 }
 
 /// What an operation does, in the words of `apiserver/pkg/endpoints/installer.go`.
@@ -176,7 +210,7 @@ fn operation(
     (group, version, kind): (&str, &str, &str),
     name: Option<&str>,
     strategic: bool,
-    said: String,
+    (id, said): (String, String),
 ) -> (String, Value) {
     let method = method(verb);
     let action = match verb {
@@ -194,6 +228,7 @@ fn operation(
     };
     let mut operation = json!({
         "description": said,
+        "operationId": id,
         "responses": {"200": {
             "description": "OK",
             "content": {"application/json": {"schema": answer}},
@@ -244,6 +279,18 @@ fn operation(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn operations_have_the_names_that_clients_are_made_of() {
+        let core = ("", "v1");
+        assert_eq!(id(Verb::List, core, "NamespacedPod"), "listCoreV1NamespacedPod");
+        assert_eq!(id(Verb::DeleteCollection, core, "Node"), "deleteCoreV1CollectionNode");
+        let rbac = ("rbac.authorization.k8s.io", "v1");
+        assert_eq!(id(Verb::Get, rbac, "ClusterRole"), "readRbacAuthorizationV1ClusterRole");
+        let custom = ("stable.example.com", "v1beta1");
+        let name = id(Verb::Update, custom, "NamespacedVaseStatus");
+        assert_eq!(name, "replaceStableExampleComV1beta1NamespacedVaseStatus");
+    }
 
     #[test]
     fn operations_say_what_they_do() {
