@@ -35,7 +35,8 @@ pub(crate) struct Owner {
     ty: Type<'static>,
     /// The schemas of a custom kind.
     custom: Option<Arc<Versions>>,
-    /// The version of the request, where it is not the stored one: fields are owned in it.
+    /// The version of the request, where it is a current one and not the stored one: fields are
+    /// owned in it. What is owned in a removed version nobody could read.
     version: Option<&'static Version>,
     row: &'static Resource,
     conversions: Conversions,
@@ -51,7 +52,8 @@ impl Owner {
         subresource: &str,
     ) -> Self {
         let stored = || Type::of(row.group, row.version, row.kind);
-        let (api_version, ty) = match context.version {
+        let version = context.version.filter(|version| version.removed.is_none());
+        let (api_version, ty) = match version {
             None => (row.api_version(), stored()),
             Some(v) => match Type::of(v.group, v.version, v.kind) {
                 Type::Deduced => (v.api_version(), stored()),
@@ -65,7 +67,7 @@ impl Owner {
             now: registry.clock.rfc3339(),
             ty,
             custom: registry.structurals.of(&registry.cache, row),
-            version: context.version,
+            version,
             row,
             conversions: Conversions::default(),
             reset: managedfields::reset_fields(row, subresource),
@@ -165,6 +167,22 @@ impl Owner {
             .map_err(apply_status)?;
         Ok((applied.object, Ownership::Applied(applied.managed)))
     }
+}
+
+/// The configuration of a server-side apply, and the context to apply it in: one of a removed
+/// version is applied in the stored version.
+pub(super) fn configured(context: &Context, config: Value) -> Result<(Context, Value), Status> {
+    let Some(version) = context.version.filter(|version| version.removed.is_some()) else {
+        return Ok((context.clone(), config));
+    };
+    managedfields::check_kind((&version.api_version(), version.kind), &config)
+        .map_err(apply_status)?;
+    if let Some(made) = version.reshaped(&config) {
+        return Ok((Context { version: None, ..context.clone() }, made));
+    }
+    let mut config = config;
+    config["apiVersion"] = version.current_kind().api_version().into();
+    Ok((context.clone(), config))
 }
 
 impl managedfields::Versions for Owner {

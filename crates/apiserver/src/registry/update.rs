@@ -118,10 +118,11 @@ impl Registry {
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
         let config = decode::configuration(request, &mut warnings)?;
+        let (context, config) = &owners::configured(context, config)?;
         let kind = self.kind(row)?;
         let written = self
             .change_owned(context, row, part, request, &mut warnings, |old, owner, _| {
-                let (mut new, ownership) = owner.apply(row, old, &config, request.write.force)?;
+                let (mut new, ownership) = owner.apply(row, old, config, request.write.force)?;
                 decode::applied(context, row, &kind, &mut new)?;
                 meta::check_place(row, request, &new)?;
                 Ok((new, ownership))
@@ -139,11 +140,12 @@ impl Registry {
     ) -> Result<Response, Status> {
         let mut warnings = Vec::new();
         let config = decode::configuration(&request, &mut warnings)?;
+        let (context, config) = &owners::configured(context, config)?;
         let kind = self.kind(row)?;
         let owner = self.owner(context, row, Part::Main, &request);
         let nothing = Value::Object(serde_json::Map::new());
         let (mut object, ownership) = loop {
-            let applied = owner.apply(row, &nothing, &config, request.write.force);
+            let applied = owner.apply(row, &nothing, config, request.write.force);
             if !owner.settle(self).await? {
                 break applied?;
             }

@@ -421,3 +421,175 @@ async fn collections_go_in_one_call() {
     let names = left["items"].as_array().unwrap().iter();
     assert_eq!(names.filter(|m| m["metadata"]["labels"]["half"].is_string()).count(), 20);
 }
+
+/// Removed versions with other fields than the current ones: applied twice, without one of their
+/// fields, and in the current version.
+#[tokio::test]
+async fn configurations_of_removed_versions() {
+    let s = Server::start().await;
+    let ingress = |group: &str, backend: Value| {
+        let mut object = json!({
+            "apiVersion": format!("{group}/v1beta1"), "kind": "Ingress", "metadata": {"name": "i"},
+            "spec": {"rules": [{"http": {"paths": [
+                {"path": "/", "backend": {"serviceName": "a", "servicePort": 80}}]}}]},
+        });
+        if !backend.is_null() {
+            object["spec"]["backend"] = backend;
+        }
+        object
+    };
+    let backend = json!({"serviceName": "d", "servicePort": "web"});
+    let scaler = |more: Value| {
+        let mut object = json!({
+            "apiVersion": "autoscaling/v2beta1", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "h"},
+            "spec": {
+                "maxReplicas": 3,
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+            },
+        });
+        if !more.is_null() {
+            object["spec"]["metrics"] = more;
+        }
+        object
+    };
+    let metrics = json!([
+        {"type": "Resource", "resource": {"name": "memory", "targetAverageUtilization": 7}}]);
+    let definition = |columns: Value| {
+        let mut object = json!({
+            "apiVersion": "apiextensions.k8s.io/v1beta1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "pots.e.com"},
+            "spec": {"group": "e.com", "version": "v1", "scope": "Namespaced",
+                     "names": {"plural": "pots", "kind": "Pot"}},
+        });
+        if !columns.is_null() {
+            object["spec"]["additionalPrinterColumns"] = columns;
+        }
+        object
+    };
+    let columns = json!([{"name": "A", "type": "string", "JSONPath": ".spec.a"}]);
+    let level = |version: &str, shares: Value| {
+        let mut object = json!({
+            "apiVersion": format!("flowcontrol.apiserver.k8s.io/{version}"),
+            "kind": "PriorityLevelConfiguration", "metadata": {"name": "p"},
+            "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}},
+        });
+        if !shares.is_null() {
+            object["spec"]["limited"]["assuredConcurrencyShares"] = shares;
+        }
+        object
+    };
+    let event = |note: Value| {
+        let mut object = json!({
+            "apiVersion": "events.k8s.io/v1beta1", "kind": "Event", "metadata": {"name": "e"},
+            "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "action": "Say",
+            "reason": "Said", "type": "Normal", "reportingController": "k.io/test",
+            "reportingInstance": "one", "eventTime": "2026-01-01T00:00:00.000000Z",
+        });
+        if !note.is_null() {
+            object["deprecatedCount"] = note;
+        }
+        object
+    };
+    let none = Value::Null;
+    let limits = "/spec/limited/nominalConcurrencyShares";
+    // The path of the version, the path of the current one, configurations with and without a
+    // field, and where it stands now.
+    let cases = [
+        (
+            "networking.k8s.io/v1beta1/namespaces/default/ingresses/i",
+            "networking.k8s.io/v1/namespaces/default/ingresses/i",
+            ingress("networking.k8s.io", backend.clone()),
+            ingress("networking.k8s.io", none.clone()),
+            "/spec/defaultBackend",
+        ),
+        (
+            "extensions/v1beta1/namespaces/default/ingresses/j",
+            "networking.k8s.io/v1/namespaces/default/ingresses/j",
+            ingress("extensions", backend),
+            ingress("extensions", none.clone()),
+            "/spec/defaultBackend",
+        ),
+        (
+            "autoscaling/v2beta1/namespaces/default/horizontalpodautoscalers/h",
+            "autoscaling/v2/namespaces/default/horizontalpodautoscalers/h",
+            scaler(metrics),
+            scaler(none.clone()),
+            "/spec/metrics/0/resource/target/averageUtilization",
+        ),
+        (
+            "apiextensions.k8s.io/v1beta1/customresourcedefinitions/pots.e.com",
+            "apiextensions.k8s.io/v1/customresourcedefinitions/pots.e.com",
+            definition(columns),
+            definition(none.clone()),
+            "/spec/versions/0/additionalPrinterColumns",
+        ),
+        (
+            "flowcontrol.apiserver.k8s.io/v1beta1/prioritylevelconfigurations/p",
+            "flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/p",
+            level("v1beta1", json!(7)),
+            level("v1beta1", none.clone()),
+            limits,
+        ),
+        (
+            "flowcontrol.apiserver.k8s.io/v1beta2/prioritylevelconfigurations/q",
+            "flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/q",
+            level("v1beta2", json!(7)),
+            level("v1beta2", none.clone()),
+            limits,
+        ),
+        (
+            "events.k8s.io/v1beta1/namespaces/default/events/e",
+            "events.k8s.io/v1/namespaces/default/events/e",
+            event(json!(2)),
+            event(none),
+            "/deprecatedCount",
+        ),
+    ];
+    for (old, current, with, without, pointer) in cases {
+        let named = |mut config: Value| {
+            config["metadata"]["name"] = old.rsplit('/').next().unwrap().into();
+            config
+        };
+        let (with, without) = (named(with), named(without));
+        let path = |of: &str| format!("/apis/{of}?fieldManager=kubectl");
+        let get = async || {
+            let path = format!("/apis/{current}");
+            call(&s, Method::GET, &path, "application/json", &Value::Null).await.body
+        };
+        let made = patch(&s, &path(old), APPLY, with.clone()).await;
+        assert_eq!(made.status, 201, "{old}: {}", made.body);
+        assert_eq!(made.body["apiVersion"], with["apiVersion"], "{old}");
+        let first = get().await;
+        let wanted = first.pointer(pointer).cloned().unwrap_or_default();
+        assert!(!wanted.is_null(), "{old}: {first}");
+        let entry = &first["metadata"]["managedFields"][0];
+        let group_version = entry["apiVersion"].as_str().unwrap();
+        assert!(matches!(group_version.rsplit('/').next(), Some("v1" | "v2")), "{old}: {entry}");
+
+        let again = patch(&s, &path(old), APPLY, with).await;
+        assert_eq!(again.status, 200, "{old}: {}", again.body);
+        assert_eq!(get().await, first, "{old}");
+
+        let dropped = patch(&s, &path(old), APPLY, without).await;
+        assert_eq!(dropped.status, 200, "{old}: {}", dropped.body);
+        let left = get().await;
+        assert_ne!(left.pointer(pointer), Some(&wanted), "{old}: {left}");
+
+        let mut config = first.clone();
+        config.as_object_mut().unwrap().remove("status");
+        config["metadata"] = json!({"name": config["metadata"]["name"]});
+        let applied = patch(&s, &path(current), APPLY, config).await;
+        assert_eq!(applied.status, 200, "{current}: {}", applied.body);
+        assert_eq!(applied.body.pointer(pointer), Some(&wanted), "{current}");
+    }
+    let unfit = json!({"apiVersion": "networking.k8s.io/v1beta1", "kind": "Ingress",
+                       "metadata": {"name": "i"}, "spec": {"nope": 1}});
+    let path = "/apis/networking.k8s.io/v1beta1/namespaces/default/ingresses/i?fieldManager=k";
+    let refused = patch(&s, path, APPLY, unfit).await;
+    assert_eq!(refused.status, 500);
+    let text = refused.body["message"].as_str().unwrap().to_owned();
+    assert!(text.contains(".spec.nope: field not declared in schema"), "{text}");
+    let wrong = patch(&s, path, APPLY, json!({"apiVersion": "v1", "kind": "Ingress"})).await;
+    assert_eq!(wrong.body["message"], "invalid object type: /v1, Kind=Ingress");
+}

@@ -146,6 +146,15 @@ impl Version {
         }
     }
 
+    /// A configuration of server-side apply in the shape of the stored version. Nothing where it has
+    /// that shape already: what this version only fills in is not the applier's, and is filled in
+    /// when the configuration is merged.
+    pub fn reshaped(&self, config: &Value) -> Option<Value> {
+        let mut made = config.clone();
+        self.to_current(&mut made);
+        (!keeps(&made, config, &["apiVersion"])).then_some(made)
+    }
+
     /// A field selector in the names of this version, in those of the row.
     pub fn field_selector(&self, text: &str) -> Result<String, SelectorError> {
         if text.is_empty() || self.fields.is_empty() {
@@ -196,6 +205,20 @@ impl Version {
         let kind = self.current_kind();
         warnings.extend(schema::admit_with(value, &kind, validation, duplicates)?);
         Ok(warnings)
+    }
+}
+
+/// Whether everything of an object stands in the other one, too, but for these fields.
+fn keeps(made: &Value, of: &Value, but: &[&str]) -> bool {
+    match (made, of) {
+        (Value::Object(made), Value::Object(of)) => {
+            let of = of.iter().filter(|(name, _)| !but.contains(&name.as_str()));
+            of.into_iter().all(|(name, of)| made.get(name).is_some_and(|m| keeps(m, of, &[])))
+        }
+        (Value::Array(made), Value::Array(of)) => {
+            made.len() == of.len() && made.iter().zip(of).all(|(made, of)| keeps(made, of, &[]))
+        }
+        _ => made == of,
     }
 }
 

@@ -241,3 +241,141 @@ fn a_version_stands_once() {
         assert!(seen.insert((entry.group, entry.version, entry.plural)), "{entry:?}");
     }
 }
+
+/// A configuration of every removed version that has another shape, and one of its fields.
+#[test]
+fn configurations_in_the_current_shape() {
+    let ingress = json!({"spec": {
+        "backend": {"serviceName": "d", "servicePort": "web"},
+        "rules": [{"http": {"paths": [{"backend": {"serviceName": "a", "servicePort": 80}}]}}],
+    }});
+    let shares = json!({"spec": {"limited": {"assuredConcurrencyShares": 7}}});
+    let requests = json!({"devices": {"requests": [{"name": "r", "deviceClassName": "c"}]}});
+    let metric =
+        json!({"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 5}});
+    for (group, version_of, plural, config, pointer, expected) in [
+        (
+            "networking.k8s.io",
+            "v1beta1",
+            "ingresses",
+            ingress.clone(),
+            "/spec/defaultBackend/service/port/name",
+            json!("web"),
+        ),
+        (
+            "extensions",
+            "v1beta1",
+            "ingresses",
+            ingress,
+            "/spec/rules/0/http/paths/0/backend/service/name",
+            json!("a"),
+        ),
+        (
+            "autoscaling",
+            "v2beta1",
+            "horizontalpodautoscalers",
+            json!({"spec": {"metrics": [metric]}}),
+            "/spec/metrics/0/resource/target/averageUtilization",
+            json!(5),
+        ),
+        (
+            "apiextensions.k8s.io",
+            "v1beta1",
+            "customresourcedefinitions",
+            json!({"spec": {"version": "v1"}}),
+            "/spec/versions/0/name",
+            json!("v1"),
+        ),
+        ("events.k8s.io", "v1beta1", "events", json!({"note": "n"}), "/message", json!("n")),
+        (
+            "discovery.k8s.io",
+            "v1beta1",
+            "endpointslices",
+            json!({"endpoints": [{"topology": {"topology.kubernetes.io/zone": "z"}}]}),
+            "/endpoints/0/zone",
+            json!("z"),
+        ),
+        (
+            "flowcontrol.apiserver.k8s.io",
+            "v1beta1",
+            "prioritylevelconfigurations",
+            shares.clone(),
+            "/spec/limited/nominalConcurrencyShares",
+            json!(7),
+        ),
+        (
+            "flowcontrol.apiserver.k8s.io",
+            "v1beta2",
+            "prioritylevelconfigurations",
+            shares,
+            "/spec/limited/nominalConcurrencyShares",
+            json!(7),
+        ),
+        (
+            "rbac.authorization.k8s.io",
+            "v1alpha1",
+            "clusterrolebindings",
+            json!({"subjects": [{"kind": "User", "apiVersion": "rbac.authorization.k8s.io/v1alpha1", "name": "u"}]}),
+            "/subjects/0/apiGroup",
+            json!("rbac.authorization.k8s.io"),
+        ),
+        (
+            "node.k8s.io",
+            "v1alpha1",
+            "runtimeclasses",
+            json!({"spec": {"runtimeHandler": "h"}}),
+            "/handler",
+            json!("h"),
+        ),
+        (
+            "resource.k8s.io",
+            "v1beta1",
+            "resourceclaims",
+            json!({"spec": requests}),
+            "/spec/devices/requests/0/exactly/deviceClassName",
+            json!("c"),
+        ),
+        (
+            "resource.k8s.io",
+            "v1beta1",
+            "resourceclaimtemplates",
+            json!({"spec": {"spec": requests}}),
+            "/spec/spec/devices/requests/0/exactly/deviceClassName",
+            json!("c"),
+        ),
+        (
+            "resource.k8s.io",
+            "v1beta1",
+            "resourceslices",
+            json!({"spec": {"devices": [{"name": "d", "basic": {"attributes": {"a": {"int": 1}}}}]}}),
+            "/spec/devices/0/attributes/a/int",
+            json!(1),
+        ),
+    ] {
+        let old = version(group, version_of, plural).unwrap();
+        let mut config = config;
+        config["apiVersion"] = old.api_version().into();
+        config["kind"] = old.kind.into();
+        config["metadata"] = json!({"name": "x"});
+        let mut made = old.reshaped(&config).unwrap_or_else(|| panic!("{config}"));
+        assert_eq!(made.pointer(pointer), Some(&expected), "{made}");
+        let kind = old.current_kind();
+        let found = schema::admit(&mut made, &kind, FieldValidation::Strict);
+        assert_eq!(found, Ok(Vec::new()), "{made}");
+        let mut twice = config.clone();
+        assert_eq!(old.to_current(&mut twice).len(), 1);
+    }
+    // What only has other defaults keeps its shape: they are nobody's.
+    for (group, version_of, plural) in [
+        ("extensions", "v1beta1", "deployments"),
+        ("apps", "v1beta1", "statefulsets"),
+        ("policy", "v1beta1", "poddisruptionbudgets"),
+    ] {
+        let old = version(group, version_of, plural).unwrap();
+        let config = json!({
+            "apiVersion": old.api_version(), "kind": old.kind, "metadata": {"name": "x"},
+            "spec": {"selector": {}, "template": {"metadata": {"labels": {"a": "b"}}}},
+        });
+        assert_eq!(old.reshaped(&config), None, "{config}");
+    }
+}

@@ -102,11 +102,7 @@ impl Writer<'_> {
     }
 
     fn check(&self, (version, kind): (&str, &str), config: &Value) -> Result<(), ApplyError> {
-        let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default();
-        if (text("apiVersion"), text("kind")) != (version, kind) {
-            let shown = gvk(text("apiVersion"), text("kind"));
-            return Err(ApplyError::BadRequest(format!("invalid object type: {shown}")));
-        }
+        check_kind((version, kind), config)?;
         let meta = metadata(config);
         let of = |name: &str| meta.and_then(|meta| meta.get(name));
         if of("managedFields").is_some_and(|list| !list.is_null()) {
@@ -219,6 +215,17 @@ impl Writer<'_> {
         };
         *object = back.unwrap_or(merged);
     }
+}
+
+/// Whether a configuration is one of what the path names: `(apps/v1, Deployment)`.
+pub fn check_kind(kind: (&str, &str), config: &Value) -> Result<(), ApplyError> {
+    let text = |name: &str| config.get(name).and_then(Value::as_str).unwrap_or_default();
+    let found = (text("apiVersion"), text("kind"));
+    if found == kind {
+        return Ok(());
+    }
+    let shown = gvk(found.0, found.1);
+    Err(ApplyError::BadRequest(format!("invalid object type: {shown}")))
 }
 
 /// `apps/v1, Kind=Deployment`.

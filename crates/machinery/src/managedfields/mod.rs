@@ -27,7 +27,7 @@ mod update;
 mod validate;
 mod versions;
 
-pub use apply::{Applied, ApplyError, Conflict};
+pub use apply::{Applied, ApplyError, Conflict, check_kind};
 pub use entries::{Entry, Id, Managed, Operation, Sent, put, same_but_times, take};
 pub use reset::{reset_fields, status_keeps};
 pub use set::FieldSet;
