@@ -49,6 +49,14 @@ impl<'a> Scope<'a> {
     pub(super) fn authorizer(registry: &Registry, attributes: &Attributes<'_>) -> Cel<'a> {
         let user = Arc::clone(&attributes.context.user);
         let server = registry.admission.weak_server();
-        authorizer::authorizer(Arc::new(Asker { server, user }), Question::default())
+        let request = Question {
+            group: attributes.row.group.to_owned(),
+            resource: attributes.row.plural.to_owned(),
+            subresource: attributes.subresource.to_owned(),
+            namespace: attributes.place().to_owned(),
+            name: attributes.name.to_owned(),
+            ..Question::default()
+        };
+        authorizer::authorizer(Arc::new(Asker { server, user }), request)
     }
 }

@@ -93,7 +93,7 @@ const SAMPLES: &[(&str, &str, &str)] = &[
     ),
     (
         ADMISSION,
-        "{kind: MutatingAdmissionPolicy, spec: {reinvocationPolicy: Never, matchConstraints: {resourceRules: [{operations: [CREATE], apiGroups: [x.y], apiVersions: [v1], resources: [z]}]}, mutations: [{patchType: JSONPatch, jsonPatch: {expression: '[]'}}]}}",
+        "{kind: MutatingAdmissionPolicy, spec: {reinvocationPolicy: Never, matchConstraints: {resourceRules: [{operations: [CREATE], apiGroups: [x.y], apiVersions: [v1], resources: [z]}]}, mutations: [{patchType: JSONPatch, jsonPatch: {expression: '[JSONPatch{}]'}}]}}",
         "1 <unset>",
     ),
     (ADMISSION, "{kind: MutatingAdmissionPolicyBinding, spec: {policyName: p}}", "p <unset>"),

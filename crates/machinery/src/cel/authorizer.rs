@@ -3,6 +3,7 @@
 //! ```text
 //! authorizer.group('apps').resource('deployments').namespace('d').check('create').allowed()
 //! authorizer.serviceAccount('ns', 'name').path('/healthz').check('get').reason()
+//! authorizer.requestResource.check('delete').allowed()
 //! ```
 
 use std::any::Any;
@@ -49,14 +50,20 @@ pub trait Decide: Send + Sync {
     fn decide(&self, question: &Question) -> Decision;
 }
 
-/// `authorizer`, or `authorizer.requestResource` where the question names a resource.
-pub fn authorizer<'a>(decide: Arc<dyn Decide>, question: Question) -> Value<'a> {
-    Value::Opaque(Arc::new(Asking { decide, question }))
+/// `authorizer`; its field `requestResource` asks about what the request is about.
+pub fn authorizer<'a>(decide: Arc<dyn Decide>, request: Question) -> Value<'a> {
+    asking(decide, Question::default(), Some(request))
+}
+
+fn asking<'a>(decide: Arc<dyn Decide>, question: Question, request: Option<Question>) -> Value<'a> {
+    Value::Opaque(Arc::new(Asking { decide, question, request }))
 }
 
 struct Asking {
     decide: Arc<dyn Decide>,
     question: Question,
+    /// What the request is about.
+    request: Option<Question>,
 }
 
 struct Decided(Decision);
@@ -87,7 +94,12 @@ impl Opaque for Asking {
             }
             _ => return None,
         }
-        Some(Ok(authorizer(Arc::clone(&self.decide), next)))
+        Some(Ok(asking(Arc::clone(&self.decide), next, None)))
+    }
+
+    fn field<'v>(&self, name: &str) -> Option<Value<'v>> {
+        let request = self.request.clone().filter(|_| name == "requestResource")?;
+        Some(asking(Arc::clone(&self.decide), request, None))
     }
 
     fn equals(&self, other: &dyn Opaque) -> bool {

@@ -12,9 +12,7 @@ use super::{Budget, EvalError, Variables, functions};
 type Outcome<'a> = Result<Value<'a>, EvalError>;
 
 /// Prefixes of functions.
-const NAMESPACES: &[&str] = &[
-    "cel", "format", "google", "ip", "lists", "math", "net", "optional", "regex", "sets", "strings",
-];
+const NAMESPACES: &[&str] = &["format", "ip", "jsonpatch", "lists", "optional", "sets", "strings"];
 
 const TYPES: &[&str] = &[
     "bool",
@@ -29,6 +27,15 @@ const TYPES: &[&str] = &[
     "type",
     "uint",
 ];
+
+/// Types with dots in their names.
+const LONG_TYPES: &[&str] =
+    &["google.protobuf.Timestamp", "google.protobuf.Duration", "net.IP", "net.CIDR"];
+
+/// The type of a name with dots.
+pub(super) fn named_type(path: &str) -> Option<&'static str> {
+    LONG_TYPES.iter().find(|known| **known == path).copied()
+}
 
 /// Whether functions are called under this name.
 pub(super) fn is_namespace(name: &str) -> bool {
@@ -146,14 +153,7 @@ impl<'p, 'a> Eval<'p, 'a, '_> {
             },
             _ => return None,
         };
-        let name = match path.as_str() {
-            "google.protobuf.Timestamp" => "google.protobuf.Timestamp",
-            "google.protobuf.Duration" => "google.protobuf.Duration",
-            "net.IP" => "net.IP",
-            "net.CIDR" => "net.CIDR",
-            _ => return None,
-        };
-        Some(Value::Type(name))
+        named_type(&path).map(Value::Type)
     }
 
     fn select(&mut self, operand: &'p Expr, field: &'p str, optional: bool) -> Outcome<'a> {
@@ -481,6 +481,7 @@ impl<'p, 'a> Eval<'p, 'a, '_> {
 fn field_of<'a>(value: &Value<'a>, field: &str) -> Result<Option<Value<'a>>, EvalError> {
     match value {
         Value::Map(map) => map.field(field),
+        Value::Opaque(inner) => Ok(inner.field(field)),
         _ => Err(EvalError::no_overload()),
     }
 }

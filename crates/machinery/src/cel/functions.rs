@@ -2,209 +2,11 @@
 
 use jiff::{Timestamp, ToSpan};
 
-use super::ast::{Binary, Expr};
+use super::ast::Binary;
 use super::value::{List, Opaque, Text, Value};
 use super::{Budget, EvalError, format, lists, net, quantity, semver, strings, time, url};
 
 type Outcome<'a> = Result<Value<'a>, EvalError>;
-
-/// Functions without a target.
-const GLOBAL: &[&str] = &[
-    "bool",
-    "bytes",
-    "cidr",
-    "double",
-    "duration",
-    "dyn",
-    "int",
-    "ip",
-    "isCIDR",
-    "isIP",
-    "isQuantity",
-    "isSemver",
-    "isURL",
-    "matches",
-    "quantity",
-    "semver",
-    "size",
-    "string",
-    "timestamp",
-    "type",
-    "uint",
-    "url",
-];
-
-/// Functions of a value.
-const METHODS: &[&str] = &[
-    "add",
-    "allowed",
-    "asApproximateFloat",
-    "asInteger",
-    "charAt",
-    "check",
-    "compareTo",
-    "contains",
-    "containsCIDR",
-    "containsIP",
-    "distinct",
-    "endsWith",
-    "error",
-    "errored",
-    "family",
-    "fieldSelector",
-    "find",
-    "findAll",
-    "flatten",
-    "format",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getEscapedPath",
-    "getFullYear",
-    "getHost",
-    "getHostname",
-    "getHours",
-    "getMilliseconds",
-    "getMinutes",
-    "getMonth",
-    "getPort",
-    "getQuery",
-    "getScheme",
-    "getSeconds",
-    "group",
-    "hasValue",
-    "indexOf",
-    "ip",
-    "isGlobalUnicast",
-    "isGreaterThan",
-    "isInteger",
-    "isLessThan",
-    "isLinkLocalMulticast",
-    "isLinkLocalUnicast",
-    "isLoopback",
-    "isSorted",
-    "isUnspecified",
-    "join",
-    "labelSelector",
-    "lastIndexOf",
-    "lowerAscii",
-    "major",
-    "masked",
-    "matches",
-    "max",
-    "min",
-    "minor",
-    "name",
-    "namespace",
-    "or",
-    "orValue",
-    "patch",
-    "path",
-    "prefixLength",
-    "reason",
-    "replace",
-    "resource",
-    "reverse",
-    "serviceAccount",
-    "sign",
-    "size",
-    "slice",
-    "sort",
-    "split",
-    "startsWith",
-    "sub",
-    "subresource",
-    "substring",
-    "sum",
-    "trim",
-    "unwrapOpt",
-    "upperAscii",
-    "validate",
-    "value",
-];
-
-/// Functions with a name in front.
-const QUALIFIED: &[(&str, &[&str])] = &[
-    ("cel", &["bind"]),
-    ("format", format::NAMES),
-    ("ip", &["isCanonical"]),
-    ("lists", &["range"]),
-    (
-        "math",
-        &[
-            "abs",
-            "bitAnd",
-            "bitNot",
-            "bitOr",
-            "bitShiftLeft",
-            "bitShiftRight",
-            "bitXor",
-            "ceil",
-            "floor",
-            "greatest",
-            "isFinite",
-            "isInf",
-            "isNaN",
-            "least",
-            "round",
-            "sign",
-            "sqrt",
-            "trunc",
-        ],
-    ),
-    ("optional", &["none", "of", "ofNonZeroValue", "unwrap"]),
-    ("regex", &["extract", "extractAll", "replace"]),
-    ("sets", &["contains", "equivalent", "intersects"]),
-    ("strings", &["quote"]),
-];
-
-/// The first function that there is not: its name, and what to say.
-pub(super) fn check(expr: &Expr) -> Result<(), (String, String)> {
-    let all = |exprs: &[&Expr]| exprs.iter().try_for_each(|expr| check(expr));
-    match expr {
-        Expr::Call { name, target, args } => {
-            let space = match target.as_deref() {
-                Some(Expr::Ident(space)) => QUALIFIED.iter().find(|(known, _)| known == space),
-                _ => None,
-            };
-            let known = match (space, target) {
-                // A variable of that name may have methods too.
-                (Some((_, names)), _) => {
-                    names.contains(&name.as_str()) || METHODS.contains(&name.as_str())
-                }
-                (None, Some(_)) => METHODS.contains(&name.as_str()),
-                (None, None) => GLOBAL.contains(&name.as_str()),
-            };
-            if !known {
-                let what = format!("undeclared reference to '{name}' (in container '')");
-                return Err((name.clone(), what));
-            }
-            if space.is_none() {
-                target.iter().try_for_each(|target| check(target))?;
-            }
-            args.iter().try_for_each(check)
-        }
-        Expr::Select { operand, .. } | Expr::Has { operand, .. } => check(operand),
-        Expr::Index { operand, index, .. } => all(&[operand, index]),
-        Expr::Matches { target: one, .. }
-        | Expr::Message { fields: one, .. }
-        | Expr::Not(one)
-        | Expr::Negate(one) => check(one),
-        Expr::And(parts) | Expr::Or(parts) => parts.iter().try_for_each(check),
-        Expr::Binary { left, right, .. } => all(&[left, right]),
-        Expr::Ternary { condition, yes, no } => all(&[condition, yes, no]),
-        Expr::List(items) => items.iter().try_for_each(|(item, _)| check(item)),
-        Expr::Map(entries) => entries.iter().try_for_each(|(key, value, _)| all(&[key, value])),
-        Expr::Macro(inner) => {
-            check(&inner.range)?;
-            inner.filter.iter().try_for_each(check)?;
-            check(&inner.body)
-        }
-        Expr::Bind { value, body, .. } => all(&[value, body]),
-        _ => Ok(()),
-    }
-}
 
 fn overflow() -> EvalError {
     EvalError::new("integer overflow")
@@ -429,13 +231,12 @@ pub(super) fn qualified<'a>(
 ) -> Outcome<'a> {
     match space {
         "optional" => optional(name, args),
-        "math" => super::lists::math(name, args),
+        "jsonpatch" => strings::escape_key(args),
         "sets" => lists::sets(name, args, budget),
         "lists" => lists::range(name, args, budget),
         "strings" => strings::quote(args),
         "ip" => net::is_canonical(args),
         "format" => format::make(name, args),
-        "regex" => strings::regex(name, args, budget),
         _ => Err(EvalError::no_overload()),
     }
 }

@@ -1,6 +1,7 @@
 //! The functions of lists, sets and numbers.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::functions::text;
 use super::value::{List, Value};
@@ -35,6 +36,11 @@ pub(super) fn method<'a>(
             items.try_fold(first, |sum, item| {
                 super::functions::arithmetic(super::ast::Binary::Add, &sum, &item)
             })
+        }
+        ("first", []) => Ok(Value::Optional(list.get(0).map(Arc::new))),
+        ("last", []) => {
+            let last = list.len().checked_sub(1).and_then(|at| list.get(at));
+            Ok(Value::Optional(last.map(Arc::new)))
         }
         ("min", []) => extreme(list, Ordering::Less, "min"),
         ("max", []) => extreme(list, Ordering::Greater, "max"),
@@ -158,57 +164,4 @@ pub(super) fn sets<'a>(name: &str, args: &[Value<'a>], budget: &mut Budget) -> O
         "intersects" => Ok(a.iter().any(|x| b.iter().any(|y| x.equals(&y))).into()),
         _ => Err(EvalError::no_overload()),
     }
-}
-
-/// `math.greatest`, `math.ceil` …
-pub(super) fn math<'a>(name: &str, args: &[Value<'a>]) -> Outcome<'a> {
-    use Value::{Double, Int, Uint};
-    match (name, args) {
-        ("greatest", [Value::List(list)]) => extreme(list, Ordering::Greater, "math.@max"),
-        ("least", [Value::List(list)]) => extreme(list, Ordering::Less, "math.@min"),
-        ("greatest", _) => math(name, &[args.to_vec().into()]),
-        ("least", _) => math(name, &[args.to_vec().into()]),
-        ("ceil", [Double(value)]) => Ok(Double(value.ceil())),
-        ("floor", [Double(value)]) => Ok(Double(value.floor())),
-        ("round", [Double(value)]) => Ok(Double(value.round())),
-        ("trunc", [Double(value)]) => Ok(Double(value.trunc())),
-        ("sqrt", [Double(value)]) => Ok(Double(value.sqrt())),
-        ("sqrt", [Int(value)]) => Ok(Double((*value as f64).sqrt())),
-        ("abs", [Double(value)]) => Ok(Double(value.abs())),
-        ("abs", [Int(value)]) => {
-            value.checked_abs().map(Int).ok_or_else(|| EvalError::new("integer overflow"))
-        }
-        ("abs", [Uint(value)]) => Ok(Uint(*value)),
-        ("sign", [Double(value)]) => Ok(Double(if *value == 0.0 { 0.0 } else { value.signum() })),
-        ("sign", [Int(value)]) => Ok(Int(value.signum())),
-        ("sign", [Uint(value)]) => Ok(Uint(u64::from(*value > 0))),
-        ("isNaN", [Double(value)]) => Ok(value.is_nan().into()),
-        ("isInf", [Double(value)]) => Ok(value.is_infinite().into()),
-        ("isFinite", [Double(value)]) => Ok(value.is_finite().into()),
-        ("bitAnd", [Int(a), Int(b)]) => Ok(Int(a & b)),
-        ("bitOr", [Int(a), Int(b)]) => Ok(Int(a | b)),
-        ("bitXor", [Int(a), Int(b)]) => Ok(Int(a ^ b)),
-        ("bitNot", [Int(a)]) => Ok(Int(!a)),
-        ("bitAnd", [Uint(a), Uint(b)]) => Ok(Uint(a & b)),
-        ("bitOr", [Uint(a), Uint(b)]) => Ok(Uint(a | b)),
-        ("bitXor", [Uint(a), Uint(b)]) => Ok(Uint(a ^ b)),
-        ("bitNot", [Uint(a)]) => Ok(Uint(!a)),
-        ("bitShiftLeft" | "bitShiftRight", [value, Int(by)]) => shift(name, value, *by),
-        _ => Err(EvalError::no_overload()),
-    }
-}
-
-fn shift<'a>(name: &str, value: &Value<'a>, by: i64) -> Outcome<'a> {
-    let by = u32::try_from(by)
-        .map_err(|_| EvalError::new(format!("math.{name}() negative offset: {by}")))?;
-    let left = name == "bitShiftLeft";
-    match value {
-        Value::Uint(bits) => Ok(Value::Uint(shifted(*bits, by, left))),
-        Value::Int(bits) => Ok(Value::Int(shifted(bits.cast_unsigned(), by, left).cast_signed())),
-        _ => Err(EvalError::no_overload()),
-    }
-}
-
-fn shifted(bits: u64, by: u32, left: bool) -> u64 {
-    if left { bits.checked_shl(by).unwrap_or(0) } else { bits.checked_shr(by).unwrap_or(0) }
 }

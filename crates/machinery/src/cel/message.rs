@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn names_follow_the_fields() {
         let check = |text: &str| {
-            let program = compile(text, &Declarations::default()).unwrap();
+            let program = compile(text, &Declarations::default().with_patches()).unwrap();
             let value = program.evaluate(&Variables::default(), &mut Budget::per_call()).unwrap();
             let json = value.to_json().unwrap();
             value.check_message("Object").map(|()| json.to_string())

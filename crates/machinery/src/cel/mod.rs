@@ -3,8 +3,9 @@
 //! [`compile`] reads an expression once and says what is wrong with it; [`Program::evaluate`] runs
 //! it on values ([`Value`]) within a [`Budget`], so that no expression holds up the server. The
 //! language is that of the CEL specification with Kubernetes' libraries (`apiserver/pkg/cel`):
-//! strings, lists, sets, math, regex, url, quantity, ip, cidr, format, semver, optionals, two-name
-//! loops, `cel.bind`, and the authorizer.
+//! strings, lists, sets, regex, url, quantity, ip, cidr, format, semver, optionals, two-name loops,
+//! the authorizer, `cel.bind` for selectors of devices, and what mutations make. The types of an
+//! expression are checked as it is read ([`Declarations`]).
 //!
 //! It is our own and not the crate `cel`: that one has no type check, no optional syntax and no
 //! bound on what an expression may cost, and copies every object before it looks at it.
@@ -39,11 +40,9 @@ mod types;
 mod url;
 mod value;
 
-use std::collections::BTreeSet;
-
 use ast::Expr;
 pub(crate) use lexer::is_identifier;
-pub use types::{Node, PolicyTypes};
+pub use types::{Env, Node, PolicyTypes, Type};
 pub use value::{Fields, Key, List, Map, Opaque, Shape, Text, Value};
 
 /// What is wrong with an expression; several lines, the second showing the place.
@@ -61,11 +60,8 @@ pub struct EvalError {
     pub over_budget: bool,
 }
 
-/// The names that an expression may use.
-#[derive(Debug, Clone, Default)]
-pub struct Declarations {
-    names: BTreeSet<String>,
-}
+/// The names that an expression may use, and their types.
+pub type Declarations = Env<'static>;
 
 /// The values of these names.
 #[derive(Clone, Default)]
@@ -85,28 +81,16 @@ pub struct Budget {
 pub struct Program {
     text: String,
     expr: Expr,
+    ty: Type<'static>,
 }
 
 /// Reads an expression.
 pub fn compile(text: &str, declarations: &Declarations) -> Result<Program, CompileError> {
     let expr = parser::parse(text)?;
-    let mut unknown = BTreeSet::new();
-    expr.free_names(&mut Vec::new(), &mut |name| {
-        if !declarations.names.contains(name) && !eval::is_namespace(name) && !eval::is_type(name) {
-            unknown.insert(name.to_owned());
-        }
-    });
-    let chars: Vec<char> = text.chars().collect();
-    if let Some(name) = unknown.first() {
-        let at = text.find(name.as_str()).map_or(0, |at| text[..at].chars().count());
-        let message = format!("undeclared reference to '{name}' (in container '')");
-        return Err(CompileError::at(&chars, at, message));
+    match declarations.check(&expr) {
+        Ok(ty) => Ok(Program { text: text.to_owned(), expr, ty }),
+        Err(fault) => Err(CompileError::of(text, &fault)),
     }
-    functions::check(&expr).map_err(|(name, what)| {
-        let at = text.find(&name).map_or(0, |at| text[..at].chars().count());
-        CompileError::at(&chars, at, what)
-    })?;
-    Ok(Program { text: text.to_owned(), expr })
 }
 
 // === impl CompileError ===
@@ -127,6 +111,14 @@ impl CompileError {
             ".".repeat(column)
         ))
     }
+
+    fn of(text: &str, types::Fault { near, what }: &types::Fault) -> Self {
+        let chars: Vec<char> = text.chars().collect();
+        let at = text.find(near).map_or(0, |at| text[..at].chars().count());
+        // Of what stands between blanks.
+        let at = at + usize::from(near.starts_with(' '));
+        Self::at(&chars, at, what.as_str())
+    }
 }
 
 // === impl EvalError ===
@@ -139,21 +131,6 @@ impl EvalError {
 
     fn no_overload() -> Self {
         Self::new("no such overload")
-    }
-}
-
-// === impl Declarations ===
-
-impl Declarations {
-    /// From names.
-    pub fn new<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Self {
-        Self { names: names.into_iter().map(Into::into).collect() }
-    }
-
-    /// One more.
-    pub fn with(mut self, name: impl Into<String>) -> Self {
-        self.names.insert(name.into());
-        self
     }
 }
 
@@ -238,21 +215,23 @@ impl Program {
         found
     }
 
+    /// The type that it has.
+    pub fn ty(&self) -> &Type<'static> {
+        &self.ty
+    }
+
     /// The name of the type that it has (`dyn` where it is not known), `self` being of a schema; or
     /// what cannot be right.
     pub fn check_types(
         &self,
         schema: &crate::crd::schema::Schema,
     ) -> Result<&'static str, CompileError> {
-        types::check(&self.expr, schema).map_err(|fault| self.fault(&fault))
+        types::check(&self.expr, schema).map_err(|fault| CompileError::of(&self.text, &fault))
     }
 
-    /// The same of an expression of a policy.
-    pub fn check_policy_types(
-        &self,
-        types: &PolicyTypes<'_>,
-    ) -> Result<&'static str, CompileError> {
-        types.check(&self.expr).map_err(|fault| self.fault(&fault))
+    /// What cannot be right in an expression of a policy.
+    pub fn check_policy_types(&self, types: &PolicyTypes<'_>) -> Result<(), CompileError> {
+        types.check(&self.expr).map_err(|fault| CompileError::of(&self.text, &fault))
     }
 
     /// Makes its type that of a variable of a policy.
@@ -264,12 +243,6 @@ impl Program {
     /// `oldSelf` is an optional.
     pub fn estimate(&self, declared: &cost::Decl, optional_old: bool) -> u64 {
         cost::estimate(&self.expr, declared, optional_old)
-    }
-
-    fn fault(&self, types::Fault { near, what }: &types::Fault) -> CompileError {
-        let chars: Vec<char> = self.text.chars().collect();
-        let at = self.text.find(near).map_or(0, |at| self.text[..at].chars().count());
-        CompileError::at(&chars, at, what.as_str())
     }
 
     /// Runs it.

@@ -347,40 +347,10 @@ pub(super) fn quote<'a>(args: &[Value<'a>]) -> Outcome<'a> {
     Ok(out.into())
 }
 
-/// `regex.replace`, `regex.extract`, `regex.extractAll`.
-pub(super) fn regex<'a>(name: &str, args: &[Value<'a>], budget: &mut Budget) -> Outcome<'a> {
-    let [target, pattern, rest @ ..] = args else { return Err(EvalError::no_overload()) };
-    let (target, pattern) = (text(target)?, compile(text(pattern)?)?);
-    let group = |found: regex::Captures<'_>| {
-        let part = found.get(1).or_else(|| found.get(0));
-        Value::from(part.map_or("", |part| part.as_str()).to_owned())
-    };
-    match (name, rest) {
-        ("extract", []) => {
-            Ok(Value::Optional(pattern.captures(target).map(|found| group(found).into())))
-        }
-        ("extractAll", []) => {
-            Ok(pattern.captures_iter(target).map(group).collect::<Vec<_>>().into())
-        }
-        ("replace", [new, more @ ..]) => {
-            // CEL writes `\1`, the crate `${1}`.
-            let numbers = compile(r"\\(\d)")?;
-            let new = text(new)?.replace('$', "$$");
-            let new = numbers.replace_all(&new, "$${$1}").into_owned();
-            let most = match more {
-                [] => 0,
-                [most] => match limit(most)? {
-                    Some(0) => return Ok(target.to_owned().into()),
-                    most => most.unwrap_or(0),
-                },
-                _ => return Err(EvalError::no_overload()),
-            };
-            let made = pattern.replacen(target, most, new.as_str()).into_owned();
-            bounded(made.len(), budget)?;
-            Ok(made.into())
-        }
-        _ => Err(EvalError::no_overload()),
-    }
+/// `jsonpatch.escapeKey`: a name as a part of a path.
+pub(super) fn escape_key<'a>(args: &[Value<'a>]) -> Outcome<'a> {
+    let [key] = args else { return Err(EvalError::no_overload()) };
+    Ok(text(key)?.replace('~', "~0").replace('/', "~1").into())
 }
 
 /// The entries of a map of lists of texts, as `getQuery` gives them.

@@ -6,7 +6,8 @@ use super::*;
 
 fn run(text: &str, variables: &Variables<'_>) -> Result<String, String> {
     let names = ["self", "oldSelf", "object", "x"];
-    let program = compile(text, &Declarations::new(names)).map_err(|e| e.to_string())?;
+    let names = Declarations::new(names).with_bindings();
+    let program = compile(text, &names).map_err(|e| e.to_string())?;
     let value = program.evaluate(variables, &mut Budget::per_call()).map_err(|e| e.to_string())?;
     Ok(value.to_json().map_or_else(|_| value.type_name().to_owned(), |json| json.to_string()))
 }
@@ -44,7 +45,8 @@ fn the_language() {
         ("false && 1/0 == 1 || true", "true"),
         ("1/0 == 1 && false", "false"),
         ("1/0 == 1 || false", "! division by zero"),
-        ("!(1 == 1.0) || 1u == 1", "true"),
+        ("1 == 1.0", "! found no matching overload for '_==_' applied to '(int, double)'"),
+        ("!(dyn(1) == 1.0) || dyn(1u) == 1", "true"),
         ("self.replicas <= 3 && self.ratio < 1.0", "true"),
         ("has(self.name) && !has(self.missing) && has(self.nothing)", "true"),
         ("self.missing", "! no such key: missing"),
@@ -52,7 +54,7 @@ fn the_language() {
         ("self.?labels.app.orValue('d')", "\"x\""),
         ("self[?'name'].hasValue()", "true"),
         ("[?self.?missing, ?self.?name]", "[\"web\"]"),
-        ("{'a': 1, ?'b': self.?missing}", "{\"a\":1}"),
+        ("{'a': dyn(1), ?'b': self.?missing}", "{\"a\":1}"),
         ("self.list[1] + self.list[0]", "4"),
         ("self.list[9]", "! index out of bounds: 9"),
         ("'app' in self.labels && 2 in self.list && !(9 in self.list)", "true"),
@@ -104,7 +106,6 @@ fn libraries() {
         ("'a,b,c'.split(',', 2)", "[\"a\",\"b,c\"]"),
         ("['a', 'b'].join('-')", "\"a-b\""),
         ("'abab'.replace('a', 'x', 1)", "\"xbab\""),
-        ("'abc'.reverse()", "\"cba\""),
         ("'%s is %d, %.2f, %x'.format(['a', 2, 1.239, 255])", "\"a is 2, 1.24, ff\""),
         ("'%s'.format([[1, 'a']])", "\"[1, a]\""),
         ("'abc123'.matches('^[a-z]+\\\\d+$')", "true"),
@@ -114,10 +115,13 @@ fn libraries() {
         ("self.list.sum() + self.list.min() + self.list.max()", "10"),
         ("self.names.indexOf('a') + self.names.lastIndexOf('a')", "2"),
         ("self.names.distinct()", "[\"a\",\"b\"]"),
-        ("[[1], [2, [3]]].flatten()", "[1,2,[3]]"),
+        ("[[1], [2, 3]].flatten()", "[1,2,3]"),
         ("lists.range(3).slice(1, 3)", "[1,2]"),
         ("sets.contains(self.list, [1, 2]) && sets.equivalent([1, 1], [1])", "true"),
-        ("math.greatest(1, 5, 3) + math.least([4, 2])", "7"),
+        ("math.greatest(1, 5, 3)", "! undeclared reference to 'math'"),
+        ("'abc'.reverse()", "! found no matching overload for 'reverse' applied to 'string.()'"),
+        ("[1, 2].last().value() + [3].first().value()", "5"),
+        ("[1, 2].reverse()", "[2,1]"),
         (
             "quantity('1Gi').isGreaterThan(quantity('500M')) && isQuantity('1m') && !isQuantity('x')",
             "true",
@@ -215,13 +219,100 @@ fn whoever_decides_is_asked() {
         }
     }
     let mut variables = Variables::default();
-    let asked = authorizer::authorizer(std::sync::Arc::new(Only), authorizer::Question::default());
+    let asked = {
+        let request = authorizer::Question { group: "apps".into(), ..Default::default() };
+        authorizer::authorizer(std::sync::Arc::new(Only), request)
+    };
     variables.set("x", asked);
     for (text, expected) in [
         ("x.group('apps').resource('deployments').check('create').allowed()", "true"),
         ("x.group('').resource('pods').namespace('a').check('create').allowed()", "false"),
         ("x.path('/healthz').check('get').reason()", "\"because\""),
+        ("x.requestResource.check('create').allowed()", "true"),
+        ("x.requestResource.subresource('log').check('get').allowed()", "false"),
     ] {
         assert_eq!(run(text, &variables), Ok(expected.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn types_before_it_runs() {
+    use crate::admission::environment;
+    let mut names = environment::of_policy(true).with_variables();
+    let size = compile("object.spec.items.size()", &names).unwrap();
+    names.declare("size", size.ty().clone());
+    let names = names.with_patches();
+    let devices = environment::of_devices();
+    for (names, text, expected) in [
+        (&names, "object.spec.replicas", "dyn"),
+        (&names, "object.spec.replicas > 3 && params.x == null", "bool"),
+        (&names, "request.userInfo.groups.map(g, g + '!')", "list(string)"),
+        (&names, "request.userInfo.extra['a'][0]", "string"),
+        (&names, "request.namespace == namespaceObject.metadata.name", "bool"),
+        (&names, "namespaceObject.metadata.creationTimestamp", "google.protobuf.Timestamp"),
+        (&names, "authorizer.requestResource.check('get').reason()", "string"),
+        (&names, "authorizer.path('/').check('get')", "kubernetes.authorization.Decision"),
+        (&names, "variables.size + 1", "int"),
+        (&names, "null", "null_type"),
+        (&names, "object.?spec.?x", "optional_type(dyn)"),
+        (&names, "object.?spec.x.orValue('y')", "dyn"),
+        (&names, "optional.of(1).optMap(v, string(v))", "optional_type(string)"),
+        (&names, "[]", "list(dyn)"),
+        (&names, "[1] + object.list", "list(int)"),
+        (&names, "[1] + [object.x]", "list(dyn)"),
+        (&names, "'%s %d'.format(['a', 1])", "string"),
+        (&names, "[[], [1]]", "list(list(int))"),
+        (&names, "{'a': 1}.transformList(k, v, v)", "list(int)"),
+        (&names, "{'a': 1}.filter(k, true)", "list(string)"),
+        (&names, "[2, 1].sort().sum()", "int"),
+        (&names, "ip('::1').family()", "int"),
+        (&names, "Object{spec: Object.spec{replicas: 1}}", "Object"),
+        (
+            &names,
+            "[JSONPatch{op: 'add', path: '/x' + jsonpatch.escapeKey('a/b')}]",
+            "list(JSONPatch)",
+        ),
+        (&names, "true ? [JSONPatch{op: 'add'}] : []", "list(JSONPatch)"),
+        (&names, "JSONPatch{op: object.op, ?value: optional.none()}.op", "string"),
+        (&devices, "device.attributes['a.b'].model == 'x'", "bool"),
+        (&devices, "cel.bind(a, device.attributes['a.b'], a.x && a.y)", "bool"),
+        (&devices, "device.capacity['a.b'].mem.compareTo(quantity('1Gi')) >= 0", "bool"),
+        (&devices, "device.attributes['a.b'].flag", "dyn"),
+        (&devices, "device.allowMultipleAllocations && device.driver == 'd'", "bool"),
+    ] {
+        let found = compile(text, names).map(|program| program.ty().text());
+        assert_eq!(found.as_deref(), Ok(expected), "{text}");
+    }
+    for (names, text, expected) in [
+        (&names, "request.nope", "undefined field 'nope'"),
+        (&names, "request.userInfo.nope", "undefined field 'nope'"),
+        (&names, "namespaceObject.spec.nope", "undefined field 'nope'"),
+        (&names, "has(request.kind.nope)", "undefined field 'nope'"),
+        (&names, "request.name.first", "type 'string' does not support field selection"),
+        (&names, "variables.nope", "undefined field 'nope'"),
+        (&names, "nope.x", "undeclared reference to 'nope'"),
+        (&names, "cel.bind(x, 1, x)", "undeclared reference to 'cel'"),
+        (&names, "regex.extract('a', 'b')", "undeclared reference to 'regex'"),
+        (&names, "request.name + 1", "'_+_' applied to '(string, int)'"),
+        (&names, "request.name == null", "'_==_' applied to '(string, null)'"),
+        (&names, "!request.name", "'!_' applied to '(string)'"),
+        (&names, "request.name && true", "expected type 'bool' but found 'string'"),
+        (&names, "request.userInfo.groups.all(g, 1)", "expected type 'bool' but found 'int'"),
+        (&names, "request.name.all(g, true)", "cannot be range of a comprehension"),
+        (&names, "request.name ? 1 : 2", "'_?_:_' applied to '(string, int, int)'"),
+        (&names, "[1, object.x]", "expected type 'int' but found 'dyn'"),
+        (&names, "[1, 'a']", "expected type 'int' but found 'string'"),
+        (&names, "{'a': 1, 'b': 'x'}", "expected type 'int' but found 'string'"),
+        (&names, "request.name.size('x')", "'size' applied to 'string.(string)'"),
+        (&names, "JSONPatch{op: 1}", "field 'op' is 'string' but provided type is 'int'"),
+        (&names, "JSONPatch{nope: 1}", "field 'nope' is '' but provided type is 'int'"),
+        (&names, "authorizer.check('get')", "'check' applied to"),
+        (&devices, "device.nope", "undefined field 'nope'"),
+        (&devices, "Object{}", "undeclared reference to 'Object'"),
+        (&devices, "jsonpatch.escapeKey('a')", "undeclared reference to 'jsonpatch'"),
+        (&devices, "request", "undeclared reference to 'request'"),
+    ] {
+        let found = compile(text, names).unwrap_err().to_string();
+        assert!(found.contains(expected), "{text}: {found}");
     }
 }

@@ -105,6 +105,10 @@ pub trait Opaque: Any + Send + Sync {
     fn type_name(&self) -> &'static str;
     /// A method; `None` where it has no such one.
     fn call<'v>(&self, name: &str, args: &[Value<'v>]) -> Option<Result<Value<'v>, EvalError>>;
+    /// A field; `None` where it has no such one.
+    fn field<'v>(&self, _name: &str) -> Option<Value<'v>> {
+        None
+    }
     /// Whether another value is the same.
     fn equals(&self, other: &dyn Opaque) -> bool;
     /// As a text, where `string(x)` may be asked.

@@ -56,7 +56,7 @@ fn reason(text: &str) -> Option<Reason> {
 
 /// The names that rules know.
 pub(super) fn declarations() -> Declarations {
-    Declarations::new(["self", "oldSelf"])
+    Declarations::new(["self", "oldSelf"]).lenient()
 }
 
 // === Compiling ===

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::rules::{self, REINVOCATION_POLICIES, expression};
 use super::{BASE, default_match_resources};
 use crate::admission::environment;
+use crate::cel::Declarations;
 use crate::kinds::status_of;
 use crate::resource::{Column, Resource};
 use crate::table;
@@ -68,7 +69,8 @@ fn validate_validating(policy: &Value) -> Errors {
     let mut errors = Errors::new();
     let root = At::root(policy);
     let spec = root.child("spec");
-    rules::policy(&spec, &mut errors);
+    let names_of = rules::policy(&spec, &mut errors);
+    let messages = environment::of_messages(&names_of);
     let (validations, annotations) = (spec.child("validations"), spec.child("auditAnnotations"));
     if validations.items().chain(annotations.items()).next().is_none() {
         let detail = "validations or auditAnnotations must contain at least one item";
@@ -76,29 +78,33 @@ fn validate_validating(policy: &Value) -> Errors {
         errors.push(annotations.required(detail));
     }
     for validation in validations.items() {
-        one_validation(&validation, &mut errors);
+        one_validation(&validation, &names_of, &messages, &mut errors);
     }
     if annotations.items().count() > ANNOTATIONS_MAX {
         let detail = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
         errors.push(annotations.invalid(detail));
     }
     for annotation in annotations.items() {
-        one_annotation(&annotation, str_at(policy, "metadata.name"), &mut errors);
+        one_annotation(&annotation, str_at(policy, "metadata.name"), &names_of, &mut errors);
     }
     duplicates(annotations.items(), "key", &mut errors);
     conditions(&root.child("status.conditions"), &mut errors);
     errors
 }
 
-fn one_validation(validation: &At<'_>, errors: &mut Errors) {
-    let names_of = environment::of_policies();
+fn one_validation(
+    validation: &At<'_>,
+    names_of: &Declarations,
+    messages: &Declarations,
+    errors: &mut Errors,
+) {
     let text = validation.child("expression");
-    expression(&text, &names_of, "expression is not specified", errors);
+    expression(&text, names_of, "expression is not specified", &["bool"], errors);
     let computed = validation.child("messageExpression");
     if !computed.text().is_empty() && computed.text().trim().is_empty() {
         errors.push(computed.invalid("must be non-empty if specified"));
     } else if !computed.text().is_empty() {
-        expression(&computed, &names_of, "", errors);
+        expression(&computed, messages, "", &["string"], errors);
     }
     let message = validation.child("message");
     if !message.text().is_empty() && message.text().trim().is_empty() {
@@ -110,7 +116,7 @@ fn one_validation(validation: &At<'_>, errors: &mut Errors) {
 }
 
 /// The key becomes that of an annotation, behind the policy's name.
-fn one_annotation(annotation: &At<'_>, policy: &str, errors: &mut Errors) {
+fn one_annotation(annotation: &At<'_>, policy: &str, names_of: &Declarations, errors: &mut Errors) {
     let key = annotation.child("key");
     if policy.is_empty() {
         errors.push(key.invalid("requires metadata.name be non-empty"));
@@ -120,18 +126,19 @@ fn one_annotation(annotation: &At<'_>, policy: &str, errors: &mut Errors) {
         errors.extend(wrong.into_iter().map(|e| FieldError::invalid(&key.path, full.clone(), e)));
     }
     let value = annotation.child("valueExpression");
-    let names_of = environment::of_policies();
-    expression(&value, &names_of, "valueExpression is not specified", errors);
     if value.text().trim().len() > ANNOTATION_EXPRESSION_MAX {
         let detail = format!("must not exceed {ANNOTATION_EXPRESSION_MAX} bytes in length");
         errors.push(value.required(detail));
+    } else {
+        let types = ["string", "null_type"];
+        expression(&value, names_of, "valueExpression is not specified", &types, errors);
     }
 }
 
 fn validate_mutating(policy: &Value) -> Errors {
     let mut errors = Errors::new();
     let spec = At::root(policy).child("spec");
-    rules::policy(&spec, &mut errors);
+    let names_of = rules::policy(&spec, &mut errors).with_patches();
     // What is deleted cannot be changed any more.
     let rules = spec.each("matchConstraints.resourceRules");
     for operation in rules.flat_map(|rule| rule.each("operations")) {
@@ -146,16 +153,16 @@ fn validate_mutating(policy: &Value) -> Errors {
         errors.push(mutations.required("mutations must contain at least one item"));
     }
     for mutation in mutations.items() {
-        one_mutation(&mutation, &mut errors);
+        one_mutation(&mutation, &names_of, &mut errors);
     }
     errors
 }
 
-fn one_mutation(mutation: &At<'_>, errors: &mut Errors) {
+fn one_mutation(mutation: &At<'_>, names_of: &Declarations, errors: &mut Errors) {
     let kind = mutation.child("patchType");
-    let (wanted, other) = match kind.text() {
-        "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
-        "JSONPatch" => ("jsonPatch", "applyConfiguration"),
+    let (wanted, other, ty) = match kind.text() {
+        "ApplyConfiguration" => ("applyConfiguration", "jsonPatch", "Object"),
+        "JSONPatch" => ("jsonPatch", "applyConfiguration", "list(JSONPatch)"),
         _ => return kind.required_one_of(&["ApplyConfiguration", "JSONPatch"], errors),
     };
     let (wanted, other) = (mutation.child(wanted), mutation.child(other));
@@ -164,9 +171,8 @@ fn one_mutation(mutation: &At<'_>, errors: &mut Errors) {
         errors.push(other.forbidden(detail));
     }
     if wanted.is_set() {
-        let names_of = environment::of_policies();
         let text = wanted.child("expression");
-        expression(&text, &names_of, "expression is not specified", errors);
+        expression(&text, names_of, "expression is not specified", &[ty], errors);
     } else {
         errors
             .push(wanted.required(format!("must be specified when patchType is {}", kind.text())));

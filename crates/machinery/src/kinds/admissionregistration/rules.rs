@@ -6,7 +6,7 @@ use onggi_api::FieldError;
 use serde_json::Value;
 
 use crate::admission::environment;
-use crate::cel::{Declarations, compile, is_identifier};
+use crate::cel::{Declarations, Type, compile, is_identifier};
 use crate::validation::{At, Errors, duplicates, labels, names};
 
 pub(super) const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
@@ -122,7 +122,7 @@ pub(super) fn match_conditions(list: &At<'_>, names_of: &Declarations, errors: &
         errors.push(FieldError::too_many(&list.path, count, MATCH_CONDITIONS_MAX));
     }
     for condition in list.items() {
-        expression(&condition.child("expression"), names_of, "", errors);
+        expression(&condition.child("expression"), names_of, "", &["bool"], errors);
         let name = condition.child("name");
         if name.must_be_set(errors) {
             name.must(names::qualified_name, errors);
@@ -131,22 +131,45 @@ pub(super) fn match_conditions(list: &At<'_>, names_of: &Declarations, errors: &
     duplicates(list.items(), "name", errors);
 }
 
-/// An expression that must be there, and be one.
+/// An expression that must be there, and be one of one of these types (of any, where there are
+/// none); gives its type.
 pub(super) fn expression(
     expression: &At<'_>,
     names: &Declarations,
     detail: &str,
+    types: &[&str],
     errors: &mut Errors,
-) {
+) -> Option<Type<'static>> {
     if expression.text().trim().is_empty() {
         errors.push(expression.required(detail));
-    } else if let Err(error) = compile(expression.text().trim(), names) {
-        errors.push(expression.invalid(format!("compilation failed: {error}")));
+        return None;
     }
+    let program = match compile(expression.text().trim(), names) {
+        Ok(program) => program,
+        Err(error) => {
+            errors.push(expression.invalid(format!("compilation failed: {error}")));
+            return None;
+        }
+    };
+    let found = program.ty().text();
+    match types {
+        [] => {}
+        types if types.contains(&found.as_str()) => {}
+        [one] => {
+            errors.push(expression.invalid(format!("must evaluate to {one} but got {found}")));
+        }
+        types => {
+            let types = types.join(" ");
+            let detail = format!("must evaluate to one of [{types}] but got {found}");
+            errors.push(expression.invalid(detail));
+        }
+    }
+    Some(program.ty().clone())
 }
 
-/// What a policy has in common with the other kind of policy.
-pub(super) fn policy(spec: &At<'_>, errors: &mut Errors) {
+/// What a policy has in common with the other kind of policy; gives what its other expressions may
+/// name.
+pub(super) fn policy(spec: &At<'_>, errors: &mut Errors) -> Declarations {
     spec.child("failurePolicy").required_one_of(FAILURE_POLICIES, errors);
     param_kind(&spec.child("paramKind"), errors);
     let constraints = spec.child("matchConstraints");
@@ -159,8 +182,11 @@ pub(super) fn policy(spec: &At<'_>, errors: &mut Errors) {
     } else {
         errors.push(constraints.required(""));
     }
-    let names_of = environment::of_policies();
+    let mut names_of = environment::of_policy(spec.child("paramKind").is_set());
     match_conditions(&spec.child("matchConditions"), &names_of, errors);
+    if spec.each("variables").next().is_some() {
+        names_of = names_of.with_variables();
+    }
     for variable in spec.each("variables") {
         let name = variable.child("name");
         if name.text().trim().is_empty() {
@@ -169,8 +195,10 @@ pub(super) fn policy(spec: &At<'_>, errors: &mut Errors) {
             errors.push(name.invalid("name is not a valid CEL identifier"));
         }
         let text = variable.child("expression");
-        expression(&text, &names_of, "expression is not specified", errors);
+        let found = expression(&text, &names_of, "expression is not specified", &[], errors);
+        names_of.declare(name.text(), found.unwrap_or(Type::Dyn));
     }
+    names_of
 }
 
 fn param_kind(kind: &At<'_>, errors: &mut Errors) {

@@ -179,6 +179,80 @@ fn policies() {
 }
 
 #[test]
+fn types_of_expressions() {
+    let of = |resource: &Resource, rest: &str| {
+        let rules = "{resourceRules: [{operations: [CREATE], apiGroups: [''], apiVersions: [v1], resources: [pods]}]}";
+        let spec = format!("{{matchConstraints: {rules}, {rest}}}");
+        let made = created(resource, &format!("{{metadata: {{name: p}}, spec: {spec}}}"));
+        (resource.validate)(&made)
+    };
+    for (rest, expected) in [
+        ("validations: [{expression: \"object.spec.x == 'a'\"}]", &[][..]),
+        (
+            "validations: [{expression: object.spec.x}, {expression: \"'a'\"}]",
+            &[
+                "spec.validations[0].expression: Invalid value: \"object.spec.x\": must evaluate to bool but got dyn",
+                "spec.validations[1].expression: Invalid value: \"'a'\": must evaluate to bool but got string",
+            ],
+        ),
+        (
+            "validations: [{expression: 'true', messageExpression: '1'}], auditAnnotations: [{key: a, valueExpression: '1'}, {key: b, valueExpression: 'null'}]",
+            &[
+                "spec.validations[0].messageExpression: Invalid value: \"1\": must evaluate to string but got int",
+                "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of [string null_type] but got int",
+            ],
+        ),
+        (
+            "matchConditions: [{name: a, expression: '1'}], validations: [{expression: params.x == 1}, {expression: variables.v == 1}]",
+            &[
+                "spec.matchConditions[0].expression: Invalid value: \"1\": must evaluate to bool but got int",
+                "spec.validations[0].expression: Invalid value: \"params.x == 1\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'params' (in container '')",
+                "spec.validations[1].expression: Invalid value: \"variables.v == 1\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'variables'",
+            ],
+        ),
+        (
+            "variables: [{name: v, expression: \"'a'\"}], validations: [{expression: variables.v == 1}, {expression: \"variables.v == 'a'\", messageExpression: \"authorizer.path('/').check('get').reason()\"}]",
+            &[
+                "spec.validations[0].expression: Invalid value: \"variables.v == 1\": compilation failed: ERROR: <input>:1:13: found no matching overload for '_==_' applied to '(string, int)'",
+                "spec.validations[1].messageExpression: Invalid value: \"authorizer.path('/').check('get').reason()\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'authorizer'",
+            ],
+        ),
+        (
+            "validations: [{expression: \"authorizer.requestResource.check('x').allowed()\"}, {expression: request.nope == 1}]",
+            &[
+                "spec.validations[1].expression: Invalid value: \"request.nope == 1\": compilation failed: ERROR: <input>:1:9: undefined field 'nope'",
+            ],
+        ),
+    ] {
+        expect(&of(&VALIDATING_POLICY, rest), expected, rest);
+    }
+    for (kind, expression, expected) in [
+        ("applyConfiguration", "Object{}", ""),
+        ("applyConfiguration", "'teapot'", "must evaluate to Object but got string"),
+        ("applyConfiguration", "Object.spec{}", "must evaluate to Object but got Object.spec"),
+        ("applyConfiguration", "object", "must evaluate to Object but got dyn"),
+        ("jsonPatch", "[JSONPatch{op: 'remove', path: '/x'}]", ""),
+        ("jsonPatch", "[]", "must evaluate to list(JSONPatch) but got list(dyn)"),
+        ("jsonPatch", "JSONPatch{}", "must evaluate to list(JSONPatch) but got JSONPatch"),
+        (
+            "jsonPatch",
+            "[JSONPatch{operation: 'x'}]",
+            "compilation failed: ERROR: <input>:1:12: expected type of field 'operation' is '' but \
+             provided type is 'string'",
+        ),
+    ] {
+        let ty = if kind == "jsonPatch" { "JSONPatch" } else { "ApplyConfiguration" };
+        let rest = format!(
+            "reinvocationPolicy: Never, mutations: [{{patchType: {ty}, {kind}: {{expression: \"{expression}\"}}}}]"
+        );
+        let shown = format!("spec.mutations[0].{kind}.expression: Invalid value: ");
+        let shown = format!("{shown}{expression:?}: {expected}");
+        let expected: &[&str] = if expected.is_empty() { &[] } else { &[&shown] };
+        expect(&of(&MUTATING_POLICY, &rest), expected, &rest);
+    }
+}
+
+#[test]
 fn bindings() {
     for (resource, spec, cell, expected) in [
         (

@@ -1,5 +1,4 @@
-//! `resource.k8s.io/v1`: devices, classes of them, and claims on them. What an expression in CEL
-//! says is not looked at here.
+//! `resource.k8s.io/v1`: devices, classes of them, and claims on them.
 
 use crate::resource::{Resource, Scope};
 

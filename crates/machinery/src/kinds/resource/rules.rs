@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use onggi_api::FieldError;
 
+use crate::admission::environment;
+use crate::cel::compile;
 use crate::kinds::storage::driver_name;
 use crate::validation::{At, Errors, names};
 
@@ -39,9 +41,27 @@ pub(super) fn selectors(list: &At<'_>, errors: &mut Errors) {
     for selector in list.items() {
         let cel = selector.child("cel");
         if cel.is_set() {
-            cel.child("expression").at_most(EXPRESSION_MAX, errors);
+            expression(&cel.child("expression"), errors);
         } else {
             errors.push(cel.required(""));
+        }
+    }
+}
+
+fn expression(expression: &At<'_>, errors: &mut Errors) {
+    if expression.text().len() > EXPRESSION_MAX {
+        return expression.at_most(EXPRESSION_MAX, errors);
+    }
+    match compile(expression.text(), &environment::of_devices()) {
+        Err(error) => errors.push(expression.invalid(format!("compilation failed: {error}"))),
+        Ok(program) => {
+            let found = program.ty().text();
+            if !matches!(found.as_str(), "bool" | "dyn") {
+                errors
+                    .push(expression.invalid(format!(
+                        "must evaluate to bool or the unknown type, not {found}"
+                    )));
+            }
         }
     }
 }
