@@ -149,6 +149,7 @@ async fn the_user_is_asked_about() {
                                 .check('get').allowed()"},
                 {"expression": "!authorizer.serviceAccount('default', 'default').group('')\
                                 .resource('secrets').check('get').allowed()"},
+                {"expression": "authorizer.requestResource.check('delete').allowed()"},
             ],
         }),
     );
@@ -184,22 +185,31 @@ async fn mutations_change() {
                 [JSONPatch{op: 'test', path: '/spec/replicas', value: 3},
                  JSONPatch{op: 'replace', path: '/spec/replicas', value: object.spec.replicas + 1}]
                 "}},
+                {"patchType": "JSONPatch", "jsonPatch": {"expression": "
+                object.spec.replicas < 7 ? [JSONPatch{op: 'add', path: '/metadata/annotations/' +
+                jsonpatch.escapeKey('a.b/c'), value: 'x'}] : [JSONPatch{op: 'remove', path: '/spec/x'}]
+                "}},
             ],
         }),
     );
     s.create(MUTATING, "", policy).await.unwrap();
     bind(&s, MUTATING, "mark", json!({})).await;
     let made = s.create("deployments", "default", deployment("d", 3)).await.unwrap();
-    assert_eq!(made["metadata"]["annotations"], json!({"mutated-by": "policy", "owner": "admin"}));
+    assert_eq!(
+        made["metadata"]["annotations"],
+        json!({"mutated-by": "policy", "owner": "admin", "a.b/c": "x"})
+    );
     let container = &made["spec"]["template"]["spec"]["containers"][0];
     assert_eq!((&container["image"], &container["tty"]), (&json!("i"), &json!(true)));
     assert_eq!(made["spec"]["replicas"], 4);
-    let refused = s.create("deployments", "default", deployment("e", 5)).await.unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .starts_with("policy 'mark' with binding 'mark-binding' denied request: JSON Patch: "),
-        "{refused}"
+    // A test that does not hold is no fault, and keeps its patch away.
+    let made = s.create("deployments", "default", deployment("e", 5)).await.unwrap();
+    assert_eq!(made["spec"]["replicas"], 5);
+    let refused = s.create("deployments", "default", deployment("f", 7)).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "policy 'mark' with binding 'mark-binding' denied request: JSON Patch: error in remove for \
+         path: '/spec/x': Unable to remove nonexistent key: x: missing value"
     );
 }
 

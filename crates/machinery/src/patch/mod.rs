@@ -36,10 +36,13 @@ pub enum PatchError {
     /// A strategic merge patch that contradicts itself or the schema.
     #[error("{0}")]
     Format(String),
-    /// The patch is well-formed and does not fit the object (a failed `test`, a missing path). The
-    /// real server does not tell why, and clients compare the text.
+    /// The patch is well-formed and does not fit the object (a missing path). The real server does
+    /// not tell why ([`Self::reason`]), and clients compare the text.
     #[error("the server rejected our request due to an error in our request")]
     Unfit(String),
+    /// The same of a `test` that does not hold.
+    #[error("the server rejected our request due to an error in our request")]
+    Test(String),
     /// A list of a strategic merge patch cannot be merged: for the real server a fault of its own.
     #[error("{0}")]
     Lists(String),
@@ -54,8 +57,16 @@ impl PatchError {
         match self {
             Self::Decode(_) | Self::Format(_) => 400,
             Self::TooLarge(_) => 413,
-            Self::Unfit(_) => 422,
+            Self::Unfit(_) | Self::Test(_) => 422,
             Self::Lists(_) => 500,
+        }
+    }
+
+    /// Why, also where the real server does not tell who sent the patch.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unfit(why) | Self::Test(why) => why.clone(),
+            told => told.to_string(),
         }
     }
 }

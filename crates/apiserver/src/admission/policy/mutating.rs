@@ -5,7 +5,7 @@ use onggi_api::Status;
 use onggi_api::status::{Cause, reason};
 use onggi_machinery::cel::{Budget, Variables};
 use onggi_machinery::managedfields::{self, Type};
-use onggi_machinery::patch::{self, PatchType};
+use onggi_machinery::patch::{self, PatchError, PatchType};
 use serde_json::Value;
 
 use super::definition::{Binding, Mutation, Policy, Rules};
@@ -221,9 +221,12 @@ impl Place<'_> {
 fn json_patch(object: &Value, operations: Value) -> Result<Value, String> {
     let mut patched = object.clone();
     let bytes = serde_json::to_vec(&operations).map_err(|error| error.to_string())?;
-    patch::apply(PatchType::Json, None, &mut patched, &bytes)
-        .map_err(|error| format!("JSON Patch: {error}"))?;
-    Ok(patched)
+    match patch::apply(PatchType::Json, None, &mut patched, &bytes) {
+        Ok(_) => Ok(patched),
+        // A test that does not hold keeps the rest of the patch away, and is no fault.
+        Err(PatchError::Test(_)) => Ok(object.clone()),
+        Err(error) => Err(format!("JSON Patch: {}", error.reason())),
+    }
 }
 
 /// What names the object; a configuration may not.
@@ -277,5 +280,17 @@ mod tests {
         );
         let patch = json!([{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]);
         assert_eq!(json_patch(&pod, patch).unwrap()["metadata"]["labels"]["a"], "b");
+        let patch = json!([
+            {"op": "test", "path": "/spec/nodeName", "value": "n"},
+            {"op": "remove", "path": "/spec"},
+        ]);
+        assert_eq!(json_patch(&pod, patch), Ok(pod.clone()));
+        let patch = json!([{"op": "replace", "path": "/spec/nodeName", "value": "n"}]);
+        assert_eq!(
+            json_patch(&pod, patch),
+            Err("JSON Patch: replace operation does not apply: doc is missing key: \
+                 /spec/nodeName: missing value"
+                .to_owned())
+        );
     }
 }

@@ -147,7 +147,7 @@ async fn ask_to_mutate(
         false => {
             let mut patched = shown.clone();
             patch::apply(PatchType::Json, None, &mut patched, &answer.patch)
-                .map_err(|error| Failure::Refusal(Status::internal(error)))?;
+                .map_err(|error| Failure::Refusal(Status::internal(error.reason())))?;
             let back = invocation.back(registry, attributes, patched).await?;
             let back = versions::readmit(registry, attributes, back)
                 .map_err(|status| Failure::Refusal(Status::internal(status.message)))?;
