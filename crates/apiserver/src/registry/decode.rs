@@ -85,6 +85,9 @@ pub(super) fn patched(
         Some(version) => version.admit(&mut new, checks, duplicates),
     };
     let found = found.map_err(|problem| {
+        if matches!(problem, DecodeProblem::CustomKind { .. }) {
+            return problem_status(&problem);
+        }
         let mut made = old.clone();
         if let Some(version) = context.version {
             version.from_current(&mut made);
@@ -219,6 +222,14 @@ pub(crate) fn problem_status(problem: &DecodeProblem) -> Status {
     match problem {
         DecodeProblem::MediaType => {
             Status::failure(415, reason::UNSUPPORTED_MEDIA_TYPE, problem.to_string())
+        }
+        DecodeProblem::CustomKind { group, found, name, expected } => {
+            let error = FieldError::invalid(
+                &FieldPath::new("kind"),
+                found.clone(),
+                format!("must be {expected}"),
+            );
+            Status::invalid(&format!("{found}.{group}"), name, &[error])
         }
         _ => Status::bad_request(problem.to_string()),
     }

@@ -118,6 +118,12 @@ async fn objects_fit_their_schema() {
         "Vase.example.com \"b\" is invalid: spec: Invalid value: \"object\": large vases are not \
          glazed"
     );
+    let mut other = vase("b", json!({"size": 1}));
+    other["kind"] = "Vasex".into();
+    assert_eq!(
+        message(write(&s, Verb::Create, other).await),
+        "Vasex.example.com \"b\" is invalid: kind: Invalid value: \"Vasex\": must be Vase"
+    );
     let mut smaller = get().await.unwrap();
     smaller["spec"]["size"] = 2.into();
     assert_eq!(

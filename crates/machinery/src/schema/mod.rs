@@ -90,6 +90,18 @@ pub enum DecodeProblem {
         /// What is wrong.
         problem: String,
     },
+    /// 422: the body of a custom kind says another kind.
+    #[error("kind: Invalid value: {found:?}: must be {expected}")]
+    CustomKind {
+        /// The group of the custom kind.
+        group: String,
+        /// The body's kind.
+        found: String,
+        /// The name of the object.
+        name: String,
+        /// The custom kind.
+        expected: String,
+    },
 }
 
 impl FieldValidation {
@@ -183,25 +195,15 @@ pub fn admit_custom(
         let problem = format!("nested deeper than {MAX_DEPTH} levels");
         return Err(DecodeProblem::Syntax { kind: kind.kind.clone(), problem });
     }
-    let found = settle_kind(value, kind)?;
+    let built_in = onggi_api::schema::of(&kind.group, &kind.version, &kind.kind);
+    settle_kind(value, kind, built_in.is_some())?;
     let unfit = |problem: String| DecodeProblem::Unfit {
-        found: found.clone(),
+        found: kind.kind.clone(),
         version: kind.version.clone(),
         kind: kind.kind.clone(),
         problem,
     };
-    if found != kind.kind {
-        let package = match kind.group.split('.').next() {
-            None | Some("") => "core",
-            Some(package) => package,
-        };
-        return Err(unfit(format!(
-            "converting ({}.{found}) to ({package}.{}): unknown conversion",
-            kind.version, kind.kind
-        )));
-    }
     let mut check = Check::default();
-    let built_in = onggi_api::schema::of(&kind.group, &kind.version, &kind.kind);
     match built_in {
         Some(schema) => check.object(schema, value).map_err(unfit)?,
         None => {
@@ -246,8 +248,21 @@ pub fn is_too_deep(value: &Value) -> bool {
     !within(value, MAX_DEPTH)
 }
 
-/// Fills in `apiVersion` and `kind`, and tells which kind the body says it is.
-fn settle_kind(value: &mut Value, kind: &GroupVersionKind) -> Result<String, DecodeProblem> {
+/// Where kube-apiserver's own kinds are registered, as its errors name it.
+const SCHEME: &str = "pkg/api/legacyscheme/scheme.go:30";
+
+/// Whether there is, or was, such a kind.
+fn is_known(GroupVersion { group, version }: &GroupVersion, kind: &str) -> bool {
+    onggi_api::schema::of(group, version, kind).is_some()
+        || crate::conversion::version_of(group, version, kind).is_some()
+}
+
+/// Fills in `apiVersion` and `kind`; they must be those of the kind.
+fn settle_kind(
+    value: &mut Value,
+    kind: &GroupVersionKind,
+    built_in: bool,
+) -> Result<(), DecodeProblem> {
     let syntax = |problem: &str| DecodeProblem::Syntax {
         kind: kind.kind.clone(),
         problem: problem.to_owned(),
@@ -258,24 +273,57 @@ fn settle_kind(value: &mut Value, kind: &GroupVersionKind) -> Result<String, Dec
         ));
     };
     let text = |field: &str| match map.get(field) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::String(text)) => Ok(text.as_str()),
         Some(_) => Err(syntax(&format!(
             "couldn't get version/kind; json parse error: {field} is not a string"
         ))),
     };
-    let (found_version, found_kind) = (text("apiVersion")?, text("kind")?);
+    let (version, found) = (text("apiVersion")?, text("kind")?);
     let expected = kind.api_version();
-    if !found_version.is_empty() && found_version != expected {
-        if GroupVersion::parse(&found_version).is_none() {
-            return Err(syntax(&format!("unexpected GroupVersion string: {found_version}")));
-        }
-        return Err(DecodeProblem::ApiVersion { found: found_version, expected });
+    let same_version = version.is_empty() || version == expected;
+    let same_kind = found.is_empty() || found == kind.kind;
+    if same_version && same_kind {
+        map.insert("apiVersion".to_owned(), expected.into());
+        map.insert("kind".to_owned(), kind.kind.clone().into());
+        return Ok(());
     }
-    map.insert("apiVersion".to_owned(), expected.into());
-    let found = if found_kind.is_empty() { kind.kind.clone() } else { found_kind };
-    map.insert("kind".to_owned(), found.clone().into());
-    Ok(found)
+    let version = if version.is_empty() { expected.as_str() } else { version };
+    let Some(parsed) = GroupVersion::parse(version) else {
+        return Err(syntax(&format!("unexpected GroupVersion string: {version}")));
+    };
+    let known = is_known(&parsed, if found.is_empty() { &kind.kind } else { found });
+    let unfit = |problem: String| DecodeProblem::Unfit {
+        found: if found.is_empty() { kind.kind.clone() } else { found.to_owned() },
+        version: parsed.version.clone(),
+        kind: kind.kind.clone(),
+        problem,
+    };
+    Err(match (built_in, same_version) {
+        (false, true) => DecodeProblem::CustomKind {
+            group: kind.group.clone(),
+            found: found.to_owned(),
+            name: crate::value::str_at(value, "metadata.name").to_owned(),
+            expected: kind.kind.clone(),
+        },
+        (true, _) if !known => {
+            let found = if found.is_empty() { &kind.kind } else { found };
+            unfit(format!(
+                "no kind {found:?} is registered for version {version:?} in scheme {SCHEME:?}"
+            ))
+        }
+        (true, _) if !same_kind => {
+            let package = match kind.group.split('.').next() {
+                None | Some("") => "core",
+                Some(package) => package,
+            };
+            unfit(format!(
+                "converting ({}.{found}) to ({package}.{}): unknown conversion",
+                parsed.version, kind.kind
+            ))
+        }
+        _ => DecodeProblem::ApiVersion { found: version.to_owned(), expected },
+    })
 }
 
 #[cfg(test)]

@@ -169,7 +169,7 @@ fn another_kind() {
         ("v1", "Namespace", "core.Namespace"),
         ("rbac.authorization.k8s.io/v1", "Role", "rbac.Role"),
     ] {
-        let body = json!({"kind": "Pod", "metadata": {"name": "p"}});
+        let body = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
         let expected = format!(
             "Pod in version \"v1\" cannot be handled as a {kind}: converting (v1.Pod) to ({internal}): \
              unknown conversion"
@@ -239,9 +239,35 @@ fn kind_and_version_must_fit() {
     let deployment = json!({"apiVersion":"apps/v1","kind":"Deployment"});
     assert_eq!(
         refusal(deployment.clone(), "v1", "Pod"),
-        "the API version in the data (apps/v1) does not match the expected API version (v1)"
+        "Deployment in version \"v1\" cannot be handled as a Pod: converting (v1.Deployment) to \
+         (core.Pod): unknown conversion"
+    );
+    assert_eq!(
+        refusal(json!({"kind": "Pods"}), "v1", "Pod"),
+        "Pods in version \"v1\" cannot be handled as a Pod: no kind \"Pods\" is registered for \
+         version \"v1\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    );
+    assert_eq!(
+        refusal(json!({"kind": "Goodx", "metadata": {"name": "g"}}), "acc.example.com/v1", "Good"),
+        "kind: Invalid value: \"Goodx\": must be Good"
+    );
+    assert_eq!(
+        refusal(json!({"apiVersion": "acc.example.com/v2"}), "acc.example.com/v1", "Good"),
+        "the API version in the data (acc.example.com/v2) does not match the expected API version \
+         (acc.example.com/v1)"
     );
     assert!(refusal(deployment, "apps/v1", "ReplicaSet").contains("handled as a ReplicaSet"));
+    assert_eq!(
+        refusal(json!({"apiVersion": "v2", "kind": "Pod"}), "v1", "Pod"),
+        "Pod in version \"v2\" cannot be handled as a Pod: no kind \"Pod\" is registered for version \
+         \"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+    );
+    let old = json!({"apiVersion": "apps/v1beta1", "kind": "Deployment"});
+    assert_eq!(
+        refusal(old, "apps/v1", "Deployment"),
+        "the API version in the data (apps/v1beta1) does not match the expected API version \
+         (apps/v1)"
+    );
     assert!(refusal(json!([]), "v1", "Pod").contains("must be of type Pod"));
     assert!(refusal(json!({"kind": 3}), "v1", "Pod").contains("kind is not a string"));
     let bytes = decode(b"{", "application/json", &gvk("v1", "Pod"), FieldValidation::Strict);
