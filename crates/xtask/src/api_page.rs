@@ -170,7 +170,9 @@ fn missing() -> Vec<(&'static str, &'static str, &'static str)> {
 fn other_versions() -> Result<String> {
     let mut text = String::from(
         "\n## Other versions\nServed beside the version that is stored. Those that Kubernetes has \
-         removed, or will, come with a warning that says so.\n\n| kind | current | old |\n\
+         removed, or will, come with a warning that says so. They are not listed for every client: Helm, \
+         which chooses what a chart renders by the same list in which it looks for kinds, does not \
+         find them (`no matches for kind`); `helm template CHART | kubectl apply -f -` does.\n\n| kind | current | old |\n\
          |---|---|---|\n",
     );
     let mut kinds = BTreeMap::<_, [BTreeSet<String>; 2]>::new();
