@@ -22,6 +22,7 @@ use onggi_client::{EventType, SharedInformers, WatchSpec};
 use onggi_controllers::{Chosen, Controllers};
 use onggi_dns::Dns;
 use onggi_kubelet::Kubelet;
+use onggi_machinery::validation::addresses::special;
 use onggi_net::{NodeNetwork, Proxy};
 use onggi_scheduler::Scheduler;
 use tokio::net::TcpListener;
@@ -202,10 +203,10 @@ async fn run_control_plane(options: Options, reporter: &Reporter) -> Result<(), 
 }
 
 /// An address at which others may reach this server: the endpoint of the Service `kubernetes`, which
-/// must not be a loopback address.
+/// must not be of this machine or its links alone.
 fn reachable(options: &Options) -> IpAddr {
     let given = options.listen.ip();
-    if !given.is_loopback() && !given.is_unspecified() {
+    if special(given).is_none() {
         return given;
     }
     // The address that a packet out of here would carry; none is sent.
@@ -214,7 +215,7 @@ fn reachable(options: &Options) -> IpAddr {
         socket.local_addr()
     });
     match own.map(|address| address.ip()) {
-        Ok(ip) if !ip.is_loopback() && !ip.is_unspecified() => ip,
+        Ok(ip) if special(ip).is_none() => ip,
         _ => options.service_cidr.nth(1).unwrap_or(options.service_cidr.network()).into(),
     }
 }

@@ -98,7 +98,7 @@ impl Registry {
             if let Some(finish) = row.finish_create {
                 finish(&mut object);
             }
-            let errors = kind.validate(&object);
+            let errors = kind.validate(&object, context);
             if !errors.is_empty() {
                 return Err(Status::invalid(&row.group_kind(), &name, &errors));
             }

@@ -8,7 +8,7 @@ use onggi_machinery::resource::Resource;
 use onggi_machinery::validation::{self, Errors};
 use serde_json::Value;
 
-use super::Registry;
+use super::{Context, Registry};
 use crate::custom::Version;
 
 pub(crate) struct Kind {
@@ -71,9 +71,12 @@ impl Kind {
         }
     }
 
-    /// What is wrong with a new object.
-    pub(crate) fn validate(&self, object: &Value) -> Errors {
-        let mut errors = validation::create(object, self.row);
+    /// What is wrong with a new object; `context` has the version that it came in.
+    pub(crate) fn validate(&self, object: &Value, context: &Context) -> Errors {
+        if context.unchecked {
+            return Errors::new();
+        }
+        let mut errors = validation::create(object, self.row, context.version);
         if let Some(custom) = &self.custom {
             errors.extend(custom.validate(object, None));
         }
@@ -81,12 +84,23 @@ impl Kind {
     }
 
     /// What is wrong with a changed object. `whole`: not only with what a hook has changed.
-    pub(crate) fn validate_update(&self, object: &Value, old: &Value, whole: bool) -> Errors {
+    pub(crate) fn validate_update(
+        &self,
+        object: &Value,
+        old: &Value,
+        context: &Context,
+        whole: bool,
+    ) -> Errors {
+        if context.unchecked {
+            return Errors::new();
+        }
         let mut errors = validation::metadata_update(object, old, self.row);
         errors.extend((self.row.validate)(object));
         // What a hook changes is not for everyone to change.
         if whole {
             errors.extend((self.row.validate_update)(object, old));
+            let version = context.version.into_iter();
+            errors.extend(version.flat_map(|version| version.validate_update(object, old)));
         }
         if let Some(custom) = &self.custom {
             errors.extend(custom.validate(object, Some(old)));

@@ -78,6 +78,8 @@ pub(crate) struct Context {
     pub(crate) version: Option<&'static Version>,
     /// The program that asks; its first part owns what it writes where it says no `fieldManager`.
     pub(crate) user_agent: String,
+    /// The server writes what no rule is asked about.
+    pub(crate) unchecked: bool,
 }
 
 impl Context {
@@ -90,7 +92,14 @@ impl Context {
             None => &user.name,
         };
         let user_agent = name.to_owned();
-        Self { user, duplicates: Vec::new(), notes: Notes::default(), version: None, user_agent }
+        Self {
+            user,
+            duplicates: Vec::new(),
+            notes: Notes::default(),
+            version: None,
+            user_agent,
+            unchecked: false,
+        }
     }
 }
 

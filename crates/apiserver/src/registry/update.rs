@@ -284,7 +284,7 @@ impl Registry {
                 _ => None,
             };
             let is_part = matches!(part, Part::Whole(_));
-            let mut errors = kind.validate_update(&new, &old, !is_part);
+            let mut errors = kind.validate_update(&new, &old, context, !is_part);
             if is_part {
                 errors.extend(hooks.validate_part(part.subresource(), &new, &old));
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::EvalError;
 use super::functions::text;
 use super::value::{Opaque, Value};
+use crate::validation::addresses::{is_link_local, is_link_local_multicast};
 
 type Outcome<'a> = Result<Value<'a>, EvalError>;
 
@@ -83,27 +84,13 @@ impl Cidr {
     }
 }
 
-fn is_link_local_multicast(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.octets()[..3] == [224, 0, 0],
-        IpAddr::V6(v6) => v6.segments()[0] & 0xff0f == 0xff02,
-    }
-}
-
-fn is_link_local_unicast(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
-    }
-}
-
 fn is_global_unicast(ip: IpAddr) -> bool {
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     !(broadcast
         || ip.is_unspecified()
         || ip.is_loopback()
         || ip.is_multicast()
-        || is_link_local_unicast(ip))
+        || is_link_local(ip))
 }
 
 impl Opaque for Ip {
@@ -121,7 +108,7 @@ impl Opaque for Ip {
             "isUnspecified" => ip.is_unspecified().into(),
             "isLoopback" => ip.is_loopback().into(),
             "isLinkLocalMulticast" => is_link_local_multicast(ip).into(),
-            "isLinkLocalUnicast" => is_link_local_unicast(ip).into(),
+            "isLinkLocalUnicast" => is_link_local(ip).into(),
             "isGlobalUnicast" => is_global_unicast(ip).into(),
             _ => return None,
         }))

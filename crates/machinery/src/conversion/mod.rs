@@ -17,9 +17,11 @@ mod workloads;
 use onggi_api::{GroupVersion, GroupVersionKind};
 use serde_json::Value;
 
+use crate::kinds;
 use crate::resource::{self, Resource};
 use crate::schema::{self, DecodeProblem, Decoded, FieldValidation};
 use crate::selector::{FieldSelector, SelectorError};
+use crate::validation::Errors;
 
 /// A version of a kind that is served and not stored.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,10 @@ pub struct Version {
     /// Selectable fields that are called otherwise here: `("regarding.kind",
     /// "involvedObject.kind")`. Where there are none, those of the row are meant.
     pub fields: &'static [(&'static str, &'static str)],
+    /// What is wrong with a new object of this version, in the place of the row's `validate_create`.
+    pub(crate) create: Option<fn(&Value) -> Errors>,
+    /// What is wrong with a change in this version, besides the row's `validate_update`.
+    update: Option<fn(&Value, &Value) -> Errors>,
     /// Gives the object the shape of the stored version, with the defaults that this version has
     /// and the stored one has otherwise. Tells what it filled in.
     to: fn(&mut Value) -> Vec<String>,
@@ -138,6 +144,12 @@ impl Version {
         warnings
     }
 
+    /// What is wrong with a change that was asked for in this version, besides what is wrong with
+    /// it in the stored one. Both objects are of the stored version.
+    pub fn validate_update(&self, object: &Value, old: &Value) -> Errors {
+        self.update.map(|rules| rules(object, old)).unwrap_or_default()
+    }
+
     /// Makes this version of a stored object.
     pub fn from_current(&self, object: &mut Value) {
         (self.from)(object);
@@ -233,7 +245,31 @@ const fn served(
     from: fn(&mut Value),
 ) -> Version {
     let (group, version) = here;
-    Version { group, version, plural, kind, current, removed: None, fields, to, from }
+    let (create, update) = (None, None);
+    Version {
+        group,
+        version,
+        plural,
+        kind,
+        current,
+        removed: None,
+        fields,
+        create,
+        update,
+        to,
+        from,
+    }
+}
+
+/// A version with rules of its own.
+const fn with_rules(
+    mut version: Version,
+    create: fn(&Value) -> Errors,
+    update: Option<fn(&Value, &Value) -> Errors>,
+) -> Version {
+    version.create = Some(create);
+    version.update = update;
+    version
 }
 
 /// A removed version that is shown as it was, too.
@@ -259,6 +295,8 @@ const fn row(
         current,
         removed: Some(since),
         fields: &[],
+        create: None,
+        update: None,
         to,
         from: |_| {},
     }
@@ -318,14 +356,18 @@ const TABLE: &[Version] = &[
         autoscaling::from_v1,
         autoscaling::to_v1,
     ),
-    served(
-        ("events.k8s.io", "v1"),
-        "events",
-        "Event",
-        ("", "v1"),
-        event::FIELDS,
-        event::to_core,
-        event::from_core,
+    with_rules(
+        served(
+            ("events.k8s.io", "v1"),
+            "events",
+            "Event",
+            ("", "v1"),
+            event::FIELDS,
+            event::to_core,
+            event::from_core,
+        ),
+        kinds::event::validate_v1_create,
+        Some(kinds::event::validate_v1_update),
     ),
     row(
         EXTENSIONS,
@@ -498,13 +540,17 @@ const TABLE: &[Version] = &[
         ("1.17", "1.22"),
         others::subjects,
     ),
-    row(
-        ("certificates.k8s.io", "v1beta1"),
-        "certificatesigningrequests",
-        "CertificateSigningRequest",
-        ("certificates.k8s.io", "v1"),
-        V1_22,
-        others::signing_request,
+    with_rules(
+        row(
+            ("certificates.k8s.io", "v1beta1"),
+            "certificatesigningrequests",
+            "CertificateSigningRequest",
+            ("certificates.k8s.io", "v1"),
+            V1_22,
+            others::signing_request,
+        ),
+        |_| Errors::new(),
+        None,
     ),
     row(
         ("node.k8s.io", "v1alpha1"),

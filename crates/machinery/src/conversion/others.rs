@@ -2,30 +2,26 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kinds::certificatesigningrequest::is_node;
+use crate::kinds::certificatesigningrequest::{LEGACY_SIGNER, kubelet_signer};
 use crate::value::{
     at, at_mut, is_set, items_mut, list_at, map_mut, remove, set, set_default, set_default_text,
     str_at,
 };
 
-/// `certificates.k8s.io/v1beta1`: the signer was found out, and there were usual usages. What the
-/// signer of everything signed and no signer of today does stays without one, and is refused.
+/// `certificates.k8s.io/v1beta1`: the signer was found out, and there were usual usages. Whatever a
+/// kubelet did not ask for was signed by one for all.
 pub(super) fn signing_request(object: &mut Value) -> Vec<String> {
     if !at(object, "spec").is_object() {
         return Vec::new();
     }
-    set_default(object, "spec.usages", json!(["key encipherment", "digital signature"]));
+    set_default(object, "spec.usages", json!(["digital signature", "key encipherment"]));
     if !str_at(object, "spec.signerName").is_empty() {
         return Vec::new();
     }
-    let has = |usage: &str| list_at(object, "spec.usages").iter().any(|u| u == usage);
-    let node = is_node(str_at(object, "spec.request"));
-    let signer = match (has("client auth"), has("server auth")) {
-        (false, true) if node => "kubernetes.io/kubelet-serving",
-        (true, false) if node => "kubernetes.io/kube-apiserver-client-kubelet",
-        (true, false) => "kubernetes.io/kube-apiserver-client",
-        _ => return Vec::new(),
-    };
+    let usages: Vec<&str> =
+        list_at(object, "spec.usages").iter().filter_map(Value::as_str).collect();
+    let found = kubelet_signer(str_at(object, "spec.request"), &usages);
+    let signer = found.unwrap_or(LEGACY_SIGNER);
     set(object, "spec.signerName", signer);
     vec![format!("spec.signerName was left out: {signer} is taken")]
 }

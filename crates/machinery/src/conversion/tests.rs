@@ -102,9 +102,9 @@ fn policies_and_classes() {
         ),
         (
             ("certificates.k8s.io", "v1beta1", "certificatesigningrequests"),
-            json!({"spec": {"request": "", "usages": ["client auth"]}}),
-            json!({"spec": {"request": "", "signerName": "kubernetes.io/kube-apiserver-client",
-                            "usages": ["client auth"]}}),
+            json!({"spec": {"request": ""}}),
+            json!({"spec": {"request": "", "signerName": "kubernetes.io/legacy-unknown",
+                            "usages": ["digital signature", "key encipherment"]}}),
         ),
         (
             ("flowcontrol.apiserver.k8s.io", "v1beta2", "prioritylevelconfigurations"),

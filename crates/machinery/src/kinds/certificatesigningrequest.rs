@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use onggi_api::FieldError;
 use serde_json::{Value, json};
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -49,6 +50,7 @@ pub const RESOURCE: Resource = Resource {
     prepare_create,
     prepare_update,
     validate,
+    validate_create,
     validate_update,
     ..Resource::BASE
 };
@@ -173,7 +175,8 @@ const USAGES: &[&str] = &[
     "timestamping",
 ];
 const SHORTEST: i64 = 600;
-const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
+/// Of requests in the version that had no signers.
+pub const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 
 fn validate(request: &Value) -> Errors {
     let mut errors = Errors::new();
@@ -189,11 +192,7 @@ fn validate(request: &Value) -> Errors {
     let mut seen = HashSet::new();
     errors.extend(usages.items().filter(|u| !seen.insert(u.text())).map(|u| u.duplicate()));
     let signer = spec.child("signerName");
-    if signer.text() == LEGACY_SIGNER {
-        errors.push(signer.invalid("the legacy signerName is not allowed via this API version"));
-    } else {
-        signer_name(&signer, &mut errors);
-    }
+    signer_name(&signer, &mut errors);
     let expiration = spec.child("expirationSeconds");
     if expiration.int().is_some_and(|seconds| seconds < SHORTEST) {
         let detail = "may not specify a duration less than 600 seconds (10 minutes)";
@@ -201,6 +200,17 @@ fn validate(request: &Value) -> Errors {
     }
     conditions(&At::root(request).child("status.conditions"), &mut errors);
     errors
+}
+
+/// What was signed before there were signers is asked for in the version that had none.
+fn validate_create(request: &Value) -> Errors {
+    let signer = At::root(request).child("spec.signerName");
+    match signer.text() {
+        LEGACY_SIGNER => {
+            vec![signer.invalid("the legacy signerName is not allowed via this API version")]
+        }
+        _ => Errors::new(),
+    }
 }
 
 /// A signed PKCS #10 request in PEM.
@@ -216,17 +226,45 @@ fn check_request(base64: &str) -> Result<(), String> {
     parsed.verify_signature().map_err(|error| format!("x509: {error}"))
 }
 
-/// Whether it is a node that a request is to name.
-pub fn is_node(base64: &str) -> bool {
-    let pem = STANDARD.decode(base64).unwrap_or_default();
-    let Ok((block, _)) = Pem::read(std::io::Cursor::new(&pem)) else { return false };
-    let Ok((_, parsed)) = X509CertificationRequest::from_der(&block.contents) else { return false };
+/// The signer of a kubelet's request; `None` where it is none.
+pub fn kubelet_signer(base64: &str, usages: &[&str]) -> Option<&'static str> {
+    let pem = STANDARD.decode(base64).ok()?;
+    let (block, _) = Pem::read(std::io::Cursor::new(&pem)).ok()?;
+    let (_, parsed) = X509CertificationRequest::from_der(&block.contents).ok()?;
     let subject = &parsed.certification_request_info.subject;
-    let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok());
+    let name = subject.iter_common_name().next().and_then(|name| name.as_str().ok())?;
     let mut groups = subject.iter_organization().filter_map(|group| group.as_str().ok());
-    name.is_some_and(|name| name.starts_with("system:node:"))
-        && groups.next() == Some("system:nodes")
-        && groups.next().is_none()
+    if !name.starts_with("system:node:")
+        || groups.next() != Some("system:nodes")
+        || groups.next().is_some()
+    {
+        return None;
+    }
+    let extensions = parsed.requested_extensions().into_iter().flatten();
+    let names = extensions.filter_map(|extension| match extension {
+        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+        _ => None,
+    });
+    let (mut hosts, mut others) = (0, 0);
+    for name in names.flatten() {
+        match name {
+            GeneralName::DNSName(_) | GeneralName::IPAddress(_) => hosts += 1,
+            _ => others += 1,
+        }
+    }
+    let exactly = |purpose: &str| {
+        let known = |usage: &&str| {
+            *usage == purpose || matches!(*usage, "digital signature" | "key encipherment")
+        };
+        usages.contains(&purpose)
+            && usages.contains(&"digital signature")
+            && usages.iter().all(known)
+    };
+    match (hosts, others) {
+        (0, 0) if exactly("client auth") => Some("kubernetes.io/kube-apiserver-client-kubelet"),
+        (1.., 0) if exactly("server auth") => Some("kubernetes.io/kubelet-serving"),
+        _ => None,
+    }
 }
 
 /// `example.com/signer-name`.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::resource::{Column, Resource};
 use crate::table;
+use crate::validation::addresses::reachable;
 use crate::validation::{At, Errors, labels, names};
 use crate::value::{at, i64_at, items_mut, list_at, set_default, set_default_text, str_at};
 
@@ -31,7 +32,7 @@ pub const RESOURCE: Resource = Resource {
     ],
     row,
     default,
-    validate,
+    validate_create,
     validate_update,
     ..Resource::BASE
 };
@@ -75,11 +76,18 @@ const PORTS_MAX: usize = 20_000;
 const TOPOLOGY_MAX: usize = 16;
 const HINTS_MAX: usize = 8;
 
-fn validate(object: &Value) -> Errors {
+fn validate_create(object: &Value) -> Errors {
     let mut errors = Errors::new();
     let root = At::root(object);
+    root.child("addressType").required_one_of(&["FQDN", "IPv4", "IPv6"], &mut errors);
+    errors.extend(endpoints(&root));
+    ports(&root, &mut errors);
+    errors
+}
+
+fn endpoints(root: &At<'_>) -> Errors {
+    let mut errors = Errors::new();
     let kind = root.child("addressType");
-    kind.required_one_of(&["FQDN", "IPv4", "IPv6"], &mut errors);
     let endpoints = root.child("endpoints");
     let count = endpoints.items().count();
     if count > ENDPOINTS_MAX {
@@ -94,6 +102,10 @@ fn validate(object: &Value) -> Errors {
             hint(&endpoint.child(hints), &mut errors);
         }
     }
+    errors
+}
+
+fn ports(root: &At<'_>, errors: &mut Errors) {
     let ports = root.child("ports");
     let count = ports.items().count();
     if count > PORTS_MAX {
@@ -102,18 +114,17 @@ fn validate(object: &Value) -> Errors {
     let mut seen = HashSet::new();
     for port in ports.items() {
         let name = port.child("name");
-        name.may(names::dns1123_label, &mut errors);
+        name.may(names::dns1123_label, errors);
         // The empty name is one too.
         if !seen.insert(name.text()) {
             errors.push(name.duplicate());
         }
-        port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], &mut errors);
+        port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], errors);
         if port.child("port").is_set() {
-            port.child("port").port_number(&mut errors);
+            port.child("port").port_number(errors);
         }
-        port.child("appProtocol").may(names::qualified_name, &mut errors);
+        port.child("appProtocol").may(names::qualified_name, errors);
     }
-    errors
 }
 
 fn addresses(addresses: &At<'_>, kind: &str, errors: &mut Errors) {
@@ -132,6 +143,9 @@ fn addresses(addresses: &At<'_>, kind: &str, errors: &mut Errors) {
             }
             "IPv6" if text.parse::<Ipv6Addr>().is_err() => {
                 errors.push(address.invalid("must be a valid IPv6 address"));
+            }
+            "IPv4" | "IPv6" => {
+                reachable(&address, errors);
             }
             "FQDN" => address.must(names::dns1123_subdomain, errors),
             _ => {}
@@ -165,8 +179,54 @@ fn hint(hints: &At<'_>, errors: &mut Errors) {
     }
 }
 
+/// Endpoints that were stored before there was a rule stay as they are until they are changed.
 fn validate_update(object: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::new();
+    let root = At::root(object);
+    let mut errors = endpoints(&root);
+    if !errors.is_empty() && at(object, "endpoints") == at(old, "endpoints") {
+        errors.clear();
+    }
+    ports(&root, &mut errors);
     At::root(object).child("addressType").unchanged(at(old, "addressType"), &mut errors);
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::testing::{created, expect};
+
+    const SLICE: &str =
+        "{metadata: {name: s}, addressType: TYPE, endpoints: [{addresses: [ADDRESS]}]}";
+
+    #[test]
+    fn addresses_that_others_can_reach() {
+        for (kind, address, expected) in [
+            ("IPv4", "10.0.0.1", ""),
+            ("IPv6", "'fd00::1'", ""),
+            ("FQDN", "localhost", ""),
+            ("IPv4", "127.0.0.1", "Invalid value: \"127.0.0.1\": may not be in the loopback range"),
+            (
+                "IPv4",
+                "169.254.169.254",
+                "Invalid value: \"169.254.169.254\": may not be in the link-local",
+            ),
+            (
+                "IPv6",
+                "'ff02::1'",
+                "Invalid value: \"ff02::1\": may not be in the link-local multicast",
+            ),
+            ("IPv6", "'::'", "Invalid value: \"::\": may not be unspecified (::)"),
+            ("IPv4", "'::1'", "Invalid value: \"::1\": must be a valid IPv4 address"),
+        ] {
+            let text = SLICE.replace("TYPE", kind).replace("ADDRESS", address);
+            let slice = created(&RESOURCE, &text);
+            let expected = format!("endpoints[0].addresses[0]: {expected}");
+            let expected: &[&str] = if expected.ends_with(": ") { &[] } else { &[&expected] };
+            expect(&(RESOURCE.validate_create)(&slice), expected, &text);
+            expect(&(RESOURCE.validate_update)(&slice, &slice), &[], "what is there may stay");
+            let other = created(&RESOURCE, &SLICE.replace("TYPE", kind).replace("ADDRESS", "x"));
+            expect(&(RESOURCE.validate_update)(&slice, &other), expected, "and not come");
+        }
+    }
 }

@@ -146,7 +146,7 @@ fn new_objects() {
             &event::RESOURCE,
             "eventTime: '2026-01-01T00:00:00Z'\nreportingComponent: a b\nreason: r\ninvolvedObject: {namespace: d}",
             &[
-                "reportingComponent: Invalid value: \"a b\": name part must consist of",
+                "reportingController: Invalid value: \"a b\": name part must consist of",
                 "reportingInstance: Required value",
                 "action: Required value",
             ],

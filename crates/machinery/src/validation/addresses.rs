@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use onggi_api::FieldError;
+
 use super::{At, Errors};
 
 /// What an address should be.
@@ -71,6 +73,47 @@ pub fn cidr(cidr: &At<'_>, errors: &mut Errors) {
     }
 }
 
+/// Why nobody else can be at an address: it is of this machine or of its links alone
+/// (`ValidateEndpointIP`).
+pub fn special(ip: IpAddr) -> Option<String> {
+    let ip = ip.to_canonical();
+    let why = if ip.is_unspecified() {
+        return Some(format!("may not be unspecified ({ip})"));
+    } else if ip.is_loopback() {
+        "may not be in the loopback range (127.0.0.0/8, ::1/128)"
+    } else if is_link_local(ip) {
+        "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+    } else if is_link_local_multicast(ip) {
+        "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+    } else {
+        return None;
+    };
+    Some(why.to_owned())
+}
+
+/// An address that somebody else can be at; `false` where the text is no address at all.
+pub fn reachable(address: &At<'_>, errors: &mut Errors) -> bool {
+    let Ok(ip) = address.text().parse::<IpAddr>() else { return false };
+    errors.extend(special(ip).map(|why| FieldError::invalid(&address.path, address.text(), why)));
+    true
+}
+
+/// Whether an address is one of a link.
+pub fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+    }
+}
+
+/// Whether an address is one of everybody on a link.
+pub fn is_link_local_multicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(v6) => v6.segments()[0] & 0xff0f == 0xff02,
+    }
+}
+
 /// The name of an object that is an address.
 pub fn ip_name(text: &str) -> Vec<String> {
     match text.parse::<IpAddr>() {
@@ -79,5 +122,35 @@ pub fn ip_name(text: &str) -> Vec<String> {
             vec![format!("must be in canonical form ({:?})", ip.to_string())]
         }
         Ok(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_nobody_else() {
+        for (ip, expected) in [
+            ("10.0.0.1", ""),
+            ("8.8.8.8", ""),
+            ("224.0.1.1", ""),
+            ("2001:db8::1", ""),
+            ("0.0.0.0", "may not be unspecified (0.0.0.0)"),
+            ("::", "may not be unspecified (::)"),
+            ("127.1.2.3", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("::1", "may not be in the loopback range"),
+            ("::ffff:127.0.0.1", "may not be in the loopback range"),
+            ("169.254.169.254", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+            ("febf::1", "may not be in the link-local range"),
+            (
+                "224.0.0.251",
+                "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+            ),
+            ("ff02::1", "may not be in the link-local multicast range"),
+        ] {
+            let found = special(ip.parse().unwrap()).unwrap_or_default();
+            assert!(found.starts_with(expected) && found.is_empty() == expected.is_empty(), "{ip}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 use onggi_api::{FieldError, FieldPath, sought};
 use serde_json::Value;
 
+use crate::conversion::Version;
 use crate::resource::Resource;
 
 pub mod addresses;
@@ -22,12 +23,14 @@ pub use conditions::conditions;
 use keys::Keys;
 pub use metadata::{metadata, metadata_update};
 
-/// Everything that is wrong with a new object: its metadata, then the rules of its kind.
-pub fn create(object: &Value, resource: &Resource) -> Errors {
+/// Everything that is wrong with a new object: its metadata, then the rules of its kind. `version`:
+/// the one it was sent in, where that is not the stored one.
+pub fn create(object: &Value, resource: &Resource, version: Option<&Version>) -> Errors {
     sought(|| {
         let mut errors = metadata(object, resource);
         errors.extend((resource.validate)(object));
-        errors.extend((resource.validate_create)(object));
+        let create = version.and_then(|version| version.create);
+        errors.extend(create.unwrap_or(resource.validate_create)(object));
         errors
     })
 }

@@ -1,10 +1,12 @@
 //! Which program a proxied request goes to, and the connection to it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use onggi_api::Status;
 use onggi_client::node::{Duplex, NodeServer, PodRef};
 use onggi_machinery::resource;
+use onggi_machinery::validation::addresses::special;
 use rand::seq::IndexedRandom;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -93,8 +95,11 @@ pub(super) async fn service(
     namespace: &str,
     target: &Target<'_>,
 ) -> Result<Backend, Status> {
+    // What listens on this machine for itself, or on its links, is not for clients to reach.
+    let is_own = (namespace, target.name) == ("default", "kubernetes");
+    let allowed = if is_own { |_| true } else { |ip: IpAddr| special(ip).is_none() };
     let Backend { connection, authority } =
-        endpoint(server, namespace, target.name, target.port).await?;
+        endpoint_at(server, namespace, target.name, target.port, allowed).await?;
     secured(connection, authority, target.https).await
 }
 
@@ -105,13 +110,24 @@ pub(crate) async fn endpoint(
     name: &str,
     port: &str,
 ) -> Result<Backend, Status> {
+    endpoint_at(server, namespace, name, port, |_| true).await
+}
+
+/// [`endpoint`], where what is no pod may be at some addresses alone.
+async fn endpoint_at(
+    server: &ApiServer,
+    namespace: &str,
+    name: &str,
+    port: &str,
+    allowed: fn(IpAddr) -> bool,
+) -> Result<Backend, Status> {
     let row = resource::by_gvr("", "v1", "services").ok_or_else(Status::no_such_path)?;
     let object = server.registry.current(row, namespace, name).await?;
     let service = object.value().map_err(Status::internal)?;
     let none = || Status::unavailable(format!("no endpoints available for service {name:?}"));
     if text(&service, "/spec/type") == "ExternalName" {
         let number = port.parse().map_err(|_| none())?;
-        return dial(text(&service, "/spec/externalName"), number).await;
+        return dial(text(&service, "/spec/externalName"), number, allowed).await;
     }
     let port_name = service_port(&service, port).ok_or_else(|| {
         Status::unavailable(format!("no service port {port:?} found for service {name:?}"))
@@ -126,12 +142,16 @@ pub(crate) async fn endpoint(
             let connection = to_pod(node, target::reference(&object), *port);
             Ok(Backend { connection, authority: authority(address, *port) })
         }
-        None => dial(address, *port).await,
+        None => dial(address, *port, allowed).await,
     }
 }
 
-async fn dial(host: &str, port: u16) -> Result<Backend, Status> {
-    let addresses = onggi_client::resolve::resolve(host, port).await.map_err(unreachable)?;
+async fn dial(host: &str, port: u16, allowed: fn(IpAddr) -> bool) -> Result<Backend, Status> {
+    let mut addresses = onggi_client::resolve::resolve(host, port).await.map_err(unreachable)?;
+    addresses.retain(|address| allowed(address.ip()));
+    if addresses.is_empty() {
+        return Err(Status::bad_request("address not allowed"));
+    }
     let connected = tokio::net::TcpStream::connect(addresses.as_slice()).await;
     let connection = Box::new(connected.map_err(unreachable)?);
     Ok(Backend { connection, authority: authority(host, port) })

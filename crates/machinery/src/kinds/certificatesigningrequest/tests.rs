@@ -26,7 +26,18 @@ fn a_new_one() {
     assert_eq!(object["spec"].get("username"), None);
     assert_eq!(object["status"], json!({}));
     expect(&validate(&object), &[], "right");
-    assert!(is_node(REQUEST) && !is_node(CERTIFICATE) && !is_node(""));
+    const CLIENT: &str = "kubernetes.io/kube-apiserver-client-kubelet";
+    for (request, usages, signer) in [
+        (REQUEST, &["digital signature", "client auth"][..], Some(CLIENT)),
+        (REQUEST, &["digital signature", "key encipherment", "client auth"], Some(CLIENT)),
+        (REQUEST, &["client auth"], None),
+        (REQUEST, &["digital signature", "server auth"], None),
+        (CERTIFICATE, &["digital signature", "client auth"], None),
+        ("", &["digital signature", "client auth"], None),
+    ] {
+        let usages: Vec<&str> = usages.to_vec();
+        assert_eq!(kubelet_signer(request, &usages), signer, "{usages:?}");
+    }
     let cells =
         json!(["c", "<unknown>", "kubernetes.io/kube-apiserver-client", "", "60m", "Pending"]);
     assert_eq!(Value::from(row(&object, 0)), cells);
@@ -54,15 +65,15 @@ fn what_is_wrong() {
                 "spec.signerName: Invalid value: \"c_d\": validating label \"c_d\": a lowercase",
             ],
         ),
-        (
-            json!({"request": REQUEST, "signerName": "kubernetes.io/legacy-unknown", "usages": ["any"]}),
-            &[
-                "spec.signerName: Invalid value: \"kubernetes.io/legacy-unknown\": the legacy signerName",
-            ],
-        ),
     ] {
         expect(&validate(&json!({ "spec": spec })), expected, &spec.to_string());
     }
+    let legacy =
+        json!({"spec": {"request": REQUEST, "signerName": LEGACY_SIGNER, "usages": ["any"]}});
+    expect(&validate(&legacy), &[], "what is there stays right");
+    let expected =
+        "spec.signerName: Invalid value: \"kubernetes.io/legacy-unknown\": the legacy signerName";
+    expect(&validate_create(&legacy), &[expected], "and is asked for no more");
     let mut forged = STANDARD.decode(REQUEST).unwrap();
     let at = forged.len() - 80;
     forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
