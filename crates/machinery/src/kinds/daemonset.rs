@@ -104,7 +104,10 @@ fn validate(set: &Value) -> Errors {
     let mut errors = Errors::new();
     let spec = At::root(set).child("spec");
     workload::selected(&spec, &mut errors);
-    workload::selector(&spec, "empty selector is invalid for daemonset", &mut errors);
+    // That one must be there is said by the rule above.
+    if spec.child("selector").is_set() {
+        workload::selector(&spec, "empty selector is invalid for daemonset", &mut errors);
+    }
     let pod = workload::template(&spec.child("template"), &mut errors);
     workload::always_restarts(&pod, &mut errors);
     let deadline = pod.child("activeDeadlineSeconds");

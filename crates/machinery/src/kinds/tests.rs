@@ -81,7 +81,14 @@ fn a_deployment_is_defaulted() {
 fn rules_of_a_deployment() {
     for (from, to, expected) in [
         ("app: web}}\n  template", "app: web}}\n  replicas: 0\n  template", &[][..]),
-        ("  selector: {matchLabels: {app: web}}\n", "", &["spec.selector: Required value"]),
+        (
+            "  selector: {matchLabels: {app: web}}\n",
+            "",
+            &[
+                "spec.selector: Required value",
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+            ],
+        ),
         (
             "selector: {matchLabels: {app: web}}",
             "selector: {}",
@@ -308,24 +315,6 @@ fn rules_of_the_others() {
         ),
         (&event::RESOURCE, "{metadata: {namespace: default}, involvedObject: {kind: Node}}", &[]),
         (
-            &endpointslice::RESOURCE,
-            "{addressType: IPv4, ports: [{port: 1}, {port: 2}], endpoints: [{addresses: ['::1']}, {}]}",
-            &[
-                "endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address",
-                "endpoints[1].addresses: Required value: must contain at least 1 address",
-                "ports[1].name: Duplicate value: \"\"",
-            ],
-        ),
-        (
-            &endpoints::RESOURCE,
-            "subsets: [{ports: [{port: 1}, {port: 2, name: b}]}, {addresses: [{ip: x}]}]",
-            &[
-                "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
-                "subsets[0].ports[0].name: Required value",
-                "subsets[1].addresses[0].ip: Invalid value: \"x\": must be a valid IP address",
-            ],
-        ),
-        (
             &namespace::RESOURCE,
             "spec: {finalizers: [kubernetes, mine]}",
             &["spec.finalizers[1]: Invalid value: \"mine\": name is neither a standard"],
@@ -334,6 +323,31 @@ fn rules_of_the_others() {
         let mut object = yaml(object);
         (resource.default)(&mut object);
         expect(&(resource.validate)(&object), expected, resource.kind);
+    }
+    for (resource, object, expected) in [
+        (
+            &endpointslice::RESOURCE,
+            "{addressType: IPv4, ports: [{port: 1}, {port: 2}], endpoints: [{addresses: ['::1']}, {}]}",
+            &[
+                "endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address",
+                "endpoints[1].addresses: Required value: must contain at least 1 address",
+                "ports[1].name: Duplicate value: \"\"",
+            ][..],
+        ),
+        (
+            &endpoints::RESOURCE,
+            "subsets: [{ports: [{port: 1}, {port: 2, name: b}]}, {addresses: [{ip: x}]}]",
+            &[
+                "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
+                "subsets[0].ports[0].name: Required value",
+                "subsets[1].addresses[0].ip: Invalid value: \"x\": must be a valid IP address, (e.g.",
+                "subsets[1].addresses[0].ip: Invalid value: \"x\": must be a valid IP address",
+            ],
+        ),
+    ] {
+        let mut object = yaml(object);
+        (resource.default)(&mut object);
+        expect(&(resource.validate_create)(&object), expected, resource.kind);
     }
     let (old, new) = (yaml("spec: {podCIDR: 10.0.0.0/24}"), yaml("spec: {podCIDR: 10.0.1.0/24}"));
     expect(

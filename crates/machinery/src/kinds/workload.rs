@@ -64,15 +64,21 @@ pub(super) fn selector(spec: &At<'_>, empty: &str, errors: &mut Errors) {
 /// The selector must select what the template makes.
 pub(super) fn selected(spec: &At<'_>, errors: &mut Errors) {
     let (selector, marks) = (spec.child("selector"), spec.child("template.metadata.labels"));
-    if !selector.is_set() || labels::selects_everything(selector.value) {
+    let unmatched = || {
+        let detail = "`selector` does not match template `labels`";
+        FieldError::invalid(&marks.path, marks.value.clone(), detail)
+    };
+    if !selector.is_set() {
+        // None selects nothing, an empty one everything.
+        errors.push(unmatched());
+        return;
+    }
+    if labels::selects_everything(selector.value) {
         return;
     }
     match LabelSelector::from_object(selector.value) {
         Err(_) => errors.push(selector.invalid("invalid label selector")),
-        Ok(wanted) if !wanted.matches_value(marks.value) => {
-            let detail = "`selector` does not match template `labels`";
-            errors.push(FieldError::invalid(&marks.path, marks.value.clone(), detail));
-        }
+        Ok(wanted) if !wanted.matches_value(marks.value) => errors.push(unmatched()),
         Ok(_) => {}
     }
 }
@@ -82,6 +88,10 @@ pub(super) fn template<'a>(template: &At<'a>, errors: &mut Errors) -> At<'a> {
     labels::labels(&template.child("metadata.labels"), errors);
     let pod = template.child("spec");
     podspec::validate(&pod, errors);
+    let ephemeral = pod.child("ephemeralContainers");
+    if ephemeral.items().next().is_some() {
+        errors.push(ephemeral.forbidden("ephemeral containers not allowed in pod template"));
+    }
     pod
 }
 

@@ -103,17 +103,34 @@ fn prepare_create(pod: &mut Value) {
 
 fn validate(pod: &Value) -> Errors {
     let mut errors = Errors::new();
-    podspec::validate(&At::root(pod).child("spec"), &mut errors);
+    let root = At::root(pod);
+    podspec::validate_pod(&root, &mut errors);
+    // A token is somebody's.
+    if str_at(pod, "spec.serviceAccountName").is_empty() {
+        let volumes = root.each("spec.volumes");
+        let sources = volumes.flat_map(|volume| volume.each("projected.sources"));
+        for token in sources.map(|source| source.child("serviceAccountToken")) {
+            if token.is_set() {
+                let detail = "must not be specified when serviceAccountName is not set";
+                errors.push(token.forbidden(detail));
+            }
+        }
+    }
     errors
 }
 
 fn validate_create(pod: &Value) -> Errors {
-    let ephemeral = At::root(pod).child("spec.ephemeralContainers");
+    let mut errors = Errors::new();
+    let spec = At::root(pod).child("spec");
+    let ephemeral = spec.child("ephemeralContainers");
     if ephemeral.is_set() {
-        vec![ephemeral.forbidden("cannot be set on create")]
-    } else {
-        Vec::new()
+        errors.push(ephemeral.forbidden("cannot be set on create"));
     }
+    let node = spec.child("nodeName");
+    if !node.text().is_empty() && spec.each("schedulingGates").next().is_some() {
+        errors.push(node.forbidden("cannot be set until all schedulingGates have been cleared"));
+    }
+    errors
 }
 
 /// Whether the condition `Ready` holds: traffic may be sent to it.

@@ -2,25 +2,24 @@
 
 use std::collections::HashSet;
 
-use onggi_api::{FieldError, Quantity};
-use serde_json::Value;
+use onggi_api::FieldError;
 
-use super::{PULL_POLICIES, env, probe, security};
+use super::volume::Volumes;
+use super::{PULL_POLICIES, env, mounts, probe, requirements, security};
 use crate::validation::{At, Errors, duplicates, names};
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
-const PROPAGATIONS: &[&str] = &["Bidirectional", "HostToContainer", "None"];
-/// Resources that a container may ask for without a domain in front.
-const PLAIN_RESOURCES: &[&str] = &["cpu", "ephemeral-storage", "memory"];
 
 /// What the containers of a pod need to know of it.
 pub(super) struct Pod<'a> {
-    /// Names of its volumes.
-    pub(super) volumes: HashSet<&'a str>,
+    /// Its `spec`.
+    pub(super) spec: At<'a>,
+    /// Its volumes.
+    pub(super) volumes: Volumes<'a>,
     /// `terminationGracePeriodSeconds`.
     pub(super) grace: i64,
-    /// `hostNetwork`.
-    pub(super) host_network: bool,
+    /// `hostUsers`, which is true where nothing is said.
+    pub(super) host_users: bool,
 }
 
 /// What holds for init containers too.
@@ -33,12 +32,13 @@ pub(super) fn validate(container: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     container.child("imagePullPolicy").required_one_of(PULL_POLICIES, errors);
     let policy = container.child("terminationMessagePolicy");
     policy.required_one_of(&["FallbackToLogsOnError", "File"], errors);
-    ports(&container.child("ports"), pod, errors);
-    env::variables(&container.child("env"), errors);
+    ports(&container.child("ports"), errors);
+    env::variables(&container.child("env"), &pod.volumes, errors);
     env::sources(&container.child("envFrom"), errors);
-    mounts(container, pod, errors);
-    resources(&container.child("resources"), errors);
-    security::container(&container.child("securityContext"), errors);
+    mounts::validate(container, &pod.volumes, errors);
+    requirements::container(&container.child("resources"), &pod.spec, errors);
+    resize_policy(container, pod, errors);
+    security::container(&container.child("securityContext"), pod.host_users, errors);
 }
 
 /// What only containers have that go on running.
@@ -60,7 +60,7 @@ fn image(image: &At<'_>, errors: &mut Errors) {
 
 // === Ports ===
 
-fn ports(ports: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
+fn ports(ports: &At<'_>, errors: &mut Errors) {
     duplicates(ports.items(), "name", errors);
     for port in ports.items() {
         port.child("name").may(names::port_name, errors);
@@ -72,10 +72,6 @@ fn ports(ports: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
         }
         if host.int().unwrap_or(0) != 0 {
             host.port_number(errors);
-            if pod.host_network && host.int() != number.int() {
-                let detail = "must match `hostPort` when `hostNetwork` is true";
-                errors.push(number.invalid(detail));
-            }
         }
         port.child("protocol").required_one_of(PROTOCOLS, errors);
     }
@@ -88,39 +84,102 @@ pub(super) fn host_port_conflicts(containers: &At<'_>, errors: &mut Errors) {
         let host = port.child("hostPort");
         let Some(number) = host.int().filter(|number| *number != 0) else { continue };
         let (protocol, ip) = (port.child("protocol").text(), port.child("hostIP").text());
-        let key = format!("{protocol}/{ip}/{number}");
-        if !taken.insert(key.clone()) {
-            errors.push(FieldError::duplicate(&host.path, key));
+        if !taken.insert((protocol, ip, number)) {
+            errors.push(FieldError::duplicate(&host.path, format!("{protocol}/{ip}/{number}")));
         }
     }
 }
 
-// === Mounts ===
+/// On the host's network a container's port is the host's. In a template it may be left out: the
+/// pod gets it.
+pub(super) fn ports_of_host(spec: &At<'_>, is_pod: bool, errors: &mut Errors) {
+    if !spec.child("hostNetwork").flag() {
+        return;
+    }
+    for port in spec.each("containers").flat_map(|container| container.each("ports")) {
+        let host = port.child("hostPort");
+        let number = host.int().unwrap_or(0);
+        if (is_pod || number != 0) && Some(number) != port.child("containerPort").int() {
+            let detail = "must match `containerPort` when `hostNetwork` is true";
+            errors.push(FieldError::invalid(&host.path, number, detail));
+        }
+    }
+}
 
-fn mounts(container: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
-    let privileged = container.child("securityContext.privileged").flag();
-    let mut paths = HashSet::new();
-    for mount in container.each("volumeMounts") {
-        let (name, path) = (mount.child("name"), mount.child("mountPath"));
-        if name.must_be_set(errors) && !pod.volumes.contains(name.text()) {
-            errors.push(FieldError::not_found(&name.path, name.text()));
+// === Ends and changes ===
+
+const RESTART_POLICIES: &[&str] = &["Always", "Never", "OnFailure"];
+const RULES_MAX: usize = 20;
+const CODES_MAX: usize = 255;
+
+/// When a container is started again, where that is not the pod's to say.
+pub(super) fn restart(container: &At<'_>, errors: &mut Errors) {
+    let (policy, rules) = (container.child("restartPolicy"), container.child("restartPolicyRules"));
+    policy.one_of(RESTART_POLICIES, errors);
+    let count = rules.items().count();
+    if count > 0 && !policy.is_set() {
+        errors.push(policy.required("must specify restartPolicy when restart rules are used"));
+    }
+    if count > RULES_MAX {
+        errors.push(FieldError::too_many(&rules.path, count, RULES_MAX));
+    }
+    let known = |field: &At<'_>, known: &[&str], errors: &mut Errors| {
+        if !known.contains(&field.text()) {
+            errors.push(FieldError::not_supported(&field.path, field.text(), known));
         }
-        if path.must_be_set(errors) && !paths.insert(path.text()) {
-            errors.push(path.invalid("must be unique"));
+    };
+    for rule in rules.items() {
+        known(&rule.child("action"), &["Restart", "RestartAllContainers"], errors);
+        let codes = rule.child("exitCodes");
+        if !codes.is_set() {
+            errors.push(codes.required("must be specified"));
+            continue;
         }
-        let (sub, expression) = (mount.child("subPath"), mount.child("subPathExpr"));
-        for relative in [&sub, &expression] {
-            relative.may(relative_path, errors);
+        known(&codes.child("operator"), &["In", "NotIn"], errors);
+        let values = codes.child("values");
+        let count = values.items().count();
+        if count > CODES_MAX {
+            errors.push(FieldError::too_many(&values.path, count, CODES_MAX));
         }
-        if !sub.text().is_empty() && !expression.text().is_empty() {
-            errors.push(expression.invalid("subPathExpr and subPath are mutually exclusive"));
+    }
+}
+
+/// Whether a container is started again when its resources change. Kubernetes names the list, not
+/// the item.
+fn resize_policy(container: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
+    const RESOURCES: &[&str] = &["cpu", "memory"];
+    const POLICIES: &[&str] = &["NotRequired", "RestartContainer"];
+    let list = container.child("resizePolicy");
+    let never = pod.spec.child("restartPolicy").text() == "Never";
+    let mut seen = Vec::new();
+    for item in list.items() {
+        let (name, policy) =
+            (item.child("resourceName").text(), item.child("restartPolicy").text());
+        if seen.contains(&name) {
+            errors.push(FieldError::duplicate(&item.path, name));
         }
-        let propagation = mount.child("mountPropagation");
-        propagation.one_of(PROPAGATIONS, errors);
-        if propagation.text() == "Bidirectional" && !privileged {
-            errors.push(propagation.forbidden(
-                "Bidirectional mount propagation is available only to privileged containers",
-            ));
+        seen.push(name);
+        for (text, known) in [(name, RESOURCES), (policy, POLICIES)] {
+            if text.is_empty() {
+                errors.push(list.required(""));
+            } else if !known.contains(&text) {
+                errors.push(FieldError::not_supported(&list.path, text, known));
+            }
+        }
+        if never && policy != "NotRequired" {
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
+            errors.push(FieldError::invalid(&list.path, policy, detail));
+        }
+    }
+}
+
+/// What ends before the others begin is not started again.
+pub(super) fn no_restart_on_resize(container: &At<'_>, errors: &mut Errors) {
+    for item in container.each("resizePolicy") {
+        let policy = item.child("restartPolicy");
+        if policy.text() == "RestartContainer" {
+            let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+            errors.push(policy.invalid(detail));
         }
     }
 }
@@ -131,62 +190,13 @@ pub(super) fn relative_path(path: &str) -> Vec<String> {
     if path.starts_with('/') {
         wrong.push("must be a relative path".to_owned());
     }
-    if path.split('/').any(|part| part == "..") {
+    if goes_up(path) {
         wrong.push("must not contain '..'".to_owned());
     }
     wrong
 }
 
-// === Resources ===
-
-/// `resources` of a container: names, amounts, and no request above its limit.
-pub(super) fn resources(resources: &At<'_>, errors: &mut Errors) {
-    let (limits, requests) = (resources.child("limits"), resources.child("requests"));
-    for map in [&limits, &requests] {
-        for (name, amount) in map.entries() {
-            resource_amount(name, &amount, errors);
-        }
-    }
-    for (name, amount) in requests.entries() {
-        let Some(limit) = limits.value.get(name).and_then(Value::as_str) else { continue };
-        let (Ok(asked), Ok(most)) = (amount.text().parse::<Quantity>(), limit.parse::<Quantity>())
-        else {
-            continue;
-        };
-        let detail = if !overcommits(name) && asked != most {
-            format!("must be equal to {name} limit of {limit}")
-        } else if asked > most {
-            format!("must be less than or equal to {name} limit of {limit}")
-        } else {
-            continue;
-        };
-        errors.push(FieldError::invalid(&requests.path, amount.text(), detail));
-    }
-}
-
-fn resource_amount(name: &str, amount: &At<'_>, errors: &mut Errors) {
-    for detail in names::qualified_name(name) {
-        errors.push(FieldError::invalid(&amount.path, name, detail));
-    }
-    let plain = !name.contains('/') && !name.starts_with("hugepages-");
-    if plain && !PLAIN_RESOURCES.contains(&name) {
-        for detail in [
-            "must be a standard resource type or fully qualified",
-            "must be a standard resource for containers",
-        ] {
-            errors.push(FieldError::invalid(&amount.path, name, detail));
-        }
-    }
-    let Ok(quantity) = amount.text().parse::<Quantity>() else { return };
-    if quantity.is_negative() {
-        errors.push(amount.invalid("must be greater than or equal to 0"));
-    }
-    if !plain && !quantity.is_whole() {
-        errors.push(amount.invalid("must be an integer"));
-    }
-}
-
-/// Whether more may be promised than there is: not for devices and huge pages.
-fn overcommits(name: &str) -> bool {
-    !name.starts_with("hugepages-") && (!name.contains('/') || name.contains("kubernetes.io/"))
+/// Whether a path leaves where it is.
+pub(super) fn goes_up(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
 }

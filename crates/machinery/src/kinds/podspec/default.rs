@@ -157,7 +157,25 @@ fn volume(volume: &mut Value) {
             let always = image_tag(str_at(found, "reference")) == Some("latest");
             set_default_text(found, "pullPolicy", if always { "Always" } else { "IfNotPresent" });
         }
-        "ephemeral" => set_default(found, "volumeClaimTemplate.spec.volumeMode", "Filesystem"),
+        "azureDisk" => {
+            set_default_text(found, "cachingMode", "ReadWrite");
+            set_default_text(found, "fsType", "ext4");
+            set_default_text(found, "kind", "Shared");
+            set_default(found, "readOnly", false);
+        }
+        "iscsi" => set_default_text(found, "iscsiInterface", "default"),
+        "rbd" => {
+            set_default_text(found, "pool", "rbd");
+            set_default_text(found, "user", "admin");
+            set_default_text(found, "keyring", "/etc/ceph/keyring");
+        }
+        "scaleIO" => {
+            set_default_text(found, "storageMode", "ThinProvisioned");
+            set_default_text(found, "fsType", "xfs");
+        }
+        "ephemeral" if is_set(found, "volumeClaimTemplate") => {
+            set_default(found, "volumeClaimTemplate.spec.volumeMode", "Filesystem");
+        }
         _ => {}
     }
 }

@@ -7,10 +7,15 @@ use serde_json::Value;
 mod container;
 mod default;
 mod env;
+mod mounts;
+mod os;
 mod probe;
+mod projected;
+mod requirements;
 pub mod resources;
 mod scheduling;
 mod security;
+mod source;
 mod validate;
 mod volume;
 mod warnings;
@@ -18,7 +23,7 @@ mod warnings;
 pub use default::{default, host_ports, image_tag};
 pub(super) use scheduling::{TAINT_EFFECTS, toleration};
 pub(super) use validate::validate_with_volumes;
-pub use validate::{PULL_POLICIES, validate};
+pub use validate::{PULL_POLICIES, validate, validate_pod};
 pub use warnings::warnings;
 
 /// Whether an init container goes on running beside the others (`restartPolicy: Always`).

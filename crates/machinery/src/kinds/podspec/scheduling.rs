@@ -1,6 +1,12 @@
 //! What is wrong with where a pod wants to run: tolerations, affinity, spreading.
 
-use crate::validation::{At, Errors, duplicates, labels, names};
+use std::collections::HashSet;
+
+use onggi_api::FieldError;
+use serde_json::Value;
+
+use crate::validation::{At, Errors, labels, names};
+use crate::value::{entries_at, str_at};
 
 /// What a taint does.
 pub(in crate::kinds) const TAINT_EFFECTS: &[&str] =
@@ -15,12 +21,19 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
     for name in ["affinity.podAffinity", "affinity.podAntiAffinity"] {
         pod_affinity(&spec.child(name), errors);
     }
-    for item in spec.each("topologySpreadConstraints") {
-        spread(&item, errors);
-    }
-    duplicates(spec.each("schedulingGates"), "name", errors);
+    spread_constraints(&spec.child("topologySpreadConstraints"), errors);
+    gates(spec, errors);
+}
+
+fn gates(spec: &At<'_>, errors: &mut Errors) {
+    let mut seen = HashSet::new();
     for gate in spec.each("schedulingGates") {
-        gate.child("name").must(names::qualified_name, errors);
+        let name = gate.child("name").text();
+        let wrong = names::qualified_name(name).into_iter();
+        errors.extend(wrong.map(|detail| FieldError::invalid(&gate.path, name, detail)));
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(&gate.path, name));
+        }
     }
 }
 
@@ -38,9 +51,16 @@ pub(in crate::kinds) fn toleration(toleration: &At<'_>, errors: &mut Errors) {
         errors.push(effect.invalid("effect must be 'NoExecute' when `tolerationSeconds` is set"));
     }
     match operator.text() {
-        "" | "Equal" => value.must(names::label_value, errors),
+        "" | "Equal" => {
+            let wrong = names::label_value(value.text());
+            if !wrong.is_empty() {
+                let detail = wrong.join(";");
+                errors.push(FieldError::invalid(&operator.path, value.text(), detail));
+            }
+        }
         "Exists" if !value.text().is_empty() => {
-            errors.push(operator.invalid("value must be empty when `operator` is 'Exists'"));
+            let detail = "value must be empty when `operator` is 'Exists'";
+            errors.push(FieldError::invalid(&operator.path, value.text(), detail));
         }
         _ => operator.one_of(&["Equal", "Exists"], errors),
     }
@@ -58,18 +78,18 @@ fn node_affinity(affinity: &At<'_>, errors: &mut Errors) {
         if terms.items().next().is_none() {
             errors.push(terms.required("must have at least one node selector term"));
         }
-        terms.items().for_each(|term| node_selector_term(&term, errors));
+        terms.items().for_each(|term| node_selector_term(&term, true, errors));
     }
     for preferred in affinity.each("preferredDuringSchedulingIgnoredDuringExecution") {
         weight(&preferred, errors);
-        node_selector_term(&preferred.child("preference"), errors);
+        node_selector_term(&preferred.child("preference"), false, errors);
     }
 }
 
-fn node_selector_term(term: &At<'_>, errors: &mut Errors) {
-    for expression in term.each("matchExpressions").chain(term.each("matchFields")) {
+/// `strict`: values must be what labels can have, too.
+fn node_selector_term(term: &At<'_>, strict: bool, errors: &mut Errors) {
+    for expression in term.each("matchExpressions") {
         let (operator, values) = (expression.child("operator"), expression.child("values"));
-        expression.child("key").must(names::qualified_name, errors);
         let count = values.items().count();
         match operator.text() {
             "In" | "NotIn" if count == 0 => {
@@ -85,6 +105,26 @@ fn node_selector_term(term: &At<'_>, errors: &mut Errors) {
             ),
             "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
             _ => errors.push(operator.invalid("not a valid selector operator")),
+        }
+        expression.child("key").must(names::qualified_name, errors);
+        if strict {
+            values.items().for_each(|value| value.must(names::label_value, errors));
+        }
+    }
+    for expression in term.each("matchFields") {
+        let (operator, values) = (expression.child("operator"), expression.child("values"));
+        match operator.text() {
+            "In" | "NotIn" if values.items().count() != 1 => errors.push(values.required(
+                "must be only one value when `operator` is 'In' or 'NotIn' for node field selector",
+            )),
+            "In" | "NotIn" => {}
+            _ => errors.push(operator.invalid("not a valid selector operator")),
+        }
+        let key = expression.child("key");
+        if key.text() == "metadata.name" {
+            values.items().for_each(|value| value.must(names::dns1123_subdomain, errors));
+        } else {
+            errors.push(key.invalid("not a valid field selector key"));
         }
     }
 }
@@ -102,7 +142,33 @@ fn pod_affinity(affinity: &At<'_>, errors: &mut Errors) {
 fn pod_affinity_term(term: &At<'_>, errors: &mut Errors) {
     labels::selector(&term.child("labelSelector"), errors);
     labels::selector(&term.child("namespaceSelector"), errors);
+    for name in term.each("namespaces") {
+        let wrong = names::dns1123_label(name.text()).into_iter();
+        let path = term.path.child("namespace");
+        errors.extend(wrong.map(|detail| FieldError::invalid(&path, name.text(), detail)));
+    }
+    let unlike = term.child("mismatchLabelKeys");
+    match_label_keys(term, "matchLabelKeys", errors);
+    match_label_keys(term, "mismatchLabelKeys", errors);
+    for key in term.each("matchLabelKeys") {
+        if unlike.items().any(|other| other.value == key.value) {
+            errors.push(key.invalid("exists in both matchLabelKeys and mismatchLabelKeys"));
+        }
+    }
     topology_key(&term.child("topologyKey"), errors);
+}
+
+/// Labels of the pod itself that those it is compared with have, or have not.
+fn match_label_keys(holder: &At<'_>, field: &str, errors: &mut Errors) {
+    let keys = holder.child(field);
+    if keys.items().next().is_none() {
+        return;
+    }
+    if !holder.child("labelSelector").is_set() {
+        errors.push(keys.forbidden("must not be specified when labelSelector is not set"));
+        return;
+    }
+    keys.items().for_each(|key| key.must(names::qualified_name, errors));
 }
 
 fn topology_key(key: &At<'_>, errors: &mut Errors) {
@@ -120,12 +186,82 @@ fn weight(preferred: &At<'_>, errors: &mut Errors) {
     }
 }
 
+// === Spreading ===
+
+fn spread_constraints(list: &At<'_>, errors: &mut Errors) {
+    for (index, constraint) in list.items().enumerate() {
+        spread(&constraint, errors);
+        let (key, action) = pair(constraint.value);
+        if list.items().skip(index + 1).any(|later| pair(later.value) == (key, action)) {
+            let path = constraint.path.child("{topologyKey, whenUnsatisfiable}");
+            errors.push(FieldError::duplicate(&path, format!("{{{key}, {action}}}")));
+        }
+    }
+}
+
+/// What no two constraints may have in common.
+fn pair(constraint: &Value) -> (&str, &str) {
+    (str_at(constraint, "topologyKey"), str_at(constraint, "whenUnsatisfiable"))
+}
+
 fn spread(constraint: &At<'_>, errors: &mut Errors) {
+    const POSITIVE: &str = "must be greater than zero";
     let skew = constraint.child("maxSkew");
     if skew.int().unwrap_or(0) <= 0 {
-        errors.push(skew.invalid("must be greater than zero"));
+        errors.push(FieldError::invalid(&skew.path, skew.int().unwrap_or(0), POSITIVE));
     }
-    topology_key(&constraint.child("topologyKey"), errors);
-    constraint.child("whenUnsatisfiable").required_one_of(SPREAD_ACTIONS, errors);
+    let key = constraint.child("topologyKey");
+    if key.text().is_empty() {
+        errors.push(key.required("can not be empty"));
+    }
+    let action = constraint.child("whenUnsatisfiable");
+    if !SPREAD_ACTIONS.contains(&action.text()) {
+        errors.push(FieldError::not_supported(&action.path, action.text(), SPREAD_ACTIONS));
+    }
+    let domains = constraint.child("minDomains");
+    if domains.int().is_some_and(|count| count <= 0) {
+        errors.push(domains.invalid(POSITIVE));
+    }
+    if domains.is_set() && action.text() != "DoNotSchedule" {
+        errors.push(domains.invalid(format!(
+            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {}",
+            action.text()
+        )));
+    }
+    for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+        constraint.child(field).one_of(&["Honor", "Ignore"], errors);
+    }
+    match_label_keys(constraint, "matchLabelKeys", errors);
     labels::selector(&constraint.child("labelSelector"), errors);
+}
+
+/// A pod's own label that `matchLabelKeys` takes is not selected a second time.
+pub(super) fn merged_keys(spec: &At<'_>, marks: &Value, errors: &mut Errors) {
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+    for constraint in spec.each("topologySpreadConstraints") {
+        merged(&constraint, marks, errors);
+    }
+    let affinity = spec.child("affinity");
+    if !affinity.is_set() {
+        return;
+    }
+    for side in ["podAffinity", "podAntiAffinity"].map(|side| affinity.child(side)) {
+        side.each(required).for_each(|term| merged(&term, marks, errors));
+        let terms = side.each(preferred).map(|weighted| weighted.child("podAffinityTerm"));
+        terms.for_each(|term| merged(&term, marks, errors));
+    }
+}
+
+fn merged(holder: &At<'_>, marks: &Value, errors: &mut Errors) {
+    for (index, key) in holder.each("matchLabelKeys").enumerate() {
+        let text = key.text();
+        let selected = entries_at(holder.value, "labelSelector.matchLabels")
+            .any(|(k, _)| k == text)
+            || holder.each("labelSelector.matchExpressions").any(|e| e.child("key").text() == text);
+        if selected && marks.get(text).is_some() {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.push(FieldError::invalid(&holder.path.index(index), text, detail));
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! What is wrong with security contexts.
 
-use onggi_api::FieldError;
-
+use super::container::relative_path;
 use crate::validation::{At, Errors};
 
 const ID_MAX: i64 = i32::MAX as i64;
@@ -9,6 +8,8 @@ const ID_MAX: i64 = i32::MAX as i64;
 const SYSCTL_MAX: usize = 253;
 /// As errors have it.
 const SYSCTL: &str = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+/// The longest path of a file.
+const PROFILE_MAX: usize = 4095;
 const PROFILES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 
 /// Of the pod.
@@ -22,6 +23,7 @@ pub(super) fn pod(spec: &At<'_>, errors: &mut Errors) {
     let policy = context.child("fsGroupChangePolicy");
     policy.one_of(&["Always", "OnRootMismatch"], errors);
     context.child("supplementalGroupsPolicy").one_of(&["Merge", "Strict"], errors);
+    context.child("seLinuxChangePolicy").one_of(&["MountOption", "Recursive"], errors);
     sysctls(spec, context, errors);
 }
 
@@ -47,7 +49,7 @@ fn sysctls(spec: &At<'_>, context: &At<'_>, errors: &mut Errors) {
         let dotted = text.replace('/', ".");
         for (host, prefixes) in namespaces {
             if spec.child(host).flag() && prefixes.iter().any(|prefix| dotted.starts_with(prefix)) {
-                errors.push(name.invalid(format!("may not be set when '{host}' is set to true")));
+                errors.push(name.invalid(format!("may not be specified when '{host}' is true")));
             }
         }
         seen.push(text);
@@ -67,9 +69,16 @@ fn is_sysctl(name: &str) -> bool {
 }
 
 /// Of a container.
-pub(super) fn container(context: &At<'_>, errors: &mut Errors) {
+pub(super) fn container(context: &At<'_>, host_users: bool, errors: &mut Errors) {
+    if !context.is_set() {
+        return;
+    }
     ids(context, errors);
-    context.child("procMount").one_of(&["Default", "Unmasked"], errors);
+    let mount = context.child("procMount");
+    mount.one_of(&["Default", "Unmasked"], errors);
+    if host_users && mount.text() == "Unmasked" {
+        errors.push(mount.invalid("`hostUsers` must be false to use `Unmasked`"));
+    }
     let escalation = context.child("allowPrivilegeEscalation");
     if !escalation.is_set() || escalation.flag() {
         return;
@@ -102,16 +111,24 @@ fn profile(profile: &At<'_>, what: &str, errors: &mut Errors) {
     }
     let (kind, file) = (profile.child("type"), profile.child("localhostProfile"));
     if kind.text().is_empty() {
-        errors.push(kind.required("type is required when profile is set"));
+        let field = if what == "seccomp" { "seccompProfile" } else { "appArmorProfile" };
+        errors.push(kind.required(format!("type is required when {field} is set")));
     } else {
         kind.one_of(PROFILES, errors);
     }
+    let missing = || file.required(format!("must be set when {what} type is Localhost"));
     match (kind.text(), file.is_set()) {
-        ("Localhost", false) => errors.push(FieldError::required(
-            &file.path,
-            format!("must be set when {what} type is Localhost"),
-        )),
-        ("Localhost", true) | (_, false) => {}
+        ("Localhost", false) => errors.push(missing()),
+        ("Localhost", true) if what == "seccomp" => file.must(relative_path, errors),
+        ("Localhost", true) => {
+            if file.text().trim() != file.text() {
+                errors.push(file.invalid("must not be padded with whitespace"));
+            } else if file.text().is_empty() {
+                errors.push(missing());
+            }
+            file.at_most(PROFILE_MAX, errors);
+        }
+        (_, false) => {}
         (_, true) => {
             errors.push(file.invalid(format!("can only be set when {what} type is Localhost")))
         }

@@ -1,5 +1,7 @@
 //! Tables of defaults, rules and rows.
 
+mod combinations;
+
 use crate::kinds::pod::RESOURCE;
 use crate::kinds::testing::{created, expect};
 use crate::validation::At;
@@ -113,9 +115,9 @@ envFrom:
             "C.env[2].valueFrom: Invalid value: \"\": must specify one of: `fieldRef`",
             "C.env[3].valueFrom: Invalid value: \"\": may not have more than one field specified at a time",
             "C.env[3].valueFrom.secretKeyRef.key: Required value",
-            "C.env[4].valueFrom.fieldRef.fieldPath: Unsupported value: \"spec.containers\"",
+            "C.env[4].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.containers\": error converting fieldPath: field",
             "C.env[5].valueFrom.resourceFieldRef.resource: Unsupported value: \"cpu\"",
-            "C.envFrom[0]: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+            "C.envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
             "C.envFrom[2].secretRef.name: Required value",
         ],
     );
@@ -163,6 +165,7 @@ spec:
             "spec.volumes[3].hostPath.type: Unsupported value: \"Odd\"",
             "spec.volumes[4].projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 10: may not specify a duration less than 10 minutes",
             "spec.volumes[5].persistentVolumeClaim.claimName: Required value",
+            "spec.volumes[4].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set",
         ],
     );
 }
@@ -260,8 +263,8 @@ securityContext:
         spec(&lines(host), &expected.iter().map(String::as_str).collect::<Vec<_>>());
     };
     same(&expected, "hostPID: true");
-    expected.insert(1, invalid(1, "kernel.shmmax", "may not be set when 'hostIPC' is set to true"));
-    let network = "may not be set when 'hostNetwork' is set to true";
+    expected.insert(1, invalid(1, "kernel.shmmax", "may not be specified when 'hostIPC' is true"));
+    let network = "may not be specified when 'hostNetwork' is true";
     expected.insert(3, invalid(4, "net/ipv4/ip_local_port_range", network));
     same(&expected, "hostIPC: true\nhostNetwork: true");
 }
@@ -289,7 +292,7 @@ topologySpreadConstraints:
             "spec.hostname: Invalid value: \"a.b\"",
             "spec.nodeSelector: Invalid value: \"b c\"",
             "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
-            "spec.tolerations[0].operator: Invalid value: \"Exists\": value must be empty when `operator` is 'Exists'",
+            "spec.tolerations[0].operator: Invalid value: \"x\": value must be empty when `operator` is 'Exists'",
             "spec.tolerations[1].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty",
             "spec.tolerations[2].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when `tolerationSeconds` is set",
             "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",

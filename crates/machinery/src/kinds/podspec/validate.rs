@@ -2,7 +2,8 @@
 //! (`pkg/apis/core/validation/validation.go`, ValidatePodSpec).
 
 use super::container::{self, Pod};
-use super::{scheduling, security, volume};
+use super::volume::{self, Volumes};
+use super::{os, requirements, scheduling, security};
 use crate::validation::{At, Errors, duplicates, is_ip, labels, names};
 
 /// Values of `imagePullPolicy`.
@@ -10,31 +11,53 @@ pub const PULL_POLICIES: &[&str] = &["Always", "IfNotPresent", "Never"];
 const RESTART_POLICIES: &[&str] = &["Always", "OnFailure", "Never"];
 const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
 
-/// The rules for `spec` of a pod or a template, after defaulting.
+/// The rules for `spec` of a template, after defaulting.
 pub fn validate(spec: &At<'_>, errors: &mut Errors) {
     validate_with_volumes(spec, &[], errors);
 }
 
-/// The same, where more volumes can be mounted than `spec` names.
+/// The rules for `spec` of a pod.
+pub fn validate_pod(pod: &At<'_>, errors: &mut Errors) {
+    let spec = pod.child("spec");
+    let volumes =
+        volume::volumes(&spec.child("volumes"), pod.child("metadata.name").text(), errors);
+    whole(&spec, volumes, errors);
+    container::ports_of_host(&spec, true, errors);
+    scheduling::merged_keys(&spec, pod.child("metadata.labels").value, errors);
+}
+
+/// The same as of a template, where claims are volumes too.
 pub(in crate::kinds) fn validate_with_volumes<'a>(
     spec: &At<'a>,
-    more: &[&'a str],
+    claims: &[&'a str],
     errors: &mut Errors,
 ) {
-    let mut volumes = volume::volumes(&spec.child("volumes"), errors);
-    volumes.extend(more);
+    let mut volumes = volume::volumes(&spec.child("volumes"), "", errors);
+    volumes.extend(claims.iter().map(|claim| (*claim, "persistentVolumeClaim")));
+    whole(spec, volumes, errors);
+    container::ports_of_host(spec, false, errors);
+}
+
+fn whole<'a>(spec: &At<'a>, volumes: Volumes<'a>, errors: &mut Errors) {
     let pod = Pod {
+        spec: spec.clone(),
         volumes,
         grace: spec.child("terminationGracePeriodSeconds").int().unwrap_or(0),
-        host_network: spec.child("hostNetwork").flag(),
+        host_users: spec.child("hostUsers").value != false,
     };
+    requirements::claims(spec, errors);
     containers(spec, &pod, errors);
     init_containers(spec, &pod, errors);
+    requirements::pod(spec, errors);
     life(spec, errors);
     identity(spec, errors);
     dns(spec, errors);
     security::pod(spec, errors);
     scheduling::validate(spec, errors);
+    os::host(spec, errors);
+    os::hostname(spec, errors);
+    requirements::overhead(spec, errors);
+    os::validate(spec, errors);
 }
 
 fn containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
@@ -46,6 +69,7 @@ fn containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     for item in list.items() {
         container::validate(&item, pod, errors);
         container::lifecycle_and_probes(&item, pod, errors);
+        container::restart(&item, errors);
     }
     container::host_port_conflicts(&list, errors);
 }
@@ -55,21 +79,22 @@ fn containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
 fn init_containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     const ONE_SHOT: &str = "may not be set for init containers without restartPolicy=Always";
     let list = spec.child("initContainers");
-    let taken: Vec<&str> = spec.each("containers").map(|c| c.child("name").text()).collect();
     duplicates(list.items(), "name", errors);
     for item in list.items() {
         container::validate(&item, pod, errors);
+        container::restart(&item, errors);
         let name = item.child("name");
-        if !name.text().is_empty() && taken.contains(&name.text()) {
+        let mut others = spec.each("containers");
+        if !name.text().is_empty() && others.any(|c| c.child("name").text() == name.text()) {
             errors.push(name.duplicate());
         }
-        item.child("restartPolicy").one_of(&["Always"], errors);
         if super::is_sidecar(item.value) {
             container::lifecycle_and_probes(&item, pod, errors);
         } else {
             let set =
                 item.present(&["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"]);
             errors.extend(set.iter().map(|field| field.forbidden(ONE_SHOT)));
+            container::no_restart_on_resize(&item, errors);
         }
     }
 }
@@ -81,9 +106,7 @@ fn life(spec: &At<'_>, errors: &mut Errors) {
     for gate in spec.each("readinessGates") {
         gate.child("conditionType").must(names::qualified_name, errors);
     }
-    if spec.child("os").is_set() {
-        spec.child("os.name").required_one_of(&["linux", "windows"], errors);
-    }
+    spec.child("preemptionPolicy").one_of(&["PreemptLowerPriority", "Never"], errors);
 }
 
 fn identity(spec: &At<'_>, errors: &mut Errors) {
@@ -126,18 +149,37 @@ fn dns(spec: &At<'_>, errors: &mut Errors) {
         errors
             .push(server.invalid("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
     }
-    for search in config.each("searches") {
+    searches(&config.child("searches"), errors);
+    for option in config.each("options") {
+        if option.child("name").text().is_empty() {
+            errors.push(option.required("must not be empty"));
+        }
+    }
+}
+
+/// What the C library can hold.
+const SEARCHES_MAX: usize = 32;
+const SEARCHES_TEXT_MAX: usize = 2048;
+
+fn searches(list: &At<'_>, errors: &mut Errors) {
+    let count = list.items().count();
+    if count > SEARCHES_MAX {
+        let detail = format!("must not have more than {SEARCHES_MAX} search paths");
+        errors.push(list.invalid(detail));
+    }
+    let length: usize = list.items().map(|search| search.text().len() + 1).sum();
+    if length > SEARCHES_TEXT_MAX + 1 {
+        errors.push(list.invalid(format!(
+            "must not have more than {SEARCHES_TEXT_MAX} characters (including spaces) in the \
+             search list"
+        )));
+    }
+    for search in list.items() {
         // A single dot, and names with underscores, are in use.
         let name = search.text().trim_end_matches('.').replace('_', "-");
         if !name.is_empty() {
             let wrong = names::dns1123_subdomain(&name);
             errors.extend(wrong.into_iter().map(|detail| search.invalid(detail)));
-        }
-    }
-    for option in config.each("options") {
-        let name = option.child("name");
-        if name.text().is_empty() {
-            errors.push(name.required("must not be empty"));
         }
     }
 }
