@@ -4,13 +4,16 @@
 //! repaired: under one lock the services that are stored say what is taken, and the lock is held
 //! until the new one is stored as well.
 
-use std::collections::HashMap;
+mod families;
+
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use onggi_api::{Cidr, FieldError, FieldPath, Status};
+use onggi_machinery::kinds::service::needs_health_check;
 use onggi_machinery::resource;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -36,7 +39,16 @@ pub(crate) struct Known {
 struct Holding {
     revision: u64,
     addresses: Vec<Ipv4Addr>,
-    ports: Vec<(u16, String)>,
+    /// Of the nodes.
+    ports: Vec<u16>,
+}
+
+/// Ports of the nodes that are given out. A number belongs to one service, which may use it once
+/// for each protocol.
+struct Taken {
+    others: HashSet<u16>,
+    /// The service's own; that of its health check has no protocol.
+    own: Vec<(u16, String)>,
 }
 
 pub(super) struct Services;
@@ -79,18 +91,45 @@ impl Allocator {
     }
 
     /// Gives a service what it asks for or lacks. `old` is what it had.
-    fn assign(
-        &self,
-        known: &Known,
-        service: &mut Value,
-        old: &Value,
-    ) -> Result<(), Vec<FieldError>> {
-        let key =
-            format!("{}/{}", text(service, "/metadata/namespace"), text(service, "/metadata/name"));
-        let mut errors = Vec::new();
-        self.assign_address(known, &key, service, old, &mut errors);
-        self.assign_ports(known, &key, service, old, &mut errors);
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    fn assign(&self, known: &Known, service: &mut Value, old: &Value) -> Result<(), Status> {
+        let name = text(service, "/metadata/name").to_owned();
+        let key = format!("{}/{name}", text(service, "/metadata/namespace"));
+        if text(service, "/spec/type") == "ExternalName" {
+            return Ok(());
+        }
+        let mut errors = families::assign(service, old);
+        if errors.is_empty() {
+            self.assign_address(known, &key, service, old, &mut errors);
+        }
+        let mut taken = known.ports(&key);
+        let health = service["spec"]["healthCheckNodePort"].as_u64().unwrap_or(0);
+        if let Some(number) = u16::try_from(health).ok().filter(|number| *number > 0) {
+            taken.own.push((number, String::new()));
+        }
+        self.assign_ports(&mut taken, service, old, &mut errors);
+        if !errors.is_empty() {
+            return Err(Status::invalid("Service", &name, &errors));
+        }
+        if !needs_health_check(service) {
+            return Ok(());
+        }
+        let number = match u16::try_from(health) {
+            Ok(0) => self.free_port(&taken).ok_or_else(|| "range is full".to_owned()),
+            Ok(number) if !self.ports.contains(&number) => Err(self.outside()),
+            Ok(number) if taken.others.contains(&number) => {
+                Err("provided port is already allocated".to_owned())
+            }
+            Ok(number) => Ok(number),
+            // Its rules say so.
+            Err(_) => return Ok(()),
+        };
+        let refused = |why| {
+            Status::internal(format!(
+                "failed to allocate requested HealthCheck NodePort {health}: {why}"
+            ))
+        };
+        service["spec"]["healthCheckNodePort"] = number.map_err(refused)?.into();
+        Ok(())
     }
 
     fn assign_address(
@@ -101,14 +140,7 @@ impl Allocator {
         old: &Value,
         errors: &mut Vec<FieldError>,
     ) {
-        let kind = text(service, "/spec/type").to_owned();
         let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) else { return };
-        if kind == "ExternalName" {
-            for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-                spec.remove(field);
-            }
-            return;
-        }
         let path = FieldPath::new("spec.clusterIPs");
         let first = spec.get("clusterIPs").and_then(|all| all.get(0)).and_then(Value::as_str);
         let asked = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty());
@@ -160,26 +192,21 @@ impl Allocator {
         }
         spec.insert("clusterIP".into(), address.clone().into());
         spec.insert("clusterIPs".into(), json!([address]));
-        spec.insert("ipFamilies".into(), json!(["IPv4"]));
-        spec.entry("ipFamilyPolicy").or_insert_with(|| "SingleStack".into());
     }
 
     fn assign_ports(
         &self,
-        known: &Known,
-        key: &str,
+        taken: &mut Taken,
         service: &mut Value,
         old: &Value,
         errors: &mut Vec<FieldError>,
     ) {
-        let wanted = match text(service, "/spec/type") {
-            "NodePort" => true,
-            "LoadBalancer" => service["spec"]["allocateLoadBalancerNodePorts"] != false,
-            _ => false,
-        };
+        let wanted = matches!(text(service, "/spec/type"), "NodePort" | "LoadBalancer");
+        // Whoever wants none may still choose one.
+        let gives = text(service, "/spec/type") == "NodePort"
+            || service["spec"]["allocateLoadBalancerNodePorts"] != false;
         let path = FieldPath::new("spec.ports");
         let old_ports = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-        let mut taken = known.ports(key);
         let Some(ports) = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut) else {
             return;
         };
@@ -197,28 +224,24 @@ impl Allocator {
             let at = path.index(index).child("nodePort");
             let protocol_name = protocol(port);
             let same = |old: &&Value| old["port"] == port["port"] && protocol(old) == protocol_name;
-            let kept = old_ports.iter().find(same).and_then(|old| old["nodePort"].as_u64());
+            let kept = old_ports.iter().find(same).filter(|_| gives);
+            let kept = kept.and_then(|old| old["nodePort"].as_u64());
             match port["nodePort"].as_u64().filter(|number| *number > 0).or(kept) {
                 Some(number) => {
                     let number = u16::try_from(number).unwrap_or(0);
                     if !self.ports.contains(&number) {
-                        let why = format!(
-                            "provided port is not in the valid range. The range of valid ports is \
-                             {}-{}",
-                            self.ports.start(),
-                            self.ports.end()
-                        );
-                        errors.push(FieldError::invalid(&at, number, why));
-                    } else if taken.contains(&(number, protocol_name.clone())) {
+                        errors.push(FieldError::invalid(&at, number, self.outside()));
+                    } else if taken.has(number, &protocol_name) {
                         let why = "provided port is already allocated";
                         errors.push(FieldError::invalid(&at, number, why));
                     }
-                    taken.push((number, protocol_name));
+                    taken.own.push((number, protocol_name));
                     port["nodePort"] = number.into();
                 }
-                None => match self.free_port(&taken) {
+                None if !gives => {}
+                None => match self.free_port(taken) {
                     Some(number) => {
-                        taken.push((number, protocol_name));
+                        taken.own.push((number, protocol_name));
                         port["nodePort"] = number.into();
                     }
                     None => errors.push(FieldError::invalid(
@@ -250,8 +273,18 @@ impl Allocator {
         (low..end).chain(first..low).find_map(free)
     }
 
-    fn free_port(&self, taken: &[(u16, String)]) -> Option<u16> {
-        let free = |port: &u16| !taken.iter().any(|(number, _)| number == port);
+    /// What is wrong with a port that is not of the range.
+    fn outside(&self) -> String {
+        let (first, last) = (self.ports.start(), self.ports.end());
+        format!(
+            "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+        )
+    }
+
+    fn free_port(&self, taken: &Taken) -> Option<u16> {
+        let free = |port: &u16| {
+            !taken.others.contains(port) && !taken.own.iter().any(|(number, _)| number == port)
+        };
         let mut random = rand::rng();
         let tries = (0..16).map(|_| random.random_range(self.ports.clone()));
         let tries: Vec<u16> = tries.collect();
@@ -267,12 +300,19 @@ impl Holding {
             revision,
             addresses: addresses.filter_map(|ip| ip.as_str()?.parse().ok()).collect(),
             ports: ports
-                .filter_map(|port| {
-                    let number = u16::try_from(port["nodePort"].as_u64()?).ok()?;
-                    Some((number, port["protocol"].as_str().unwrap_or("TCP").to_owned()))
-                })
+                .map(|port| &port["nodePort"])
+                .chain([&service["spec"]["healthCheckNodePort"]])
+                .filter_map(|number| u16::try_from(number.as_u64()?).ok())
+                .filter(|number| *number > 0)
                 .collect(),
         }
+    }
+}
+
+impl Taken {
+    fn has(&self, number: u16, protocol: &str) -> bool {
+        let same = |(own, of): &(u16, String)| *own == number && (of.is_empty() || of == protocol);
+        self.others.contains(&number) || self.own.iter().any(same)
     }
 }
 
@@ -281,9 +321,11 @@ impl Known {
         self.services.iter().any(|(key, held)| key != but && held.addresses.contains(&address))
     }
 
-    fn ports(&self, but: &str) -> Vec<(u16, String)> {
+    /// What services but this one have of the nodes' ports.
+    fn ports(&self, but: &str) -> Taken {
         let others = self.services.iter().filter(|(key, _)| *key != but);
-        others.flat_map(|(_, held)| held.ports.iter().cloned()).collect()
+        let others = others.flat_map(|(_, held)| held.ports.iter().copied()).collect();
+        Taken { others, own: Vec::new() }
     }
 }
 
@@ -312,10 +354,6 @@ impl Hooks for Services {
 
 async fn claim(registry: &Registry, service: &mut Value, old: &Value) -> Result<Claim, Status> {
     let known = registry.services.lock(registry).await?;
-    let name = text(service, "/metadata/name").to_owned();
-    registry
-        .services
-        .assign(&known, service, old)
-        .map_err(|errors| Status::invalid("Service", &name, &errors))?;
+    registry.services.assign(&known, service, old)?;
     Ok(Some(Box::new(known)))
 }

@@ -154,6 +154,12 @@ pub fn has_node_ports(service: &Value) -> bool {
     }
 }
 
+/// Whether a load balancer asks each node if it has endpoints.
+pub fn needs_health_check(service: &Value) -> bool {
+    str_at(service, "spec.type") == "LoadBalancer"
+        && str_at(service, "spec.externalTrafficPolicy") == "Local"
+}
+
 /// Whether traffic from outside the cluster can come in.
 fn reachable_from_outside(service: &Value) -> bool {
     match str_at(service, "spec.type") {

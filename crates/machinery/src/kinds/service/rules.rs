@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use onggi_api::FieldError;
 use serde_json::{Value, json};
 
-use super::{has_cluster_ip, has_node_ports, reachable_from_outside};
+use super::{has_cluster_ip, has_node_ports, needs_health_check, reachable_from_outside};
 use crate::table::text_or;
-use crate::validation::{At, Errors, duplicates, is_ip, labels, names};
+use crate::validation::addresses::{BAD_CIDR, BAD_IP, Range, reachable};
+use crate::validation::{At, Errors, IMMUTABLE, duplicates, is_ip, labels, names};
 use crate::value::{at, i64_at, is_set, items_mut, list_at, remove, set, set_default, str_at};
 
 /// The ports of a node that Services may have: the flag `--service-node-port-range`'s default.
@@ -26,6 +27,8 @@ pub(super) fn validate(service: &Value) -> Errors {
     labels::labels(&spec.child("selector"), &mut errors);
     session(&spec, &mut errors);
     addresses(&spec, &mut errors);
+    families(&spec, &mut errors);
+    balancer(&spec, service, &mut errors);
     policies(&spec, service, &mut errors);
     errors
 }
@@ -36,9 +39,9 @@ fn by_type(spec: &At<'_>, errors: &mut Errors) {
     let kind = spec.child("type").text();
     match kind {
         "ExternalName" => {
-            let clash = spec.present(&["clusterIP", "clusterIPs"]);
-            let clash = clash.iter().filter(|field| field.value != "");
-            errors.extend(clash.map(|f| f.forbidden("may not be set for ExternalName services")));
+            let clash = spec.present(&["clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+            let detail = "may not be set for ExternalName services";
+            errors.extend(clash.iter().map(|field| field.forbidden(detail)));
             let name = spec.child("externalName");
             if name.must_be_set(errors) {
                 let wrong = names::dns1123_subdomain(name.text().trim_end_matches('.'));
@@ -93,6 +96,7 @@ fn one_port(port: &At<'_>, several: bool, spec: &At<'_>, errors: &mut Errors) {
     port.child("port").port_number(errors);
     port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], errors);
     port.child("targetPort").port_or_name(errors);
+    port.child("appProtocol").may(names::qualified_name, errors);
     let node_port = port.child("nodePort");
     match node_port.int().unwrap_or(0) {
         0 => {}
@@ -121,13 +125,16 @@ fn session(spec: &At<'_>, errors: &mut Errors) {
 }
 
 fn addresses(spec: &At<'_>, errors: &mut Errors) {
-    const BAD_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
-    let external = spec.each("externalIPs");
-    let cluster = spec.each("clusterIPs").filter(|ip| ip.text() != "None");
-    for ip in external.chain(cluster).filter(|ip| !is_ip(ip.text())) {
-        errors.push(ip.invalid(BAD_IP));
+    for ip in spec.each("externalIPs") {
+        if !reachable(&ip, errors) {
+            errors.push(ip.invalid(BAD_IP));
+        }
+    }
+    if spec.child("type").text() == "ExternalName" {
+        return;
     }
     let (first, all) = (spec.child("clusterIP"), spec.child("clusterIPs"));
+    let count = all.items().count();
     let listed = all.items().next();
     match (first.text(), &listed) {
         ("", Some(_)) => {
@@ -140,12 +147,98 @@ fn addresses(spec: &At<'_>, errors: &mut Errors) {
         (address, None) if !is_ip(address) => errors.push(first.invalid(BAD_IP)),
         _ => {}
     }
-    for range in spec.each("loadBalancerSourceRanges") {
-        let (ip, bits) = range.text().trim().split_once('/').unwrap_or_default();
-        if !is_ip(ip) || bits.parse::<u8>().is_err() {
-            let detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
-            errors.push(range.invalid(detail));
+    let none = listed.is_some_and(|item| item.text() == "None");
+    if none && count > 1 {
+        errors.push(all.invalid("'None' must be the first and only value"));
+    }
+    for ip in all.items().skip(usize::from(none)).filter(|ip| !is_ip(ip.text())) {
+        errors.push(ip.invalid(BAD_IP));
+    }
+    if count > 2 {
+        errors.push(all.invalid("may only hold up to 2 values"));
+    }
+    let is_v6 = |ip: &At<'_>| ip.text().contains(':');
+    let sixes = all.items().filter(is_v6).count();
+    if count > 1 && !none && (sixes == 0 || sixes == count || count > 2) {
+        errors.push(all.invalid("may specify no more than one IP for each IP family"));
+    }
+    if none {
+        return;
+    }
+    for (index, (ip, family)) in all.items().zip(spec.each("ipFamilies")).enumerate() {
+        let right = if is_v6(&ip) { "IPv6" } else { "IPv4" };
+        if is_ip(ip.text()) && FAMILIES.contains(&family.text()) && family.text() != right {
+            let wanted = family.text();
+            let detail =
+                format!("expected an {wanted} value as indicated by `ipFamilies[{index}]`");
+            errors.push(ip.invalid(detail));
         }
+    }
+}
+
+const FAMILIES: &[&str] = &["IPv4", "IPv6"];
+
+fn families(spec: &At<'_>, errors: &mut Errors) {
+    if spec.child("type").text() == "ExternalName" {
+        return;
+    }
+    let policy = spec.child("ipFamilyPolicy");
+    policy.one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"], errors);
+    let mut seen = Vec::new();
+    for family in spec.each("ipFamilies") {
+        family.one_of(FAMILIES, errors);
+        if seen.contains(&family.text()) {
+            errors.push(family.duplicate());
+        }
+        seen.push(family.text());
+    }
+}
+
+/// The older way to say `loadBalancerSourceRanges`.
+const SOURCE_RANGES: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+
+/// What only a load balancer has.
+fn balancer(spec: &At<'_>, service: &Value, errors: &mut Errors) {
+    const ALONE: &str = "may only be used when `type` is 'LoadBalancer'";
+    let is_balancer = spec.child("type").text() == "LoadBalancer";
+    let ranges = spec.child("loadBalancerSourceRanges");
+    let mut old = None;
+    if ranges.items().next().is_none() {
+        old = at(service, "metadata.annotations").get(SOURCE_RANGES).and_then(Value::as_str);
+    }
+    if let Some(old) = old {
+        let path = At::root(service).path.child("metadata").child("annotations").key(SOURCE_RANGES);
+        if !is_balancer {
+            errors.push(FieldError::forbidden(&path, ALONE));
+        }
+        for range in old.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+            if Range::parse(range).is_none() {
+                errors.push(FieldError::invalid(&path, range, BAD_CIDR));
+            }
+        }
+    }
+    if ranges.items().next().is_some() {
+        // So Kubernetes writes it.
+        let path = spec.path.child("LoadBalancerSourceRanges");
+        if !is_balancer {
+            errors.push(FieldError::forbidden(&path, ALONE));
+        }
+        for (index, range) in ranges.items().enumerate() {
+            let text = range.text().trim();
+            if Range::parse(text).is_none() {
+                errors.push(FieldError::invalid(&path.index(index), text, BAD_CIDR));
+            }
+        }
+    }
+    let (ports, class) =
+        (spec.child("allocateLoadBalancerNodePorts"), spec.child("loadBalancerClass"));
+    for field in [&ports, &class] {
+        if field.is_set() && !is_balancer {
+            errors.push(field.forbidden(ALONE));
+        }
+    }
+    if is_balancer && class.is_set() {
+        class.must(names::qualified_name, errors);
     }
 }
 
@@ -157,32 +250,49 @@ fn policies(spec: &At<'_>, service: &Value, errors: &mut Errors) {
     } else if external.is_set() {
         errors.push(external.invalid("may only be set for externally-accessible services"));
     }
-    let distribution = spec.child("trafficDistribution");
-    distribution.one_of(&["PreferClose", "PreferSameNode", "PreferSameZone"], errors);
-    let families = spec.child("ipFamilyPolicy");
-    families.one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"], errors);
-    for family in spec.each("ipFamilies") {
-        family.one_of(&["IPv4", "IPv6"], errors);
+    let health = spec.child("healthCheckNodePort");
+    match health.int().unwrap_or(0) {
+        0 => {}
+        _ if needs_health_check(service) => health.port_number(errors),
+        _ => errors.push(health.invalid(
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+        )),
     }
+    let distribution = spec.child("trafficDistribution");
+    distribution.one_of(&["PreferClose", "PreferSameZone", "PreferSameNode"], errors);
 }
 
 // === Changes ===
 
-/// The first address stays as long as the Service has one.
+/// The first address stays as long as the Service has one; so do the class of its load balancer and
+/// the port that this asks.
 pub(super) fn validate_update(service: &Value, old: &Value) -> Errors {
     let mut errors = Errors::new();
-    if !has_cluster_ip(service) || !has_cluster_ip(old) {
-        return errors;
+    let spec = At::root(service).child("spec");
+    if has_cluster_ip(service) && has_cluster_ip(old) {
+        let new = spec.child("clusterIPs");
+        let before = str_at(old, "spec.clusterIP");
+        let first = match new.items().next() {
+            Some(address) => address.text(),
+            None => str_at(service, "spec.clusterIP"),
+        };
+        if !before.is_empty() && first != before {
+            let path = new.path.index(0);
+            errors.push(FieldError::invalid(&path, new.value.clone(), "may not change once set"));
+        }
     }
-    let new = At::root(service).child("spec.clusterIPs");
-    let before = str_at(old, "spec.clusterIP");
-    let first = match new.items().next() {
-        Some(address) => address.text(),
-        None => str_at(service, "spec.clusterIP"),
-    };
-    if !before.is_empty() && first != before {
-        let path = new.path.index(0);
-        errors.push(FieldError::invalid(&path, new.value.clone(), "may not change once set"));
+    let class = spec.child("loadBalancerClass");
+    let is_balancer = |service| str_at(service, "spec.type") == "LoadBalancer";
+    let same_class = class.value == at(old, "spec.loadBalancerClass");
+    if is_balancer(service) && is_balancer(old) && !same_class {
+        errors.push(class.invalid("may not change once set"));
+    }
+    let health = spec.child("healthCheckNodePort");
+    if needs_health_check(service)
+        && needs_health_check(old)
+        && health.value != at(old, "spec.healthCheckNodePort")
+    {
+        errors.push(health.forbidden(IMMUTABLE));
     }
     errors
 }
@@ -218,6 +328,10 @@ fn keep_given(service: &mut Value, old: &Value) {
             }
         }
     }
+    const HEALTH: &str = "spec.healthCheckNodePort";
+    if needs_health_check(service) && needs_health_check(old) && is_set(old, HEALTH) {
+        set_default(service, HEALTH, at(old, HEALTH).clone());
+    }
     if has_node_ports(service) && has_node_ports(old) {
         keep_node_ports(service, list_at(old, "spec.ports"));
     }
@@ -247,7 +361,7 @@ fn keep_node_ports(service: &mut Value, old: &[Value]) {
 fn drop_unfit(service: &mut Value, old: &Value) {
     let lost = |has: fn(&Value) -> bool| has(old) && !has(service);
     let (address, node_ports) = (lost(has_cluster_ip), lost(has_node_ports));
-    let outside = lost(reachable_from_outside);
+    let (outside, health) = (lost(reachable_from_outside), lost(needs_health_check));
     let drop_same = |service: &mut Value, field: &str| {
         if at(service, field) == at(old, field) {
             remove(service, field);
@@ -265,6 +379,10 @@ fn drop_unfit(service: &mut Value, old: &Value) {
     if str_at(old, "spec.type") == "LoadBalancer" && str_at(service, "spec.type") != "LoadBalancer"
     {
         drop_same(service, "spec.allocateLoadBalancerNodePorts");
+        drop_same(service, "spec.loadBalancerClass");
+    }
+    if health {
+        drop_same(service, "spec.healthCheckNodePort");
     }
     if node_ports {
         let before: Vec<i64> =

@@ -91,7 +91,6 @@ fn rules() {
         (
             "{type: ExternalName, clusterIP: 10.0.0.1}",
             &[
-                "spec.clusterIP: Forbidden: may not be set for ExternalName services",
                 "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
                 "spec.externalName: Required value",
             ],
@@ -103,6 +102,45 @@ fn rules() {
                 "spec.sessionAffinity: Unsupported value: \"Odd\"",
                 "spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address",
                 "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible",
+            ],
+        ),
+        (
+            "{type: LoadBalancer, loadBalancerClass: a/b, externalTrafficPolicy: Local, healthCheckNodePort: 31000, ports: [{port: 1, appProtocol: a/b}]}",
+            &[],
+        ),
+        (
+            "{loadBalancerClass: 'a', healthCheckNodePort: 31000, allocateLoadBalancerNodePorts: true, loadBalancerSourceRanges: [10.0.0.0/8], ports: [{port: 1, appProtocol: a b}]}",
+            &[
+                "spec.ports[0].appProtocol: Invalid value: \"a b\": name part must consist of",
+                "spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'",
+                "spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is",
+                "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'",
+                "spec.healthCheckNodePort: Invalid value: 31000: may only be set when `type` is",
+            ],
+        ),
+        (
+            "{type: LoadBalancer, loadBalancerClass: 'a b', loadBalancerSourceRanges: [x], healthCheckNodePort: 70000, externalTrafficPolicy: Local, ports: [{port: 1}]}",
+            &[
+                "spec.LoadBalancerSourceRanges[0]: Invalid value: \"x\": must be a valid CIDR value",
+                "spec.loadBalancerClass: Invalid value: \"a b\"",
+                "spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535",
+            ],
+        ),
+        (
+            "{ipFamilies: [IPv4, IPv4], ipFamilyPolicy: Odd, internalTrafficPolicy: Odd, trafficDistribution: Odd, ports: [{port: 1}]}",
+            &[
+                "spec.ipFamilyPolicy: Unsupported value: \"Odd\"",
+                "spec.ipFamilies[1]: Duplicate value: \"IPv4\"",
+                "spec.internalTrafficPolicy: Unsupported value: \"Odd\"",
+                "spec.trafficDistribution: Unsupported value: \"Odd\"",
+            ],
+        ),
+        (
+            "{sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 0}}, externalIPs: [127.0.0.1, 169.254.1.1], ports: [{port: 1}]}",
+            &[
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be",
+                "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range",
+                "spec.externalIPs[1]: Invalid value: \"169.254.1.1\": may not be in the link-local range",
             ],
         ),
     ] {
