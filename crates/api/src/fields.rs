@@ -15,7 +15,7 @@ type Ways<'p> = Vec<(usize, &'p str)>;
 pub(crate) fn left_out(path: &str) -> &'static str {
     match path {
         "spec.hostNetwork" | "spec.unschedulable" => "false",
-        "status.replicas" => "0",
+        "status.replicas" | "status.succeeded" => "0",
         _ => "",
     }
 }

@@ -172,7 +172,7 @@ impl Writer<'_> {
         }
         lose(&mut managed, &comparisons);
         set.subtract(unowned());
-        drop_nulls(&mut object);
+        drop_nulls(self.ty, &mut object);
         if !set.is_empty() {
             let mut entry = self.entry(Operation::Apply, set);
             let changes = creates || &object != live;

@@ -146,14 +146,16 @@ fn remove_below(ty: Type<'_>, value: &mut Value, gone: &Nodes) -> bool {
     true
 }
 
-/// Nulls of a configuration say that a field is empty; in an object they are nothing.
-pub(super) fn drop_nulls(value: &mut Value) {
+/// Nulls of a configuration say that a field is empty; in an object they are nothing, but in what a
+/// built-in kind keeps as it came.
+pub(super) fn drop_nulls(ty: Type<'_>, value: &mut Value) {
     match value {
+        _ if ty.is_raw() => {}
         Value::Object(map) => {
             map.retain(|_, value| !value.is_null());
-            map.values_mut().for_each(drop_nulls);
+            map.iter_mut().for_each(|(key, value)| drop_nulls(ty.child(key).ty, value));
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Array(items) => items.iter_mut().for_each(|item| drop_nulls(ty.item(), item)),
         _ => {}
     }
 }

@@ -284,6 +284,24 @@ fn a_null_of_a_configuration_owns_its_field() {
 }
 
 #[test]
+fn what_is_kept_as_it_came_keeps_its_nulls() {
+    let scene = Scene {
+        kind: "ControllerRevision",
+        ty: Type::of("apps", "v1", "ControllerRevision"),
+        ..Scene::deployment()
+    };
+    let data = json!({"data": {"spec": {"stamp": null, "list": [null, {"a": null}]}, "b": null}});
+    let mut config = data.clone();
+    config["metadata"] = json!({"labels": null});
+    let one = scene.apply("a", &nothing(), config, false).unwrap();
+    assert_eq!(one.object["data"], data["data"]);
+    assert_eq!(one.object["metadata"].get("labels"), None);
+    let made = scene.create("b", data.clone());
+    let two = scene.apply("a", &made, data.clone(), false).unwrap();
+    assert_eq!(two.object["data"], data["data"]);
+}
+
+#[test]
 fn updates_take_and_times_stay() {
     let scene = Scene::deployment();
     let one = scene

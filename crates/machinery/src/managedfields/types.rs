@@ -284,6 +284,17 @@ impl<'s> Type<'s> {
         }
     }
 
+    /// Whether its values are kept as they came: the `RawExtension`s of built-in kinds.
+    pub(super) fn is_raw(self) -> bool {
+        match self {
+            Self::Known(schema) => {
+                schema.shape() == &Shape::Any
+                    && schema.name().is_some_and(|name| name.ends_with("RawExtension"))
+            }
+            Self::Custom(_) | Self::Deduced | Self::Whole => false,
+        }
+    }
+
     /// Whether its values are lists, as far as that is known.
     pub(super) fn is_list(self) -> bool {
         match self {

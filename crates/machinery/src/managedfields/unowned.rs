@@ -25,7 +25,7 @@ pub fn merged(ty: Type<'_>, object: &Value, config: &Value) -> Result<Value, Str
         ));
     }
     let mut merged = merge(ty, object, config);
-    drop_nulls(&mut merged);
+    drop_nulls(ty, &mut merged);
     Ok(merged)
 }
 

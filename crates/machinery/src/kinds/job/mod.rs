@@ -30,6 +30,7 @@ pub const RESOURCE: Resource = Resource {
     singular: "job",
     categories: &["all"],
     subresources: &[status_of("batch", "v1", "Job")],
+    fields: &["status.successful=status.succeeded"],
     has_generation: true,
     has_status: true,
     columns: &[
@@ -45,7 +46,10 @@ pub const RESOURCE: Resource = Resource {
     row,
     default,
     prepare_create: |object| set(object, "status", json!({})),
-    finish_create: Some(generate_selector),
+    finish_create: Some(|job| {
+        generate_selector(job);
+        default_labels(job);
+    }),
     validate: validate::validate,
     validate_update: update::validate_update,
     orphans: true,
@@ -128,9 +132,17 @@ fn default(job: &mut Value) {
         set_default_text(spec, "podReplacementPolicy", replace);
     }
     default_parts(job, "spec");
-    let labels = at(job, "spec.template.metadata.labels").clone();
-    let some = labels.as_object().is_some_and(|labels| !labels.is_empty());
-    if some && entries_at(job, "metadata.labels").next().is_none() {
+    default_labels(job);
+}
+
+/// A job without labels has those of its pods.
+fn default_labels(job: &mut Value) {
+    if entries_at(job, "metadata.labels").next().is_some() {
+        return;
+    }
+    let labels = at(job, "spec.template.metadata.labels");
+    if labels.as_object().is_some_and(|labels| !labels.is_empty()) {
+        let labels = labels.clone();
         set(job, "metadata.labels", labels);
     }
 }

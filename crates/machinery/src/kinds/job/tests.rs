@@ -52,6 +52,23 @@ fn defaults_and_selector() {
 }
 
 #[test]
+fn a_job_without_labels_has_those_of_its_pods() {
+    let finished = |text: &str| {
+        let mut job = created(&RESOURCE, text);
+        RESOURCE.finish_create.unwrap()(&mut job);
+        job
+    };
+    let made = finished(JOB);
+    assert_eq!(made["metadata"]["labels"], made["spec"]["template"]["metadata"]["labels"]);
+    assert_eq!(made["metadata"]["labels"]["batch.kubernetes.io/job-name"], "pi");
+    // Those that the template has of its own come first, before the server adds to them.
+    let own = finished(&JOB.replace("    spec:", "    metadata: {labels: {a: b}}\n    spec:"));
+    assert_eq!(own["metadata"]["labels"], json!({"a": "b"}));
+    let labelled = finished(&JOB.replace("{name: pi,", "{name: pi, labels: {x: z},"));
+    assert_eq!(labelled["metadata"]["labels"], json!({"x": "z"}));
+}
+
+#[test]
 fn rules() {
     let spec = "spec:\n  template";
     for (from, to, expected) in [

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{BASE, driver_name, parameters};
+use super::{BASE, parameters};
 use crate::resource::{Column, Resource};
 use crate::table::{self, text_or};
 use crate::validation::{At, Errors, names};
@@ -64,7 +64,7 @@ pub const VOLUME_ATTRIBUTES_CLASS: Resource = Resource {
     validate: |class| {
         let mut errors = Errors::new();
         let root = At::root(class);
-        driver_name(&root.child("driverName"), &mut errors);
+        provisioner(&root.child("driverName"), &mut errors);
         let all = root.child("parameters");
         if all.entries().next().is_none() {
             errors.push(all.required("must contain at least one key/value pair"));
@@ -103,14 +103,18 @@ fn frozen(class: &Value, old: &Value, fields: &[&str]) -> Errors {
         .collect()
 }
 
+/// Who makes the volumes of a class.
+fn provisioner(name: &At<'_>, errors: &mut Errors) {
+    if name.must_be_set(errors) {
+        let wrong = names::qualified_name(&name.text().to_lowercase());
+        errors.extend(wrong.into_iter().map(|detail| name.invalid(detail)));
+    }
+}
+
 fn validate_storage_class(class: &Value) -> Errors {
     let mut errors = Errors::new();
     let root = At::root(class);
-    let provisioner = root.child("provisioner");
-    if provisioner.must_be_set(&mut errors) {
-        let wrong = names::qualified_name(&provisioner.text().to_lowercase());
-        errors.extend(wrong.into_iter().map(|detail| provisioner.invalid(detail)));
-    }
+    provisioner(&root.child("provisioner"), &mut errors);
     parameters(&root.child("parameters"), &mut errors);
     root.child("reclaimPolicy").one_of(&["Delete", "Retain"], &mut errors);
     let mode = root.child("volumeBindingMode");

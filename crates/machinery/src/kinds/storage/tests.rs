@@ -66,9 +66,9 @@ fn wrong_ones() {
         ),
         (
             &VOLUME_ATTRIBUTES_CLASS,
-            "{driverName: a_b}",
+            "{driverName: 'a b'}",
             &[
-                "driverName: Invalid value: \"a_b\": a lowercase RFC 1123",
+                "driverName: Invalid value: \"a b\": name part must consist of",
                 "parameters: Required value: must contain at least one key/value pair",
             ],
         ),
