@@ -8,7 +8,7 @@ use futures::{SinkExt, StreamExt};
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use onggi_api::Status;
+use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::node::LogRequest;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -26,6 +26,10 @@ pub(super) async fn answer(
     query: &Query,
     request: Incomings,
 ) -> Result<Response<Body>, Status> {
+    let errors = faults(query)?;
+    if !errors.is_empty() {
+        return Err(Status::invalid("PodLogOptions", &place.name, &errors));
+    }
     let target = find(server, place, query.get("container")).await?;
     let wanted = LogRequest {
         pod: target.pod,
@@ -72,21 +76,74 @@ pub(super) async fn answer(
     Ok(response)
 }
 
+/// What is wrong with the options (`ValidatePodLogOptions`).
+fn faults(query: &Query) -> Result<Vec<FieldError>, Status> {
+    const POSITIVE: &str = "must be greater than 0";
+    let mut errors = Vec::new();
+    let mut at_least = |name: &str, least: i64, detail: &str| {
+        let number = query.number::<i64>(name)?;
+        if let Some(number) = number.filter(|number| *number < least) {
+            errors.push(FieldError::invalid(&FieldPath::new(name), number, detail));
+        }
+        Ok::<_, Status>(number.is_some())
+    };
+    at_least("tailLines", 0, "must be greater than or equal to 0")?;
+    at_least("limitBytes", 1, POSITIVE)?;
+    if query.get("sinceTime").is_empty() {
+        at_least("sinceSeconds", 1, POSITIVE)?;
+    } else if query.number::<i64>("sinceSeconds")?.is_some() {
+        // The path is empty, and so Kubernetes writes it.
+        let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden(&FieldPath::new("[]"), detail));
+    }
+    // Lines of one stream are for a feature gate.
+    if !query.get("stream").is_empty() {
+        errors.push(FieldError::forbidden(&FieldPath::new("stream"), "may not be specified"));
+    }
+    Ok(errors)
+}
+
 fn since(server: &ApiServer, query: &Query) -> Result<Option<i128>, Status> {
-    let seconds = query.number::<i64>("sinceSeconds")?;
     let time = query.get("sinceTime");
-    match (seconds, time) {
-        (Some(_), time) if !time.is_empty() => {
-            Err(Status::bad_request("at most one of sinceTime or sinceSeconds may be specified"))
+    if let Some(seconds) = query.number::<i64>("sinceSeconds")? {
+        let now = server.registry.clock.now().as_nanosecond();
+        return Ok(Some(now - i128::from(seconds) * 1_000_000_000));
+    }
+    if time.is_empty() {
+        return Ok(None);
+    }
+    time.parse::<jiff::Timestamp>()
+        .map(|time| Some(time.as_nanosecond()))
+        .map_err(|error| Status::bad_request(format!("sinceTime: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_make_no_sense() {
+        const NOT_BOTH: &str =
+            "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified";
+        for (query, expected) in [
+            ("", &[][..]),
+            ("tailLines=0&limitBytes=1&sinceSeconds=1&follow=true", &[]),
+            ("sinceTime=2026-01-01T00:00:00Z", &[]),
+            (
+                "tailLines=-1&limitBytes=0",
+                &[
+                    "tailLines: Invalid value: -1: must be greater than or equal to 0",
+                    "limitBytes: Invalid value: 0: must be greater than 0",
+                ],
+            ),
+            ("sinceSeconds=0", &["sinceSeconds: Invalid value: 0: must be greater than 0"]),
+            ("sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z", &[NOT_BOTH]),
+            ("stream=Bad", &["stream: Forbidden: may not be specified"]),
+        ] {
+            let errors = faults(&Query::parse(Some(query))).unwrap();
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            assert_eq!(texts, expected, "{query}");
         }
-        (Some(seconds), _) => {
-            let now = server.registry.clock.now().as_nanosecond();
-            Ok(Some(now - i128::from(seconds) * 1_000_000_000))
-        }
-        (None, "") => Ok(None),
-        (None, time) => time
-            .parse::<jiff::Timestamp>()
-            .map(|time| Some(time.as_nanosecond()))
-            .map_err(|error| Status::bad_request(format!("sinceTime: {error}"))),
+        assert_eq!(faults(&Query::parse(Some("tailLines=x"))).unwrap_err().code, 400);
     }
 }
