@@ -18,7 +18,7 @@ pub mod jsonpath;
 pub mod kinds;
 pub mod managedfields;
 pub mod patch;
-mod pattern;
+pub mod pattern;
 pub mod protobuf;
 pub mod rbac;
 pub mod references;

@@ -11,7 +11,7 @@ use std::str::Chars;
 use regex::Regex;
 
 /// A pattern; the error is the library's, about what it was given.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, regex::Error> {
+pub fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     Regex::new(&translated(pattern))
 }
 

@@ -4,7 +4,9 @@
 use serde::Deserialize;
 
 use super::fieldspec::FieldSpec;
+use super::file::LegacyOrder;
 use super::id::Gvk;
+use super::names;
 
 /// The field specifications of every transformer.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -57,7 +59,7 @@ const WORKLOADS: &[(&str, &str)] = &[
 ];
 
 const RBAC: &str = "rbac.authorization.k8s.io";
-const WEBHOOKS: &str = "admissionregistration.k8s.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 
 impl NameReference {
     fn new(group: &str, version: &str, kind: &str, field_specs: Vec<FieldSpec>) -> Self {
@@ -112,8 +114,10 @@ impl Config {
             images: [
                 "spec/containers[]/image",
                 "spec/initContainers[]/image",
+                "spec/volumes[]/image/reference",
                 "spec/template/spec/containers[]/image",
                 "spec/template/spec/initContainers[]/image",
+                "spec/template/spec/volumes[]/image/reference",
             ]
             .iter()
             .map(|path| FieldSpec::new("", path, true))
@@ -140,6 +144,7 @@ impl Config {
             (&mut self.replicas, more.replicas),
         ] {
             merge(into, from)?;
+            into.sort_by_cached_key(|spec| place(&spec.group, &spec.version, &spec.kind));
         }
         for reference in more.name_reference {
             let same = |r: &&mut NameReference| {
@@ -155,10 +160,22 @@ impl Config {
     }
 }
 
+/// The order of specifications: it says which of two that overlap is there first.
+fn place(group: &str, version: &str, kind: &str) -> (names::Rank, String) {
+    (LegacyOrder::builtin().rank(kind), names::sort_text(group, version, kind))
+}
+
+/// Adds what is new. A specification that one of narrower kinds stands before counts as known, as
+/// in Kustomize: prefixes for some kinds of one's own are then prefixes for these alone.
 pub(super) fn merge(into: &mut Vec<FieldSpec>, from: Vec<FieldSpec>) -> Result<(), String> {
     for spec in from {
-        let same =
-            |other: &&FieldSpec| FieldSpec { create: spec.create, ..(*other).clone() } == spec;
+        let same = |other: &&FieldSpec| {
+            let covers = |wide: &str, narrow: &str| wide.is_empty() || wide == narrow;
+            spec.path == other.path
+                && covers(&spec.group, &other.group)
+                && covers(&spec.version, &other.version)
+                && covers(&spec.kind, &other.kind)
+        };
         match into.iter().find(same) {
             Some(known) if known.create != spec.create => {
                 return Err(format!("conflicting fieldspecs: {} of {:?}", spec.path, spec.kind));
@@ -303,13 +320,13 @@ fn references() -> Vec<NameReference> {
         plain("Ingress", "spec/defaultBackend/service/name"),
         FieldSpec::of("apiregistration.k8s.io", "APIService", "spec/service/name", false),
         FieldSpec::of(
-            WEBHOOKS,
+            ADMISSION,
             "ValidatingWebhookConfiguration",
             "webhooks/clientConfig/service",
             false,
         ),
         FieldSpec::of(
-            WEBHOOKS,
+            ADMISSION,
             "MutatingWebhookConfiguration",
             "webhooks/clientConfig/service",
             false,
@@ -356,6 +373,17 @@ fn references() -> Vec<NameReference> {
             "PriorityClass",
             below(WORKLOADS, &["priorityClassName"]),
         ),
+        NameReference::new(
+            ADMISSION,
+            "",
+            "ValidatingAdmissionPolicy",
+            vec![FieldSpec::of(
+                ADMISSION,
+                "ValidatingAdmissionPolicyBinding",
+                "spec/policyName",
+                false,
+            )],
+        ),
     ]);
     found
 }
@@ -377,7 +405,9 @@ fn variables() -> Vec<FieldSpec> {
                 specs.push(FieldSpec::new(kind, &format!("{place}/{list}/{field}"), false));
             }
         }
-        specs.push(FieldSpec::new(kind, &format!("{place}/volumes/nfs/server"), false));
+        // Kustomize looks for those of CronJobs beside the spec of the pods.
+        let of_pods = if kind == "CronJob" { "spec/jobTemplate/spec/template" } else { place };
+        specs.push(FieldSpec::new(kind, &format!("{of_pods}/volumes/nfs/server"), false));
     }
     for (kind, path) in [
         ("StatefulSet", "spec/volumeClaimTemplates/spec/nfs/server"),

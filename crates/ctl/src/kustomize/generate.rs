@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::Error;
 use super::file::{Generator, Options, values};
-use super::layer::{Builder, Layer};
+use super::folder::Layer;
+use super::layer::Builder;
 use super::resource::Resource;
 use crate::verbs::create::env_line;
 
@@ -22,15 +23,17 @@ pub(super) fn all(
     for (kind, generator) in maps.chain(secrets) {
         let field = if kind == "Secret" { "secretGenerator" } else { "configMapGenerator" };
         let place = format!("{field}[name={}]", generator.name);
-        one(builder, layer, &place, kind, generator, resources)?;
+        let note =
+            builder.metadata.is_tracked.then(|| layer.configured(&format!("{kind}Generator")));
+        one(layer, note, &place, kind, generator, resources)?;
     }
     Ok(())
 }
 
-/// Runs one generator.
+/// Runs one generator; `note` tells what it is.
 pub(super) fn one(
-    builder: &Builder<'_>,
     layer: &Layer<'_>,
+    note: Option<String>,
     place: &str,
     kind: &str,
     generator: &Generator,
@@ -39,12 +42,7 @@ pub(super) fn one(
     let mut made = Resource::new(object(layer, place, kind, generator)?);
     let without = &layer.says.generator_options;
     made.hashed = !without.disable_name_suffix_hash && !generator.options.disable_name_suffix_hash;
-    if builder.metadata.origins {
-        made.origin = Some(format!(
-            "configuredIn: {}\nconfiguredBy:\n  apiVersion: builtin\n  kind: {kind}Generator\n",
-            layer.shown()
-        ));
-    }
+    made.origin = note;
     let id = made.id();
     let found: Vec<usize> =
         (0..resources.len()).filter(|at| resources[*at].is_called(&id)).collect();
@@ -58,7 +56,9 @@ pub(super) fn one(
             made.take_place_of(old);
             if generator.behavior == "merge" {
                 under(&mut made, old);
-                made.origin.clone_from(&old.origin);
+                if old.origin.is_some() {
+                    made.origin.clone_from(&old.origin);
+                }
             }
             resources[*at] = made;
             return Ok(());

@@ -1,24 +1,31 @@
 //! A folder with a kustomization, and those below it.
 
-use onggi_api::schema::Table;
-use onggi_machinery::value::{map_mut, str_at};
+use onggi_machinery::value::map_mut;
 use onggi_machinery::yaml;
 use serde_json::Value;
 
 use super::config::Config;
-use super::file::{Kustomization, NAMES, Patch, Replacement, Var};
+use super::file::{Patch, Var};
+use super::folder::Layer;
+use super::openapi::Definitions;
 use super::patch::Schemas;
 use super::resource::Resource;
-use super::source::{is_below, normalize, relative};
+use super::source::{normalize, relative};
 use super::transform::{self, Namespace, Subjects};
 use super::{Error, Source, generate, openapi, patch, plugins, replacement, vars};
 
 /// Layers inside layers; a folder that leads to itself is found before.
 const MAX_DEPTH: usize = 64;
+/// The version that is followed: kubectl's own.
+const FOLLOWED: &str = "kustomize-v5.8.1";
+const ORIGIN: &str = "config.kubernetes.io/origin";
+const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 
 /// Which annotations tell where objects come from (`buildMetadata` of the topmost layer).
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Metadata {
+    /// Whether any is wanted.
+    pub(super) is_tracked: bool,
     pub(super) origins: bool,
     pub(super) transformations: bool,
     pub(super) managed_by: bool,
@@ -29,8 +36,10 @@ pub(super) struct Builder<'a> {
     pub(super) warnings: Vec<String>,
     pub(super) stack: Vec<String>,
     pub(super) metadata: Metadata,
-    /// The schema that the topmost layer names.
-    pub(super) schemas: Option<Table>,
+    /// The schemas that the first layer that names some brings.
+    pub(super) schemas: Definitions,
+    /// Whether a file of objects was read.
+    pub(super) has_objects: bool,
 }
 
 /// What is gathered on the way up.
@@ -41,31 +50,17 @@ pub(super) struct Gathered {
     pub(super) vars: Vec<Var>,
 }
 
-/// A folder, its file, and what it says.
-pub(super) struct Layer<'a> {
-    pub(super) source: &'a dyn Source,
-    pub(super) dir: String,
-    pub(super) file: String,
-    pub(super) says: Kustomization,
-    /// The file as seen from the topmost layer.
-    shown: String,
-}
-
 impl<'a> Builder<'a> {
     /// What the topmost folder makes, and its kustomization.
     pub(super) fn top(&mut self, dir: &str) -> Result<(Gathered, Layer<'a>), Error> {
         let layer = self.open(dir)?;
         let wants = |name: &str| layer.says.build_metadata.iter().any(|given| given == name);
         self.metadata = Metadata {
+            is_tracked: !layer.says.build_metadata.is_empty(),
             origins: wants("originAnnotations"),
             transformations: wants("transformerAnnotations"),
             managed_by: wants("managedByLabel"),
         };
-        if let Some(path) = layer.says.openapi.get("path") {
-            let text = layer.text("openapi.path", path)?;
-            let table = openapi::table(&text);
-            self.schemas = Some(table.map_err(|e| layer.fault(format!("openapi.path: {e}")))?);
-        }
         self.warnings.clear();
         let mut gathered = Gathered::default();
         self.enter(dir, &mut gathered, false)?;
@@ -74,7 +69,12 @@ impl<'a> Builder<'a> {
 
     /// Lays a folder's kustomization over what was gathered: nothing yet for one of its own, all
     /// of the layer above for a component.
-    fn enter(&mut self, dir: &str, into: &mut Gathered, as_part: bool) -> Result<(), Error> {
+    pub(super) fn enter(
+        &mut self,
+        dir: &str,
+        into: &mut Gathered,
+        as_part: bool,
+    ) -> Result<(), Error> {
         if self.stack.iter().any(|above| above == dir) || self.stack.len() > MAX_DEPTH {
             let mut way = self.stack.clone();
             way.push(dir.to_owned());
@@ -88,10 +88,15 @@ impl<'a> Builder<'a> {
                 if as_part { "expected kind 'Component'" } else { "expected kind != 'Component'" };
             return Err(layer.fault(format!("kind: {wanted} here")));
         }
+        self.describe(&layer)?;
         self.gather(&layer, into)?;
         configure(&layer, &mut into.config)?;
         generate::all(self, &layer, &mut into.resources)?;
         plugins::generate(self, &layer, &mut into.resources)?;
+        for entry in &layer.says.components {
+            layer.check_local("components", entry)?;
+            self.enter(&normalize(&layer.dir, entry), into, true)?;
+        }
         self.transform(&layer, into)?;
         plugins::validate(self, &layer, &into.resources)?;
         vars::tie(&layer.says.vars, &mut into.vars, &mut into.resources)
@@ -100,58 +105,38 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn open(&mut self, dir: &str) -> Result<Layer<'a>, Error> {
-        let paths = NAMES.iter().map(|name| normalize(dir, name));
-        let mut found = Vec::new();
-        for path in paths {
-            match self.source.read(&path) {
-                Ok(bytes) => found.push((path, bytes)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error { file: path, problem: error.to_string() }),
+    /// Takes the schemas that a layer names; the first that names some is heard.
+    fn describe(&mut self, layer: &Layer<'a>) -> Result<(), Error> {
+        let field = |name: &str| layer.says.openapi.get(name);
+        let (path, version) = (field("path"), field("version").map(String::as_str));
+        let text = path.map(|path| layer.text("openapi.path", path)).transpose()?;
+        if self.schemas.is_set {
+            return Ok(());
+        }
+        match (text, version) {
+            (Some(_), Some(_)) => {
+                let problem =
+                    "openapi: builtin version and custom schema provided, cannot use both";
+                return Err(layer.fault(problem));
+            }
+            (Some(text), None) => {
+                // Where objects were read before, Kustomize knows the built-in kinds as well.
+                self.schemas = Definitions::read(&text, self.has_objects)
+                    .map_err(|e| layer.fault(format!("openapi.path: {e}")))?;
+            }
+            (None, Some(openapi::BUILTIN)) => self.schemas.is_set = true,
+            (None, None | Some("")) => {}
+            (None, Some(other)) => {
+                return Err(layer.fault(format!(
+                    "openapi.version: {other}: the specified OpenAPI version is not built in"
+                )));
             }
         }
-        let fault = |problem: String| Error { file: dir.to_owned(), problem };
-        if found.len() > 1 {
-            return Err(fault("found multiple kustomization files".to_owned()));
-        }
-        let Some((file, bytes)) = found.pop() else {
-            let names = NAMES.join("', '");
-            return Err(fault(format!("unable to find one of '{names}' in this directory")));
-        };
-        let fault = |problem: String| Error { file: file.clone(), problem };
-        let text = String::from_utf8(bytes).map_err(|_| fault("is no text (UTF-8)".to_owned()))?;
-        let mut documents = yaml::documents(&text).map_err(|e| fault(e.to_string()))?.into_iter();
-        let says: Kustomization = match (documents.next(), documents.next()) {
-            (None, _) => return Err(fault("kustomization.yaml is empty".to_owned())),
-            (Some(document), None) => serde_json::from_value(document.value)
-                .map_err(|e| fault(format!("invalid Kustomization: {e}")))?,
-            (_, Some(second)) => {
-                return Err(fault(format!("line {}: there is a second document", second.line)));
-            }
-        };
-        check(&says).map_err(fault)?;
-        let deprecated = [
-            (!says.bases.is_empty(), "bases", "resources"),
-            (!says.image_tags.is_empty(), "imageTags", "images"),
-            (!says.patches_strategic_merge.is_empty(), "patchesStrategicMerge", "patches"),
-            (!says.patches_json.is_empty(), "patchesJson6902", "patches"),
-            (!says.common_labels.is_empty(), "commonLabels", "labels"),
-            (!says.vars.is_empty(), "vars", "replacements"),
-        ];
-        for (_, old, new) in deprecated.iter().filter(|(used, _, _)| *used) {
-            let text = format!("{file}: '{old}' is deprecated. Please use '{new}' instead.");
-            self.warnings.push(text);
-        }
-        let top = self.stack.first().map_or(dir, String::as_str);
-        let shown = relative(top, &file);
-        Ok(Layer { source: self.source, dir: dir.to_owned(), file, says, shown })
+        Ok(())
     }
 
-    /// Resources, bases and components.
+    /// Resources and bases.
     fn gather(&mut self, layer: &Layer<'a>, into: &mut Gathered) -> Result<(), Error> {
-        if into.config.name_prefix.is_empty() {
-            into.config = Config::builtin();
-        }
         for entry in layer.says.resources.iter().chain(&layer.says.bases) {
             layer.check_local("resources", entry)?;
             let path = normalize(&layer.dir, entry);
@@ -159,23 +144,23 @@ impl<'a> Builder<'a> {
                 let mut found = Gathered::default();
                 self.enter(&path, &mut found, false)?;
                 let Gathered { resources, config, vars } = found;
-                into.config.merge(config).map_err(|e| layer.fault(format!("{entry}: {e}")))?;
-                into.vars.extend(vars);
+                let wrong = |e: String| layer.fault(format!("resources: {entry}: {e}"));
                 layer.add(entry, resources, &mut into.resources)?;
+                into.config.merge(config).map_err(wrong)?;
+                for var in vars {
+                    vars::add(var, &mut into.vars).map_err(wrong)?;
+                }
                 continue;
             }
             let origin = format!("path: {}\n", relative(self.root(), &path));
             let values = layer.objects("resources", entry)?;
+            self.has_objects = true;
             let found = values.into_iter().map(|value| {
                 let mut resource = Resource::new(value);
-                resource.origin = self.metadata.origins.then(|| origin.clone());
+                resource.origin = self.metadata.is_tracked.then(|| origin.clone());
                 resource
             });
             layer.add(entry, found.collect(), &mut into.resources)?;
-        }
-        for entry in &layer.says.components {
-            layer.check_local("components", entry)?;
-            self.enter(&normalize(&layer.dir, entry), into, true)?;
         }
         Ok(())
     }
@@ -188,15 +173,17 @@ impl<'a> Builder<'a> {
     /// Everything that the layer does to all objects, in Kustomize's order.
     fn transform(&mut self, layer: &Layer<'a>, into: &mut Gathered) -> Result<(), Error> {
         let says = &layer.says;
-        for (at, entry) in says.patches_strategic_merge.iter().enumerate() {
-            let field = format!("patchesStrategicMerge[{at}]");
-            let is_inline = entry.contains('\n') || entry.trim_start().starts_with('{');
-            let text = if is_inline { entry.clone() } else { layer.text(&field, entry)? };
-            let place = if is_inline { field } else { format!("{field}: {entry}") };
-            self.step(layer, into, "PatchStrategicMergeTransformer", &place, |rs, schemas, _| {
-                patch::documents(&text)?.into_iter().try_for_each(|document| {
-                    patch::merge_into_named(document, Default::default(), schemas, rs)
-                })
+        if !says.patches_strategic_merge.is_empty() {
+            let entries = says.patches_strategic_merge.iter().enumerate();
+            let placed = |(at, entry): (usize, &String)| {
+                layer.merge_patches(format!("patchesStrategicMerge[{at}]"), entry)
+            };
+            let patches = entries.map(placed).collect::<Result<Vec<_>, _>>()?;
+            if patches.iter().all(|(_, documents)| documents.is_empty()) {
+                return Err(layer.fault("patchesStrategicMerge: patch appears to be empty"));
+            }
+            self.step(layer, into, "PatchStrategicMergeTransformer", "", |rs, schemas, _| {
+                patch::merge_all(patches, schemas, rs)
             })?;
         }
         self.patches(layer, into, "patches", &says.patches, "PatchTransformer")?;
@@ -227,7 +214,8 @@ impl<'a> Builder<'a> {
                 transform::add_pairs(rs, &labels.pairs, &specs)
             })?;
         }
-        if !says.common_labels.is_empty() {
+        // Kustomize takes this step with `labels` alone too, and notes it.
+        if !says.common_labels.is_empty() || !says.labels.is_empty() {
             self.step(layer, into, "LabelTransformer", "commonLabels", |rs, _, config| {
                 transform::add_pairs(rs, &says.common_labels, &config.common_labels)
             })?;
@@ -249,12 +237,13 @@ impl<'a> Builder<'a> {
                 transform::images(rs, image, &config.images)
             })?;
         }
-        for (at, entry) in says.replacements.iter().enumerate() {
-            for one in layer.replacements(&format!("replacements[{at}]"), entry)? {
-                self.step(layer, into, "ReplacementTransformer", "replacements", |rs, _, _| {
-                    replacement::apply(&one, rs)
-                })?;
-            }
+        if !says.replacements.is_empty() {
+            let entries = says.replacements.iter().enumerate();
+            let placed = |(at, entry)| layer.replacements(&format!("replacements[{at}]"), entry);
+            let all = entries.map(placed).collect::<Result<Vec<_>, _>>()?;
+            self.step(layer, into, "ReplacementTransformer", "replacements", |rs, _, _| {
+                all.iter().flatten().try_for_each(|one| replacement::apply(one, rs))
+            })?;
         }
         plugins::transform(self, layer, into)
     }
@@ -277,8 +266,8 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// Does one transformation, and notes it on the objects that it changed where that is wanted.
-    pub(super) fn step(
+    /// Does one of the layer's own transformations.
+    fn step(
         &mut self,
         layer: &Layer<'a>,
         into: &mut Gathered,
@@ -286,61 +275,52 @@ impl<'a> Builder<'a> {
         place: &str,
         work: impl FnOnce(&mut Vec<Resource>, Schemas<'_>, &Config) -> Result<(), String>,
     ) -> Result<(), Error> {
-        let before = self.metadata.transformations.then(|| into.resources.clone());
-        let schemas = Schemas { own: self.schemas.as_ref() };
-        work(&mut into.resources, schemas, &into.config)
-            .map_err(|e| layer.fault(format!("{place}: {e}")))?;
-        if let Some(before) = before {
-            let note = format!(
-                "- configuredIn: {}\n  configuredBy:\n    apiVersion: builtin\n    kind: {kind}\n",
-                layer.shown
-            );
-            for resource in &mut into.resources {
-                let same = |old: &Resource| old.value == resource.value;
-                if !before.iter().any(same) {
-                    resource.transformations.push_str(&note);
-                }
+        self.noted(layer, into, Some(&layer.configured(kind)), place, work)
+    }
+
+    /// Does one transformation, and notes on all objects what did it where that is wanted: one
+    /// that comes from nowhere is made by it. Errors bear the place where one is given.
+    pub(super) fn noted(
+        &mut self,
+        layer: &Layer<'a>,
+        into: &mut Gathered,
+        note: Option<&str>,
+        place: &str,
+        work: impl FnOnce(&mut Vec<Resource>, Schemas<'_>, &Config) -> Result<(), String>,
+    ) -> Result<(), Error> {
+        work(&mut into.resources, &self.schemas, &into.config)
+            .map_err(|e| layer.fault(if place.is_empty() { e } else { format!("{place}: {e}") }))?;
+        let Some(note) = note.filter(|_| self.metadata.is_tracked) else { return Ok(()) };
+        for resource in &mut into.resources {
+            if resource.origin.is_none() {
+                resource.origin = Some(note.to_owned());
+                continue;
+            }
+            for (at, line) in note.lines().enumerate() {
+                let lead = if at == 0 { "- " } else { "  " };
+                resource.transformations.extend([lead, line, "\n"]);
             }
         }
         Ok(())
     }
 }
 
-/// What the file says must go together.
-fn check(says: &Kustomization) -> Result<(), String> {
-    let (version, kind) = (says.api_version.as_str(), says.kind.as_str());
-    if !["", "Kustomization", "Component"].contains(&kind) {
-        return Err(format!("kind should be Kustomization or Component, not {kind:?}"));
-    }
-    let wanted = if kind == "Component" {
-        "kustomize.config.k8s.io/v1alpha1"
-    } else {
-        "kustomize.config.k8s.io/v1beta1"
-    };
-    if !version.is_empty() && version != wanted {
-        let kind = if kind.is_empty() { "Kustomization" } else { kind };
-        return Err(format!("apiVersion for {kind} should be {wanted}, not {version:?}"));
-    }
-    let uses_helm = !says.helm_charts.is_empty()
-        || says.helm_globals.is_some()
-        || !says.helm_chart_inflation_generator.is_empty();
-    if uses_helm {
-        return Err("helmCharts: charts are not rendered here: run `helm template` and list its \
-                    output in resources"
-            .to_owned());
-    }
-    Ok(())
-}
-
-/// Adds the fields that files of `configurations` and `crds` name.
+/// Adds Kustomize's own fields, and those that files of `configurations` and `crds` name.
 fn configure(layer: &Layer<'_>, config: &mut Config) -> Result<(), Error> {
+    let mut given = Config::default();
     for entry in &layer.says.configurations {
         let text = layer.text("configurations", entry)?;
         let wrong = |e: String| layer.fault(format!("configurations: {entry}: {e}"));
         let value = yaml::parse(&text).map_err(|e| wrong(e.to_string()))?;
         let more: Config = serde_json::from_value(value).map_err(|e| wrong(e.to_string()))?;
-        config.merge(more).map_err(wrong)?;
+        given.merge(more).map_err(wrong)?;
     }
+    let mut own = Config::builtin();
+    let wrong = |e: String| layer.fault(format!("configurations: {e}"));
+    if !layer.says.configurations.is_empty() {
+        own.merge(given).map_err(wrong)?;
+    }
+    config.merge(own).map_err(wrong)?;
     for entry in &layer.says.crds {
         let text = layer.text("crds", entry)?;
         let wrong = |e: String| layer.fault(format!("crds: {entry}: {e}"));
@@ -349,144 +329,27 @@ fn configure(layer: &Layer<'_>, config: &mut Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// What Kustomize would fetch.
-fn is_remote(entry: &str) -> bool {
-    let hosts = ["github.com/", "gitlab.com/", "bitbucket.org/"];
-    entry.contains("://")
-        || entry.contains("?ref=")
-        || entry.starts_with("git@")
-        || hosts.iter().any(|host| entry.starts_with(host))
-}
-
-impl Layer<'_> {
-    pub(super) fn fault(&self, problem: impl Into<String>) -> Error {
-        Error { file: self.file.clone(), problem: problem.into() }
-    }
-
-    /// The file as seen from the topmost layer.
-    pub(super) fn shown(&self) -> &str {
-        &self.shown
-    }
-
-    pub(super) fn check_local(&self, field: &str, entry: &str) -> Result<(), Error> {
-        if is_remote(entry) {
-            return Err(self.fault(format!(
-                "{field}: {entry}: nothing is fetched from the network; put it beside this file"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Puts objects behind those that are there; two may not have one name.
-    fn add(
-        &self,
-        entry: &str,
-        found: Vec<Resource>,
-        into: &mut Vec<Resource>,
-    ) -> Result<(), Error> {
-        for resource in found {
-            let id = resource.id();
-            if into.iter().any(|other| other.id().equals(&id)) {
-                return Err(self.fault(format!(
-                    "resources: {entry}: may not add resource with an already registered id: {id}"
-                )));
-            }
-            into.push(resource);
-        }
-        Ok(())
-    }
-
-    /// A file of this layer; it lies in its folder, as Kustomize wants it.
-    pub(super) fn read(&self, field: &str, entry: &str) -> Result<Vec<u8>, Error> {
-        self.check_local(field, entry)?;
-        let path = normalize(&self.dir, entry);
-        let (dir, real) = (self.source.real(&self.dir), self.source.real(&path));
-        if !is_below(&self.dir, &path) || !is_below(&dir, &real) {
-            return Err(self.fault(format!(
-                "{field}: {entry}: file is not in or below {:?}: a kustomization stands on its own",
-                self.dir
-            )));
-        }
-        self.source.read(&path).map_err(|e| self.fault(format!("{field}: {entry}: {e}")))
-    }
-
-    pub(super) fn text(&self, field: &str, entry: &str) -> Result<String, Error> {
-        String::from_utf8(self.read(field, entry)?)
-            .map_err(|_| self.fault(format!("{field}: {entry}: is no text (UTF-8)")))
-    }
-
-    /// The text of a patch, from its file or from here.
-    pub(super) fn patch_text(&self, place: &str, patch: &Patch) -> Result<String, Error> {
-        match (patch.path.is_empty(), patch.patch.is_empty()) {
-            (false, true) => self.text(place, &patch.path),
-            (true, false) => Ok(patch.patch.clone()),
-            _ => Err(self.fault(format!("{place}: must have exactly one of path and patch"))),
-        }
-    }
-
-    /// A replacement, or those of the file that it names.
-    pub(super) fn replacements(
-        &self,
-        place: &str,
-        entry: &Replacement,
-    ) -> Result<Vec<Replacement>, Error> {
-        if entry.path.is_empty() {
-            return Ok(vec![entry.clone()]);
-        }
-        let text = self.text(place, &entry.path)?;
-        let wrong = |e: String| self.fault(format!("{place}: {}: {e}", entry.path));
-        let value = yaml::parse(&text).map_err(|e| wrong(e.to_string()))?;
-        if value.is_array() {
-            return serde_json::from_value(value).map_err(|e| wrong(e.to_string()));
-        }
-        Ok(vec![serde_json::from_value(value).map_err(|e| wrong(e.to_string()))?])
-    }
-
-    /// The objects of a file of this layer.
-    pub(super) fn objects(&self, field: &str, entry: &str) -> Result<Vec<Value>, Error> {
-        let text = self.text(field, entry)?;
-        let file = normalize(&self.dir, entry);
-        objects_of(&file, &text)
-    }
-}
-
-/// The objects of a text; lists are taken apart.
-pub(super) fn objects_of(file: &str, text: &str) -> Result<Vec<Value>, Error> {
-    let fault = |problem: String| Error { file: file.to_owned(), problem };
-    let mut values = Vec::new();
-    for document in yaml::documents_of_kustomize(text).map_err(|e| fault(e.to_string()))? {
-        let kind = str_at(&document.value, "kind");
-        if kind.ends_with("List")
-            && let Some(items) = document.value["items"].as_array()
-        {
-            values.extend(items.iter().cloned());
-            continue;
-        }
-        for path in ["apiVersion", "kind", "metadata.name"] {
-            if str_at(&document.value, path).is_empty() {
-                let line = document.line;
-                return Err(fault(format!("line {line}: {path} is missing in the object")));
-            }
-        }
-        values.push(document.value);
-    }
-    Ok(values)
-}
-
-/// Writes where objects come from into them, as `buildMetadata` wants it.
+/// Writes where objects come from into them, as `buildMetadata` wants it. What they say of it
+/// themselves goes.
 pub(super) fn annotate(metadata: Metadata, resources: &mut [Resource]) {
     for resource in resources {
-        let notes = [
-            ("config.kubernetes.io/origin", resource.origin.clone().unwrap_or_default()),
-            ("alpha.config.kubernetes.io/transformations", resource.transformations.clone()),
-        ];
-        for (key, text) in notes.into_iter().filter(|(_, text)| !text.is_empty()) {
-            map_mut(&mut resource.value, "metadata.annotations").insert(key.into(), text.into());
+        let origin = resource.origin.take().filter(|_| metadata.origins);
+        let transformations = std::mem::take(&mut resource.transformations);
+        let transformations = Some(transformations).filter(|_| metadata.transformations);
+        for (key, text) in [(ORIGIN, origin), (TRANSFORMATIONS, transformations)] {
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                let annotations = map_mut(&mut resource.value, "metadata.annotations");
+                annotations.insert(key.into(), text.into());
+                continue;
+            }
+            let metadata = resource.value.get_mut("metadata");
+            if let Some(Value::Object(map)) = metadata.and_then(|m| m.get_mut("annotations")) {
+                map.remove(key);
+            }
         }
         if metadata.managed_by {
-            // What kubectl's build of Kustomize calls itself.
             let labels = map_mut(&mut resource.value, "metadata.labels");
-            labels.insert("app.kubernetes.io/managed-by".into(), "kustomize-(devel)".into());
+            labels.insert("app.kubernetes.io/managed-by".into(), FOLLOWED.into());
         }
     }
 }

@@ -1,17 +1,20 @@
 //! Kustomizations (`kustomize.config.k8s.io`): files in, objects out, as `kubectl kustomize` makes
 //! them. Pure but for the [`Source`] that files are read from.
 //!
-//! A folder is a layer: [`layer`] gathers its resources, its bases below it and what its
+//! A [`folder`] is a layer: [`layer`] gathers its resources, its bases below it and what its
 //! [`generate`]rs make, then [`transform`]s and [`patch`]es all of them. When the topmost one is
 //! through, [`names`] adds hashes and mends references, and [`vars`] are put in. Which fields the
 //! transformers work on says [`config`]; [`plugins`] are the same transformers with other fields.
 //! Not there, and refused by name: remote resources, helm charts, programs as plug-ins.
 
 mod config;
+mod dates;
 mod fieldspec;
 mod file;
+mod folder;
 mod generate;
 mod id;
+mod keys;
 mod layer;
 mod names;
 mod openapi;
@@ -56,12 +59,17 @@ const LOCAL: &str = "config.kubernetes.io/local-config";
 
 /// Builds the kustomization of a folder.
 pub fn build(source: &dyn Source, path: &str) -> Result<Built, Error> {
+    if folder::is_remote(path) && !source.exists(path) {
+        let problem = "nothing is fetched from the network; fetch it, and name its folder";
+        return Err(Error { file: path.to_owned(), problem: problem.to_owned() });
+    }
     let mut builder = layer::Builder {
         source,
         warnings: Vec::new(),
         stack: Vec::new(),
         metadata: layer::Metadata::default(),
-        schemas: None,
+        schemas: openapi::Definitions::default(),
+        has_objects: false,
     };
     let (gathered, top) = builder.top(&source::normalize("", path))?;
     let (mut warnings, metadata) = (builder.warnings, builder.metadata);

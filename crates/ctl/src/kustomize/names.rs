@@ -43,24 +43,46 @@ impl LegacyOrder {
         let texts = |list: &[&str]| list.iter().map(|kind| (*kind).to_owned()).collect();
         Self { order_first: texts(FIRST), order_last: texts(LAST) }
     }
-}
 
-/// Sorts as `kubectl kustomize` does: by kind, then by group, version, namespace and name.
-pub(super) fn order(resources: &mut [Resource], order: &LegacyOrder) {
-    let place = |list: &[String], kind: &str| list.iter().position(|k| k == kind);
-    resources.sort_by_cached_key(|resource| {
-        let gvk = resource.gvk();
-        let rank = match (place(&order.order_first, &gvk.kind), place(&order.order_last, &gvk.kind))
-        {
+    /// Where a kind stands among the others.
+    pub(super) fn rank(&self, kind: &str) -> Rank {
+        let place = |list: &[String]| list.iter().position(|k| k == kind);
+        match (place(&self.order_first), place(&self.order_last)) {
             (Some(at), _) => (0, at),
             (None, None) => (1, 0),
             (None, Some(at)) => (2, at),
+        }
+    }
+}
+
+/// First, between or last, and the place there.
+pub(super) type Rank = (u8, usize);
+
+/// What kinds of one rank are sorted by; what is empty comes behind what is not.
+pub(super) fn sort_text(group: &str, version: &str, kind: &str) -> String {
+    let or = |text: &str, other: &str| {
+        if text.is_empty() { other.to_owned() } else { text.to_owned() }
+    };
+    format!("{}_{}_{}", or(group, "~G"), or(version, "~V"), or(kind, "~K"))
+}
+
+/// Sorts as `kubectl kustomize` does: by kind, then by group, version, namespace and name; objects
+/// without a namespace behind those of their kind that have one.
+pub(super) fn order(resources: &mut [Resource], order: &LegacyOrder) {
+    resources.sort_by_cached_key(|resource| {
+        let gvk = resource.gvk();
+        // The cluster's own namespaces come before what others call so.
+        let is_foreign = gvk.kind == "Namespace" && !gvk.group.is_empty();
+        let namespace = match resource.namespace() {
+            "" => "~X",
+            namespace => namespace,
         };
-        let or = |text: String, other: &str| if text.is_empty() { other.to_owned() } else { text };
-        let id =
-            format!("{}_{}_{}", or(gvk.group, "~G"), or(gvk.version, "~V"), or(gvk.kind, "~K"));
-        let namespace = resource.namespace().to_owned();
-        (rank, id, namespace, resource.name().to_owned())
+        (
+            order.rank(&gvk.kind),
+            is_foreign,
+            sort_text(&gvk.group, &gvk.version, &gvk.kind),
+            format!("{namespace}|{}", resource.name()),
+        )
     });
 }
 
@@ -127,7 +149,7 @@ fn mend_one(
     let referrer = Referrer {
         resource,
         role: role_of(value),
-        namespaces: role_binding_namespaces(value),
+        namespaces: role_binding_namespaces(value, &id)?,
         id: id.clone(),
     };
     let near: Vec<&Candidate> = all.iter().filter(|c| referrer.may_mean(c)).collect();
@@ -180,13 +202,15 @@ fn role_of(value: &Value) -> Option<(String, String)> {
     Some((str_at(role, "apiGroup").to_owned(), str_at(role, "kind").to_owned()))
 }
 
-fn role_binding_namespaces(value: &Value) -> Vec<String> {
+fn role_binding_namespaces(value: &Value, id: &Id) -> Result<Vec<String>, String> {
     if str_at(value, "kind") != "RoleBinding" {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let subjects = at(value, "subjects").as_array().into_iter().flatten();
     let accounts = subjects.filter(|subject| str_at(subject, "kind") == "ServiceAccount");
-    accounts.map(|subject| str_at(subject, "namespace").to_owned()).collect()
+    let namespaces = accounts.filter_map(|subject| subject.get("namespace"));
+    let blank = || format!("Invalid Input: namespace is blank for resource {:?}", id.to_string());
+    namespaces.map(|name| name.as_str().map(str::to_owned).ok_or_else(blank)).collect()
 }
 
 /// A field that holds a name.
@@ -221,12 +245,10 @@ impl Field<'_> {
         let near: Vec<&Candidate> = match value.get("namespace").and_then(Value::as_str) {
             None => self.near.to_vec(),
             Some(namespace) => {
-                let first = |c: &&&Candidate| {
-                    c.before.first().unwrap_or(&c.id).effective_or_own() == namespace
-                };
+                let first = |c: &&&Candidate| c.before.first().unwrap_or(&c.id).is_in(namespace);
                 let then: Vec<&Candidate> = self.near.iter().filter(first).copied().collect();
                 if then.is_empty() {
-                    let now = |c: &&&Candidate| c.id.effective_or_own() == namespace;
+                    let now = |c: &&&Candidate| c.id.is_in(namespace);
                     self.near.iter().filter(now).copied().collect()
                 } else {
                     then
@@ -268,8 +290,12 @@ impl Field<'_> {
             .filter(|c| c.before.iter().any(|id| self.reference.fits(&id.gvk)))
             .filter(|c| of_role(c) && here(c))
             .collect();
-        if found.len() > 1 {
-            found.retain(|c| c.resource.is_of_same_layer(referrer.resource));
+        // One alone may stand in any layer; several are told apart by their prefixes and suffixes,
+        // at first by those that both have.
+        for allow_none in [true, false] {
+            if found.len() > 1 {
+                found.retain(|c| c.resource.is_of_same_layer(referrer.resource, allow_none));
+            }
         }
         let Some(first) = found.first().copied() else { return Ok(None) };
         let same = |c: &&Candidate| {
@@ -284,8 +310,7 @@ impl Field<'_> {
 }
 
 impl Id {
-    /// The namespace as a reference would name it.
-    fn effective_or_own(&self) -> &str {
-        if self.namespace.is_empty() { "default" } else { &self.namespace }
+    fn is_in(&self, namespace: &str) -> bool {
+        !self.gvk.is_of_cluster() && self.effective_namespace() == namespace
     }
 }

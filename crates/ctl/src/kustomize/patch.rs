@@ -1,36 +1,25 @@
 //! Patches of a layer: strategic merges and JSON patches (RFC 6902), with targets.
 
-use onggi_api::schema::{self, Schema, Table};
-use onggi_machinery::patch::{PatchType, apply, strategic_merge};
+use onggi_api::schema::Schema;
+use onggi_machinery::patch::{PatchError, PatchType, apply, strategic_merge};
+use onggi_machinery::pattern;
 use onggi_machinery::selector::LabelSelector;
 use onggi_machinery::value::at;
-use onggi_machinery::yaml;
 use regex::Regex;
 use serde_json::Value;
 
+use super::dates;
 use super::file::{Patch, PatchOptions, Target};
-use super::id::{Gvk, Id};
+use super::id::Id;
+use super::openapi::Definitions;
 use super::resource::Resource;
 
 /// Which schema says how the lists of a kind are merged.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Schemas<'a> {
-    /// Of a file that the kustomization names; it stands for all others.
-    pub(super) own: Option<&'a Table>,
-}
-
-impl<'a> Schemas<'a> {
-    fn of(self, gvk: &Gvk) -> Option<Schema<'a>> {
-        match self.own {
-            Some(table) => table.kind(&gvk.group, &gvk.version, &gvk.kind),
-            None => schema::of(&gvk.group, &gvk.version, &gvk.kind),
-        }
-    }
-}
+pub(super) type Schemas<'a> = &'a Definitions;
 
 /// The documents of a patch.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
-    let found = yaml::documents_of_kustomize(text).map_err(|e| e.to_string())?;
+    let found = dates::documents(text).map_err(|e| e.to_string())?;
     Ok(found.into_iter().map(|document| document.value).collect())
 }
 
@@ -61,9 +50,7 @@ pub(super) fn one(
             .to_owned()),
         Some(target) => {
             let wanted = Wanted::of(target)?;
-            let Some(document) = documents.first() else {
-                return Err("the patch is empty".to_owned());
-            };
+            let Some(document) = documents.first() else { return Ok(()) };
             let mut kept = Vec::with_capacity(resources.len());
             for mut resource in resources.drain(..) {
                 let fits = wanted.fits(&resource);
@@ -78,17 +65,30 @@ pub(super) fn one(
     }
 }
 
+/// Strategic merges of several places for the objects that they name.
+pub(super) fn merge_all(
+    patches: Vec<(String, Vec<Value>)>,
+    schemas: Schemas<'_>,
+    resources: &mut Vec<Resource>,
+) -> Result<(), String> {
+    for (place, documents) in patches {
+        for document in documents {
+            merge_into_named(document, PatchOptions::default(), schemas, resources)
+                .map_err(|e| format!("{place}: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// A strategic merge for the object that it names itself.
-pub(super) fn merge_into_named(
+fn merge_into_named(
     patch: Value,
     options: PatchOptions,
     schemas: Schemas<'_>,
     resources: &mut Vec<Resource>,
 ) -> Result<(), String> {
     let id = Id::of(&patch);
-    for (field, text) in
-        [("apiVersion", &id.gvk.version), ("kind", &id.gvk.kind), ("metadata.name", &id.name)]
-    {
+    for (field, text) in [("kind", &id.gvk.kind), ("metadata.name", &id.name)] {
         if text.is_empty() {
             return Err(format!("{field} is missing in the patch: it says which object is meant"));
         }
@@ -118,9 +118,21 @@ fn json(wanted: &Wanted<'_>, patch: &Value, resources: &mut [Resource]) -> Resul
         let before = resource.id();
         resource.remember();
         apply(PatchType::Json, None, &mut resource.value, body.as_bytes())
-            .map_err(|e| format!("{}/{}: {e}", before.gvk.kind, before.name))?;
+            .map_err(|e| format!("{}/{}: {}", before.gvk.kind, before.name, reason(e)))?;
     }
     Ok(())
+}
+
+/// Why a patch does not apply.
+fn reason(error: PatchError) -> String {
+    match error {
+        // The server keeps it to itself, and the library counts single operations.
+        PatchError::Unfit(reason) => {
+            let reason = reason.strip_prefix("operation '/0' ").unwrap_or(&reason);
+            format!("the JSON patch does not apply: {reason}")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Which objects a target means.
@@ -137,13 +149,7 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn of(target: &'a Target) -> Result<Self, String> {
-        let pattern = |field: &str, text: &str| {
-            if text.is_empty() {
-                return Ok(None);
-            }
-            let whole = Regex::new(&format!("^(?:{text})$"));
-            whole.map(Some).map_err(|e| format!("target.{field}: {e}"))
-        };
+        let pattern = |field: &str, text: &str| whole(&format!("target.{field}"), text);
         let selector = |field: &str, text: &str| selector(&format!("target.{field}"), text);
         Ok(Self {
             target,
@@ -180,6 +186,15 @@ impl<'a> Wanted<'a> {
             && selects(&self.labels, &resource.value, "labels")
             && selects(&self.annotations, &resource.value, "annotations")
     }
+}
+
+/// A pattern that fits the whole of a text; `None` where none is given.
+pub(super) fn whole(field: &str, text: &str) -> Result<Option<Regex>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let whole = pattern::compile(&format!("^(?:{text})$"));
+    whole.map(Some).map_err(|e| format!("{field}: {e}"))
 }
 
 /// A selector of labels or annotations; `None` where none is given.

@@ -1,19 +1,47 @@
 //! `generators`, `transformers` and `validators`: Kustomize's own, configured in files of their
 //! own. Programs are not run.
 
-use onggi_machinery::value::str_at;
+use onggi_machinery::value::{set, str_at};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Error;
 use super::fieldspec::FieldSpec;
 use super::file::{Generator, Image, Patch, PatchOptions, Replacement, Replicas, Target, Texts};
-use super::file::{LegacyOrder, SortOptions};
-use super::layer::{Builder, Gathered, Layer, objects_of};
+use super::folder::{Layer, configured, objects_of};
+use super::layer::{Builder, Gathered};
 use super::resource::Resource;
-use super::source::normalize;
+use super::source::{normalize, relative};
 use super::transform::{self, Namespace, Subjects};
 use super::{generate, names, patch, replacement};
+
+/// What a list of plug-ins leads to.
+struct Plugin {
+    /// Where it is listed.
+    place: String,
+    config: Value,
+    /// What it leaves on objects.
+    note: Option<String>,
+}
+
+impl Plugin {
+    fn kind(&self) -> &str {
+        str_at(&self.config, "kind")
+    }
+
+    /// What it is told; fields that it does not have are nothing to it.
+    fn parsed<T: for<'de> Deserialize<'de>>(
+        &self,
+        layer: &Layer<'_>,
+        fields: &[&str],
+    ) -> Result<T, Error> {
+        let mut says = self.config.clone();
+        if let Some(map) = says.as_object_mut() {
+            map.retain(|field, _| fields.contains(&field.as_str()));
+        }
+        serde_json::from_value(says).map_err(|e| layer.fault(format!("{}: {e}", self.place)))
+    }
+}
 
 /// Runs the generators that files configure.
 pub(super) fn generate<'a>(
@@ -21,22 +49,58 @@ pub(super) fn generate<'a>(
     layer: &Layer<'a>,
     resources: &mut Vec<Resource>,
 ) -> Result<(), Error> {
-    for (place, config) in configs(builder, layer, "generators", &layer.says.generators)? {
-        let kind = match str_at(&config, "kind") {
+    for plugin in configs(builder, layer, "generators", &layer.says.generators)? {
+        let kind = match plugin.kind() {
             "ConfigMapGenerator" => "ConfigMap",
             "SecretGenerator" => "Secret",
-            other => return Err(refused(layer, &place, other)),
+            "IAMPolicyGenerator" => {
+                let mut made = Resource::new(account(layer, &plugin)?);
+                made.origin.clone_from(&plugin.note);
+                layer.add(&plugin.place, vec![made], resources)?;
+                continue;
+            }
+            other => return Err(refused(layer, &plugin.place, other)),
         };
-        let mut one: Generator = parsed(layer, &place, config.clone())?;
+        let mut one: Generator = plugin.parsed(layer, GENERATOR)?;
         if one.name.is_empty() {
-            str_at(&config, "metadata.name").clone_into(&mut one.name);
+            str_at(&plugin.config, "metadata.name").clone_into(&mut one.name);
         }
         if one.namespace.is_empty() {
-            str_at(&config, "metadata.namespace").clone_into(&mut one.namespace);
+            str_at(&plugin.config, "metadata.namespace").clone_into(&mut one.namespace);
         }
-        generate::one(builder, layer, &place, kind, &one, resources)?;
+        generate::one(layer, plugin.note, &plugin.place, kind, &one, resources)?;
     }
     Ok(())
+}
+
+const GENERATOR: &[&str] =
+    &["name", "namespace", "behavior", "files", "literals", "envs", "type", "options"];
+
+/// `IAMPolicyGenerator`: the service account of a cluster for one of Google's cloud.
+fn account(layer: &Layer<'_>, plugin: &Plugin) -> Result<Value, Error> {
+    let of = |path: &str| str_at(&plugin.config, path);
+    if of("cloud") != "gke" {
+        let problem = format!("cloud provider {} not supported yet", of("cloud"));
+        return Err(layer.fault(format!("{}: {problem}", plugin.place)));
+    }
+    let cloud = format!(
+        "{}@{}.iam.gserviceaccount.com",
+        of("serviceAccount.name"),
+        of("serviceAccount.projectId")
+    );
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {
+            "name": of("kubernetesService.name"),
+            "annotations": {"iam.gke.io/gcp-service-account": cloud},
+        },
+    });
+    let namespace = of("kubernetesService.namespace");
+    if !namespace.is_empty() {
+        set(&mut object, "metadata.namespace", namespace);
+    }
+    Ok(object)
 }
 
 /// Runs the transformers that files configure, behind those of the kustomization.
@@ -45,8 +109,8 @@ pub(super) fn transform<'a>(
     layer: &Layer<'a>,
     into: &mut Gathered,
 ) -> Result<(), Error> {
-    for (place, config) in configs(builder, layer, "transformers", &layer.says.transformers)? {
-        one(builder, layer, &place, &config, into)?;
+    for plugin in configs(builder, layer, "transformers", &layer.says.transformers)? {
+        one(builder, layer, &plugin, into)?;
     }
     Ok(())
 }
@@ -57,11 +121,13 @@ pub(super) fn validate<'a>(
     layer: &Layer<'a>,
     resources: &[Resource],
 ) -> Result<(), Error> {
-    for (place, config) in configs(builder, layer, "validators", &layer.says.validators)? {
+    for mut plugin in configs(builder, layer, "validators", &layer.says.validators)? {
         let mut tried = Gathered { resources: resources.to_vec(), ..Gathered::default() };
-        one(builder, layer, &place, &config, &mut tried)?;
+        plugin.note = None;
+        one(builder, layer, &plugin, &mut tried)?;
         let same = resources.iter().zip(&tried.resources).all(|(a, b)| a.value == b.value);
         if !same || resources.len() != tried.resources.len() {
+            let place = plugin.place;
             return Err(
                 layer.fault(format!("{place}: a validator shouldn't modify the resource map"))
             );
@@ -82,53 +148,47 @@ fn configs<'a>(
     layer: &Layer<'a>,
     field: &str,
     entries: &[String],
-) -> Result<Vec<(String, Value)>, Error> {
+) -> Result<Vec<Plugin>, Error> {
     let mut found = Vec::new();
     for (at, entry) in entries.iter().enumerate() {
         let place = format!("{field}[{at}]");
-        let values = if entry.contains('\n') || entry.trim_start().starts_with('{') {
-            objects_of(&layer.file, entry)
-                .map_err(|e| layer.fault(format!("{place}: {}", e.problem)))?
-        } else if builder.source.is_dir(&normalize(&layer.dir, entry)) {
-            let mut inner = Builder {
-                source: builder.source,
-                warnings: Vec::new(),
-                stack: builder.stack.clone(),
-                metadata: Default::default(),
-                schemas: None,
-            };
-            let path = normalize(&layer.dir, entry);
-            let (gathered, _) = inner.top(&path)?;
-            gathered.resources.into_iter().map(|resource| resource.value).collect()
-        } else {
-            layer.objects(&place, entry)?
+        let path = normalize(&layer.dir, entry);
+        let with = |file: &str, values: Vec<Value>| -> Vec<(String, Value)> {
+            values.into_iter().map(|value| (file.to_owned(), value)).collect()
         };
-        for value in values {
-            if str_at(&value, "apiVersion") != "builtin" {
-                return Err(refused(layer, &place, str_at(&value, "kind")));
+        let values = if entry.contains('\n') || entry.trim_start().starts_with('{') {
+            let values = objects_of(&layer.file, entry)
+                .map_err(|e| layer.fault(format!("{place}: {}", e.problem)))?;
+            with(layer.shown(), values)
+        } else if builder.source.is_dir(&path) {
+            let mut gathered = Gathered::default();
+            builder.enter(&path, &mut gathered, false)?;
+            let from = |resource: &Resource| {
+                let origin = resource.origin.as_deref().unwrap_or_default();
+                let path = origin.strip_prefix("path: ").unwrap_or_default();
+                path.trim().to_owned()
+            };
+            gathered.resources.into_iter().map(|r| (from(&r), r.value)).collect()
+        } else {
+            with(&relative(builder.root(), &path), layer.objects(&place, entry)?)
+        };
+        for (file, config) in values {
+            if str_at(&config, "apiVersion") != "builtin" {
+                return Err(refused(layer, &place, str_at(&config, "kind")));
             }
-            found.push((place.clone(), value));
+            let of = |path: &str| str_at(&config, path);
+            let note = builder.metadata.is_tracked.then(|| {
+                configured(&file, of("kind"), of("metadata.name"), of("metadata.namespace"))
+            });
+            found.push(Plugin { place: place.clone(), config, note });
         }
     }
     Ok(found)
 }
 
-fn parsed<T: for<'de> Deserialize<'de>>(
-    layer: &Layer<'_>,
-    place: &str,
-    mut config: Value,
-) -> Result<T, Error> {
-    if let Some(map) = config.as_object_mut() {
-        for field in ["apiVersion", "kind", "metadata"] {
-            map.remove(field);
-        }
-    }
-    serde_json::from_value(config).map_err(|e| layer.fault(format!("{place}: {e}")))
-}
-
 /// What the built-in transformers take; each looks at what is its own.
 #[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 struct Settings {
     field_specs: Option<Vec<FieldSpec>>,
     prefix: String,
@@ -147,42 +207,67 @@ struct Settings {
     image_tag: Image,
     replica: Replicas,
     replacements: Vec<Replacement>,
-    sort_options: Option<SortOptions>,
 }
+
+const SETTINGS: &[&str] = &[
+    "fieldSpecs",
+    "prefix",
+    "suffix",
+    "unsetOnly",
+    "setRoleBindingSubjects",
+    "labels",
+    "annotations",
+    "path",
+    "patch",
+    "paths",
+    "patches",
+    "jsonOp",
+    "target",
+    "options",
+    "imageTag",
+    "replica",
+    "replacements",
+];
 
 fn one<'a>(
     builder: &mut Builder<'a>,
     layer: &Layer<'a>,
-    place: &str,
-    config: &Value,
+    plugin: &Plugin,
     into: &mut Gathered,
 ) -> Result<(), Error> {
-    let kind = str_at(config, "kind");
-    let says: Settings = parsed(layer, place, config.clone())?;
+    let (kind, place) = (plugin.kind(), plugin.place.as_str());
+    let note = plugin.note.as_deref();
+    let says: Settings = plugin.parsed(layer, SETTINGS)?;
     let specs = says.field_specs.as_deref().unwrap_or_default();
     match kind {
-        "PrefixTransformer" | "SuffixTransformer" => {
+        "PrefixTransformer" | "SuffixTransformer" | "PrefixSuffixTransformer" => {
             if says.field_specs.is_none() {
                 return Err(layer.fault(format!("{place}: fieldSpecs is not expected to be nil")));
             }
-            builder.step(layer, into, kind, place, |rs, _, _| {
-                transform::affix(rs, &says.prefix, &says.suffix, specs)
+            builder.noted(layer, into, note, place, |rs, _, _| {
+                if kind != "SuffixTransformer" {
+                    transform::affix(rs, &says.prefix, "", specs)?;
+                }
+                if kind != "PrefixTransformer" {
+                    transform::affix(rs, "", &says.suffix, specs)?;
+                }
+                Ok(())
             })
         }
         "NamespaceTransformer" => {
-            let name = str_at(config, "metadata.namespace");
-            if name.is_empty() {
-                return Ok(());
-            }
-            builder.step(layer, into, kind, place, |rs, _, _| {
+            let name = str_at(&plugin.config, "metadata.namespace");
+            builder.noted(layer, into, note, place, |rs, _, _| {
+                if name.is_empty() {
+                    return Ok(());
+                }
                 let (unset_only, subjects) = (says.unset_only, says.set_role_binding_subjects);
                 Namespace { name, specs, unset_only, subjects }.apply(rs)
             })
         }
-        "LabelTransformer" => builder.step(layer, into, kind, place, |rs, _, _| {
+        "LabelTransformer" => builder.noted(layer, into, note, place, |rs, _, _| {
             transform::add_pairs(rs, &says.labels, specs)
         }),
-        "AnnotationsTransformer" => builder.step(layer, into, kind, place, |rs, _, _| {
+        "AnnotationsTransformer" => builder.noted(layer, into, note, place, |rs, _, _| {
             transform::add_pairs(rs, &says.annotations, specs)
         }),
         "PatchTransformer" | "PatchJson6902Transformer" => {
@@ -190,53 +275,45 @@ fn one<'a>(
             let options = says.options;
             let one = Patch { path: says.path, patch: text, target: says.target, options };
             let text = layer.patch_text(place, &one)?;
-            builder.step(layer, into, kind, place, |rs, schemas, _| {
+            builder.noted(layer, into, note, place, |rs, schemas, _| {
                 patch::one(&one, &text, schemas, rs)
             })
         }
         "PatchStrategicMergeTransformer" => {
-            let mut texts = Vec::new();
-            for path in &says.paths {
-                let is_inline = path.contains('\n') || path.trim_start().starts_with('{');
-                texts.push(if is_inline { path.clone() } else { layer.text(place, path)? });
+            let paths = says.paths.iter();
+            let mut patches = paths
+                .map(|path| layer.merge_patches(place.to_owned(), path))
+                .collect::<Result<Vec<_>, _>>()?;
+            let inline = patch::documents(&says.patches);
+            let inline = inline.map_err(|e| layer.fault(format!("{place}: {e}")))?;
+            patches.push((place.to_owned(), inline));
+            if patches.iter().all(|(_, documents)| documents.is_empty()) {
+                return Err(layer.fault(format!("{place}: patch appears to be empty")));
             }
-            texts.extend(Some(says.patches).filter(|text| !text.is_empty()));
-            for text in texts {
-                builder.step(layer, into, kind, place, |rs, schemas, _| {
-                    patch::documents(&text)?.into_iter().try_for_each(|document| {
-                        patch::merge_into_named(document, Default::default(), schemas, rs)
-                    })
-                })?;
-            }
-            Ok(())
+            builder.noted(layer, into, note, "", |rs, schemas, _| {
+                patch::merge_all(patches, schemas, rs)
+            })
         }
-        "ImageTagTransformer" => builder.step(layer, into, kind, place, |rs, _, _| {
+        "ImageTagTransformer" => builder.noted(layer, into, note, place, |rs, _, _| {
             transform::images(rs, &says.image_tag, specs)
         }),
-        "ReplicaCountTransformer" => builder.step(layer, into, kind, place, |rs, _, _| {
+        "ReplicaCountTransformer" => builder.noted(layer, into, note, place, |rs, _, _| {
             transform::replicas(rs, &says.replica, specs)
         }),
         "ReplacementTransformer" => {
-            for entry in &says.replacements {
-                for one in layer.replacements(place, entry)? {
-                    builder
-                        .step(layer, into, kind, place, |rs, _, _| replacement::apply(&one, rs))?;
-                }
-            }
-            Ok(())
+            let entries = says.replacements.iter();
+            let all = entries
+                .map(|entry| layer.replacements(place, entry))
+                .collect::<Result<Vec<_>, _>>()?;
+            builder.noted(layer, into, note, place, |rs, _, _| {
+                all.iter().flatten().try_for_each(|one| replacement::apply(one, rs))
+            })
         }
-        "HashTransformer" => builder.step(layer, into, kind, place, |rs, _, _| {
+        "HashTransformer" => builder.noted(layer, into, note, place, |rs, _, _| {
             names::add_hashes(rs);
             rs.iter_mut().for_each(|resource| resource.hashed = false);
             Ok(())
         }),
-        "SortOrderTransformer" | "LegacyOrderTransformer" => {
-            builder.step(layer, into, kind, place, |rs, _, _| {
-                let order = says.sort_options.and_then(|options| options.legacy_sort_options);
-                names::order(rs, &order.unwrap_or_else(LegacyOrder::builtin));
-                Ok(())
-            })
-        }
         other => Err(refused(layer, place, other)),
     }
 }

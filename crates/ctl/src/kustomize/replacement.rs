@@ -1,12 +1,15 @@
 //! `replacements`: values of some fields are copied into others.
 
+use onggi_machinery::pattern;
+use onggi_machinery::selector::LabelSelector;
 use onggi_machinery::yaml;
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::fieldspec::split_smart;
-use super::file::{FieldOptions, Replacement, ReplacementSource, ReplacementTarget};
-use super::patch::{selector, selects};
+use super::file::{FieldOptions, Replacement, ReplacementSource, ReplacementTarget, Selected};
+use super::id::Id;
+use super::patch::{selector, selects, whole};
 use super::resource::Resource;
 
 const DEFAULT_PATH: &str = "metadata.name";
@@ -117,31 +120,17 @@ fn put(
     let Some(select) = &target.select else {
         return Err("target must specify resources to select".to_owned());
     };
-    let labels = selector("select.labelSelector", &select.label_selector)?;
-    let annotations = selector("select.annotationSelector", &select.annotation_selector)?;
-    let rejects = target
-        .reject
-        .iter()
-        .map(|reject| {
-            let labels = selector("reject.labelSelector", &reject.label_selector)?;
-            let annotations = selector("reject.annotationSelector", &reject.annotation_selector)?;
-            Ok((reject, labels, annotations))
-        })
-        .collect::<Result<Vec<_>, String>>()?;
+    let select = Meant::of("select", select)?;
+    let rejects = target.reject.iter().map(|reject| Meant::of("reject", reject));
+    let rejects = rejects.collect::<Result<Vec<_>, String>>()?;
     let default = [DEFAULT_PATH.to_owned()];
     let paths = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
     for resource in resources {
         let ids = resource.ids();
-        let is_meant = ids.iter().any(|id| select.wanted.fits(id))
-            && selects(&labels, &resource.value, "labels")
-            && selects(&annotations, &resource.value, "annotations");
-        let is_rejected = rejects.iter().any(|(reject, labels, annotations)| {
-            let by_id = !reject.wanted.is_empty() && ids.iter().any(|id| reject.wanted.fits(id));
-            let selects_by_map = labels.is_some() || annotations.is_some();
-            by_id
-                || (selects_by_map
-                    && selects(labels, &resource.value, "labels")
-                    && selects(annotations, &resource.value, "annotations"))
+        let is_meant = select.fits(&ids) && select.selects(resource);
+        let is_rejected = rejects.iter().any(|reject| {
+            (!reject.is_empty() && reject.fits(&ids))
+                || (reject.has_selector() && reject.selects(resource))
         });
         if !is_meant || is_rejected {
             continue;
@@ -159,11 +148,65 @@ fn put(
     Ok(())
 }
 
-impl super::id::Wanted {
+/// Which objects are meant: names and kinds are patterns that fit the whole.
+struct Meant {
+    group: Option<Regex>,
+    version: Option<Regex>,
+    kind: Option<Regex>,
+    name: Option<Regex>,
+    namespace: Option<Regex>,
+    labels: Option<LabelSelector>,
+    annotations: Option<LabelSelector>,
+}
+
+impl Meant {
+    fn of(place: &str, selected: &Selected) -> Result<Self, String> {
+        let gvk = selected.wanted.gvk();
+        let pattern = |field: &str, text: &str| whole(&format!("{place}.{field}"), text);
+        let selector = |field: &str, text: &str| selector(&format!("{place}.{field}"), text);
+        Ok(Self {
+            group: pattern("group", &gvk.group)?,
+            version: pattern("version", &gvk.version)?,
+            kind: pattern("kind", &gvk.kind)?,
+            name: pattern("name", &selected.wanted.name)?,
+            namespace: pattern("namespace", &selected.wanted.namespace)?,
+            labels: selector("labelSelector", &selected.label_selector)?,
+            annotations: selector("annotationSelector", &selected.annotation_selector)?,
+        })
+    }
+
+    /// Whether no name and no kind is given.
     fn is_empty(&self) -> bool {
-        [&self.group, &self.version, &self.kind, &self.name, &self.namespace, &self.api_version]
-            .iter()
-            .all(|text| text.is_empty())
+        let patterns = [&self.group, &self.version, &self.kind, &self.name, &self.namespace];
+        patterns.iter().all(|pattern| pattern.is_none())
+    }
+
+    /// Whether one of the ids of an object is meant.
+    fn fits(&self, ids: &[Id]) -> bool {
+        let is = |pattern: &Option<Regex>, text: &str| {
+            pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
+        };
+        // The present namespace is meant as it is written, former ones as they were effective.
+        let namespace = |at: usize, id: &Id| match at {
+            0 => id.namespace.clone(),
+            _ => id.effective_namespace().to_owned(),
+        };
+        ids.iter().enumerate().any(|(at, id)| {
+            is(&self.group, &id.gvk.group)
+                && is(&self.version, &id.gvk.version)
+                && is(&self.kind, &id.gvk.kind)
+                && is(&self.name, &id.name)
+                && is(&self.namespace, &namespace(at, id))
+        })
+    }
+
+    fn has_selector(&self) -> bool {
+        self.labels.is_some() || self.annotations.is_some()
+    }
+
+    fn selects(&self, resource: &Resource) -> bool {
+        selects(&self.labels, &resource.value, "labels")
+            && selects(&self.annotations, &resource.value, "annotations")
     }
 }
 
@@ -256,7 +299,7 @@ impl Way<'_> {
             *here = Value::Array(Vec::new());
         }
         let Value::Array(items) = here else { return Ok(0) };
-        let pattern = Regex::new(wanted).map_err(|e| format!("[{key}={wanted}]: {e}"))?;
+        let pattern = pattern::compile(wanted).map_err(|e| format!("[{key}={wanted}]: {e}"))?;
         let mut count = 0;
         let mut fits = false;
         for item in items.iter_mut() {

@@ -86,9 +86,14 @@ impl Resource {
         set(&mut self.value, "metadata.name", name);
     }
 
-    /// Whether one's prefixes and suffixes are the end of the other's.
-    pub(super) fn is_of_same_layer(&self, other: &Self) -> bool {
-        let ends = |a: &[String], b: &[String]| a.ends_with(b) || b.ends_with(a);
+    /// Whether one's prefixes and suffixes are the end of the other's. None at all are the end of
+    /// none only, and of everything with `allow_none`.
+    pub(super) fn is_of_same_layer(&self, other: &Self, allow_none: bool) -> bool {
+        let ends = |a: &[String], b: &[String]| match (a.is_empty(), b.is_empty()) {
+            (false, false) => a.ends_with(b) || b.ends_with(a),
+            (true, true) => true,
+            _ => allow_none,
+        };
         ends(&self.prefixes, &other.prefixes) && ends(&self.suffixes, &other.suffixes)
     }
 
@@ -120,6 +125,8 @@ impl Resource {
         self.prefixes.clone_from(&old.prefixes);
         self.suffixes.clone_from(&old.suffixes);
         self.vars.clone_from(&old.vars);
-        self.hashed = old.hashed;
+        self.transformations.clone_from(&old.transformations);
+        // Either may say that there is to be no hash.
+        self.hashed &= old.hashed;
     }
 }

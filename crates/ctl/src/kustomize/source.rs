@@ -11,6 +11,11 @@ pub trait Source {
     /// Whether a path is a folder.
     fn is_dir(&self, path: &str) -> bool;
 
+    /// Whether there is anything at a path.
+    fn exists(&self, path: &str) -> bool {
+        self.is_dir(path) || self.read(path).is_ok()
+    }
+
     /// The path with its links followed: what a kustomization reads lies in its folder.
     fn real(&self, path: &str) -> String {
         path.to_owned()
@@ -28,6 +33,10 @@ impl Source for Disk {
 
     fn is_dir(&self, path: &str) -> bool {
         Path::new(path).is_dir()
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        Path::new(path).exists()
     }
 
     fn real(&self, path: &str) -> String {

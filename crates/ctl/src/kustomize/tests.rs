@@ -6,6 +6,7 @@ use std::process::Command;
 use super::*;
 use crate::output::yaml::to_string;
 
+mod kinds;
 mod more;
 
 fn text_of(built: &Built) -> String {
@@ -249,7 +250,7 @@ fn faults_name_file_and_field() {
         ("resources: [https://example.com/x.yaml]\n", "nothing is fetched from the network"),
         ("resources: [github.com/a/b?ref=v1]\n", "nothing is fetched from the network"),
         ("resources: [none.yaml]\n", "resources: none.yaml: "),
-        ("resources: [../outside.yaml]\n", "is not in or below"),
+        ("resources: [../base/web.yaml]\n", "is not in or below"),
         ("resource: [a]\n", "unknown field `resource`"),
         ("resources: [../base, ../base]\n", "already registered id"),
         ("resources: [../top]\n", "cycle detected"),

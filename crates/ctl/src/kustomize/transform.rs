@@ -1,6 +1,7 @@
 //! What a layer does to all of its objects: namespace, prefix, suffix, labels, annotations, images,
 //! replicas. Each stands alone, so that files of `transformers` can use it with other fields.
 
+use onggi_machinery::pattern;
 use onggi_machinery::value::{set, str_at};
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -114,7 +115,9 @@ pub(super) fn affix(
                         known.push(affix.to_owned());
                     }
                 }
-                resource.remember();
+                if !(prefix.is_empty() && suffix.is_empty()) {
+                    resource.remember();
+                }
             }
             spec.visit(&mut resource.value, Leaf::None, &mut |field| {
                 if let Some(name) = field.as_str() {
@@ -206,7 +209,7 @@ pub(super) fn replicas(
 
 /// `images`: of all containers wherever they stand, then of the fields of the specs.
 pub(super) fn images(resources: &mut [Resource], image: &Image, specs: &[FieldSpec]) -> Done {
-    let pattern = Regex::new(&format!(
+    let pattern = pattern::compile(&format!(
         "^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$",
         image.name
     ))

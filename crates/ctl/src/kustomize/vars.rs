@@ -15,9 +15,6 @@ pub(super) fn tie(
     resources: &mut [Resource],
 ) -> Result<(), String> {
     for var in new {
-        if known.iter().any(|other| other.name == var.name) {
-            return Err(format!("var '{}' already encountered", var.name));
-        }
         let fits = |r: &&mut Resource| r.ids().iter().any(|id| var.objref.fits(id));
         let mut found: Vec<&mut Resource> = resources.iter_mut().filter(fits).collect();
         if found.len() > 1 {
@@ -26,8 +23,17 @@ pub(super) fn tie(
         if let Some(resource) = found.pop() {
             resource.vars.push(var.name.clone());
         }
-        known.push(var.clone());
+        add(var.clone(), known)?;
     }
+    Ok(())
+}
+
+/// Adds a variable; two may not have one name.
+pub(super) fn add(var: Var, known: &mut Vec<Var>) -> Result<(), String> {
+    if known.iter().any(|other| other.name == var.name) {
+        return Err(format!("var '{}' already encountered", var.name));
+    }
+    known.push(var);
     Ok(())
 }
 

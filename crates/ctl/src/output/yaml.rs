@@ -128,8 +128,18 @@ impl Emitter {
         };
         self.put(quote);
         let chars: Vec<char> = text.chars().collect();
-        let mut after_space = false;
+        let (mut after_space, mut after_break) = (false, false);
         for (at, &c) in chars.iter().enumerate() {
+            if is_separator(c) && style == Style::Single {
+                self.text.push(c);
+                self.column = 0;
+                after_break = true;
+                continue;
+            }
+            // A line goes on with its indent. Keys, which have none, are written as they are.
+            if std::mem::take(&mut after_break) {
+                self.put(&" ".repeat(fold.unwrap_or_default()));
+            }
             let next_is_space = chars.get(at + 1) == Some(&' ');
             if c == ' ' {
                 let inside = at > 0 && at + 1 < chars.len();
@@ -158,24 +168,42 @@ impl Emitter {
 
     fn literal(&mut self, text: &str, indent: usize) {
         self.put("|");
-        if text.starts_with([' ', '\n']) {
+        if text.starts_with([' ', '\n', '\u{2028}', '\u{2029}']) {
             self.put("2");
         }
-        if !text.ends_with('\n') {
-            self.put("-");
-        } else if text == "\n" || text.ends_with("\n\n") {
-            self.put("+");
+        let mut ends = text.chars().rev().map(|c| c == '\n' || is_separator(c));
+        match (ends.next(), ends.next()) {
+            (Some(true), Some(false)) => {}
+            (Some(true), _) => self.put("+"),
+            _ => self.put("-"),
         }
         self.line();
-        for line in text.split_inclusive('\n') {
-            let bare = line.trim_end_matches('\n');
-            if !bare.is_empty() {
-                self.put(&" ".repeat(indent));
-                self.put(bare);
+        let mut begins = true;
+        for c in text.chars() {
+            if c == '\n' {
+                self.line();
+                begins = true;
+            } else if is_separator(c) {
+                self.text.push(c);
+                self.column = 0;
+                begins = true;
+            } else {
+                if std::mem::take(&mut begins) {
+                    self.put(&" ".repeat(indent));
+                }
+                self.put(c.encode_utf8(&mut [0; 4]));
             }
+        }
+        // Behind a separator no line is ended, as in go-yaml.
+        if self.column > 0 {
             self.line();
         }
     }
+}
+
+/// The line and paragraph separators, which end lines for YAML 1.1.
+fn is_separator(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// The order of go-yaml: numbers inside by size, letters behind everything else.
@@ -256,11 +284,13 @@ impl Allowed {
                 _ => false,
             };
             special |= !printable(c);
-            breaks |= c == '\n';
-            break_space |= c == ' ' && before == Some('\n');
-            space_break |= c == '\n' && before == Some(' ');
+            let is_break = |c: char| c == '\n' || is_separator(c);
+            breaks |= is_break(c);
+            break_space |= c == ' ' && before.is_some_and(is_break);
+            space_break |= is_break(c) && before == Some(' ');
         }
-        let edge = |c: Option<&char>| matches!(c, Some(' ' | '\n'));
+        let edge =
+            |c: Option<&char>| c.is_some_and(|c| matches!(c, ' ' | '\n') || is_separator(*c));
         let trailing_space = chars.last() == Some(&' ');
         let outside = edge(chars.first()) || edge(chars.last());
         Self {
@@ -291,6 +321,8 @@ fn escaped(c: char) -> String {
         '\r' => "\\r".to_owned(),
         '\x1b' => "\\e".to_owned(),
         '\u{85}' => "\\N".to_owned(),
+        '\u{2028}' => "\\L".to_owned(),
+        '\u{2029}' => "\\P".to_owned(),
         c if printable(c) => c.to_string(),
         c if u32::from(c) < 0x100 => format!("\\x{:02X}", u32::from(c)),
         c if u32::from(c) < 0x1_0000 => format!("\\u{:04X}", u32::from(c)),
@@ -406,6 +438,9 @@ mod tests {
             ("1.2.3", "1.2.3"),
             ("100m", "100m"),
             ("a\tb", "\"a\\tb\""),
+            ("a\u{2028}b", "'a\u{2028}  b'"),
+            ("a\u{2028} b", "\"a\\L b\""),
+            ("a\nb\u{2029}c", "|-\n  a\n  b\u{2029}  c"),
         ] {
             assert_eq!(to_string(&json!({ "k": text })), format!("k: {written}\n"));
         }

@@ -1,0 +1,161 @@
+//! Dates that stand in YAML without quotes. They are times for Kustomize: `2012-10-17` becomes
+//! `2012-10-17T00:00:00Z`, but for an object's own annotations.
+
+use std::sync::OnceLock;
+
+use jiff::civil::DateTime;
+use onggi_machinery::yaml::{self, Document, YamlError};
+use regex::Regex;
+use serde_json::Value;
+
+/// Reads the objects or patches of a text.
+///
+/// The reader does not tell whether a text was quoted. So what looks like a time is put in quotes,
+/// and the text is read again: where it stood alone, both differ by the time alone.
+pub(super) fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
+    let mut found = yaml::documents_of_kustomize(text)?;
+    let Some(pattern) = pattern().filter(|pattern| pattern.is_match(text)) else {
+        return Ok(found);
+    };
+    let quoted = quoted(text, pattern);
+    let Ok(again) = yaml::documents_of_kustomize(&quoted) else { return Ok(found) };
+    if again.len() == found.len() {
+        for (document, other) in found.iter_mut().zip(&again) {
+            // Lists are JSON patches, which keep what they say.
+            if document.value.is_object() {
+                let annotations = document.value["metadata"].get("annotations").cloned();
+                take(&mut document.value, &other.value);
+                if let Some(annotations) = annotations {
+                    document.value["metadata"]["annotations"] = annotations;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn pattern() -> Option<&'static Regex> {
+    const TIME: &str = r"\d{4}-\d{1,2}-\d{1,2}(?:[Tt ][0-9:.]+(?:Z|[+-]\d\d:\d\d)?)?";
+    static PATTERN: OnceLock<Option<Regex>> = OnceLock::new();
+    PATTERN.get_or_init(|| Regex::new(TIME).ok()).as_ref()
+}
+
+/// Puts in quotes what looks like a time and has its place for itself, as a time is written.
+fn quoted(text: &str, pattern: &Regex) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut done = 0;
+    for found in pattern.find_iter(text) {
+        let (before, after) = (&text[..found.start()], &text[found.end()..]);
+        let blank = [' ', '\t'];
+        let (bare, rest) = (before.trim_end_matches(blank), after.trim_start_matches(blank));
+        let begins = bare.ends_with(['[', '{', ','])
+            || (bare.len() < before.len() && bare.ends_with([':', '-']));
+        let ends = rest.is_empty()
+            || rest.starts_with(['\n', '\r', ']', '}', ','])
+            || (rest.len() < after.len() && rest.starts_with('#'));
+        if let Some(time) = as_time(found.as_str()).filter(|_| begins && ends) {
+            out += &text[done..found.start()];
+            out += &format!("\"{time}\"");
+            done = found.end();
+        }
+    }
+    out += &text[done..];
+    out
+}
+
+/// A time as Kustomize writes it; `None` for what is none.
+fn as_time(text: &str) -> Option<String> {
+    let day_end = text.find(['T', 't', ' ']).unwrap_or(text.len());
+    let (day, rest) = text.split_at(day_end);
+    let numbers = |text: &str, divider: char| -> Option<[i16; 3]> {
+        let mut parts = text.split(divider).map(|part| part.parse::<i16>().ok());
+        let found = [parts.next()??, parts.next()??, parts.next()??];
+        parts.next().is_none().then_some(found)
+    };
+    let [year, month, date] = numbers(day, '-')?;
+    let has_zone = rest.starts_with(['T', 't']);
+    let clock = rest.get(1..).unwrap_or_default();
+    let (clock, zone) = match clock.find(['Z', '+', '-']) {
+        Some(at) if has_zone => clock.split_at(at),
+        None if !has_zone => (clock, "Z"),
+        _ => return None,
+    };
+    let (whole, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let [hour, minute, second] = match whole {
+        "" if rest.is_empty() => [0; 3],
+        whole => numbers(whole, ':')?,
+    };
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let small = |number: i16| i8::try_from(number).ok();
+    let (month, date) = (small(month)?, small(date)?);
+    DateTime::new(year, month, date, small(hour)?, small(minute)?, small(second)?, 0).ok()?;
+    let fraction = fraction.trim_end_matches('0');
+    let fraction = if fraction.is_empty() { String::new() } else { format!(".{fraction}") };
+    let zone = if zone == "+00:00" || zone == "-00:00" { "Z" } else { zone };
+    Some(format!(
+        "{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
+    ))
+}
+
+/// Takes the times that another reading found at the same places.
+fn take(value: &mut Value, other: &Value) {
+    match (value, other) {
+        (Value::Object(map), Value::Object(other)) => {
+            for (key, value) in map {
+                if let Some(other) = other.get(key) {
+                    take(value, other);
+                }
+            }
+        }
+        (Value::Array(items), Value::Array(other)) => {
+            items.iter_mut().zip(other).for_each(|(value, other)| take(value, other));
+        }
+        (Value::String(text), Value::String(other)) if text != other => {
+            if as_time(text).as_ref() == Some(other) {
+                text.clone_from(other);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_are_told_from_texts() {
+        let text = "
+metadata: {annotations: {a: 2020-01-01}, labels: {a: 2020-01-01}}
+a: 2020-01-01
+b: '2020-01-01'
+c: 2020-1-2 # day
+d: [2020-01-01, \"2020-01-01\", 2020-01-02]
+e: |
+  x: 2020-01-01
+f: 2020-13-01
+g: 2020-01-01 and more
+h: 2001-12-14t21:59:43.10-05:00
+i: 2001-12-14 21:59:43
+j: 'x: 2020-01-01'
+k: 2001-12-14T21:59:43
+l: 2001-12-14T21:59:43+00:00
+";
+        let found = documents(text).unwrap();
+        let day = "2020-01-01T00:00:00Z";
+        let expected = json!({
+            "metadata": {"annotations": {"a": "2020-01-01"}, "labels": {"a": day}},
+            "a": day, "b": "2020-01-01", "c": "2020-01-02T00:00:00Z",
+            "d": [day, "2020-01-01", "2020-01-02T00:00:00Z"], "e": "x: 2020-01-01\n",
+            "f": "2020-13-01", "g": "2020-01-01 and more", "h": "2001-12-14T21:59:43.1-05:00",
+            "i": "2001-12-14T21:59:43Z", "j": "x: 2020-01-01", "k": "2001-12-14T21:59:43",
+            "l": "2001-12-14T21:59:43Z",
+        });
+        assert_eq!(found[0].value, expected);
+        assert_eq!(documents("- {value: 2020-01-01}").unwrap()[0].value[0]["value"], "2020-01-01");
+    }
+}
