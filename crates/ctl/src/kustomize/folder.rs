@@ -1,6 +1,7 @@
 //! A folder with its kustomization file, and the files that it names.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 
 use onggi_machinery::value::str_at;
 use onggi_machinery::yaml::{self, Twice};
@@ -29,7 +30,7 @@ impl<'a> Builder<'a> {
         for path in paths {
             match self.source.read(&path) {
                 Ok(bytes) => found.push((path, bytes)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                 Err(error) => return Err(Error { file: path, problem: error.to_string() }),
             }
         }
@@ -38,6 +39,9 @@ impl<'a> Builder<'a> {
             return Err(fault("found multiple kustomization files".to_owned()));
         }
         let Some((file, bytes)) = found.pop() else {
+            if dir != "." && !self.source.is_dir(dir) {
+                return Err(fault("no such directory".to_owned()));
+            }
             let names = NAMES.join("', '");
             return Err(fault(format!("unable to find one of '{names}' in this directory")));
         };

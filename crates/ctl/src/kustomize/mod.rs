@@ -93,11 +93,16 @@ pub fn build(source: &dyn Source, path: &str) -> Result<Built, Error> {
         Some(options) => match (options.order.as_str(), &options.legacy_sort_options) {
             ("legacy", None) => names::order(&mut resources, &LegacyOrder::builtin()),
             ("legacy", Some(order)) => names::order(&mut resources, order),
-            ("fifo" | "", None) => {}
-            (order, _) => {
-                return Err(
-                    top.fault(format!("sortOptions.order: {order:?} is none of fifo, legacy"))
-                );
+            ("fifo", None) => {}
+            ("fifo", Some(_)) => {
+                return Err(top.fault(
+                    "the field 'sortOptions.legacySortOptions' is set but the selected sort order \
+                     is 'fifo', not 'legacy'",
+                ));
+            }
+            _ => {
+                let problem = "the field 'sortOptions.order' must be one of [fifo, legacy]";
+                return Err(top.fault(problem));
             }
         },
     }

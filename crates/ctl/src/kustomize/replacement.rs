@@ -259,7 +259,9 @@ impl Way<'_> {
                 }
                 Some(_) => Value::Object(Map::new()),
                 None => {
-                    map.insert(first.clone(), made_of(self.value));
+                    let mut made = Value::Null;
+                    self.set(&mut made)?;
+                    map.insert(first.clone(), made);
                     return Ok(1);
                 }
             };
@@ -275,7 +277,9 @@ impl Way<'_> {
         let Value::Array(items) = here else { return Ok(0) };
         if items.len() == index && self.options.create {
             if rest.is_empty() {
-                items.push(made_of(self.value));
+                let mut made = Value::Null;
+                self.set(&mut made)?;
+                items.push(made);
                 return Ok(1);
             }
             items.push(Value::Object(Map::new()));
@@ -325,7 +329,9 @@ impl Way<'_> {
         let options = self.options;
         if !options.delimiter.is_empty() {
             let wrong = "delimiter option can only be used with scalar nodes";
-            let old = scalar(field).ok_or(wrong)?;
+            // A field that is new is the empty text.
+            let is_new = field.is_null();
+            let old = if is_new { String::new() } else { scalar(field).ok_or(wrong)? };
             let new = scalar(self.value).ok_or(wrong)?;
             let mut parts: Vec<&str> = old.split(options.delimiter.as_str()).collect();
             match usize::try_from(options.index) {

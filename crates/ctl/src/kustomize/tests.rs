@@ -277,5 +277,8 @@ fn faults_name_file_and_field() {
         assert!(error.file.ends_with("top/kustomization.yaml") || error.file.ends_with("top"));
     }
     let error = build(&Disk, "/nonexistent/x").unwrap_err();
+    assert_eq!(error.to_string(), "/nonexistent/x: no such directory");
+    let empty = tempfile::tempdir().unwrap();
+    let error = build(&Disk, &empty.path().to_string_lossy()).unwrap_err();
     assert!(error.to_string().contains("unable to find one of 'kustomization.yaml'"));
 }
