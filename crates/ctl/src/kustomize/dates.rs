@@ -3,10 +3,11 @@
 
 use std::sync::OnceLock;
 
-use jiff::civil::DateTime;
 use onggi_machinery::yaml::{self, Document, YamlError};
 use regex::Regex;
 use serde_json::Value;
+
+use crate::output::yaml::as_time;
 
 /// Reads the objects or patches of a text.
 ///
@@ -61,42 +62,6 @@ fn quoted(text: &str, pattern: &Regex) -> String {
     }
     out += &text[done..];
     out
-}
-
-/// A time as Kustomize writes it; `None` for what is none.
-fn as_time(text: &str) -> Option<String> {
-    let day_end = text.find(['T', 't', ' ']).unwrap_or(text.len());
-    let (day, rest) = text.split_at(day_end);
-    let numbers = |text: &str, divider: char| -> Option<[i16; 3]> {
-        let mut parts = text.split(divider).map(|part| part.parse::<i16>().ok());
-        let found = [parts.next()??, parts.next()??, parts.next()??];
-        parts.next().is_none().then_some(found)
-    };
-    let [year, month, date] = numbers(day, '-')?;
-    let has_zone = rest.starts_with(['T', 't']);
-    let clock = rest.get(1..).unwrap_or_default();
-    let (clock, zone) = match clock.find(['Z', '+', '-']) {
-        Some(at) if has_zone => clock.split_at(at),
-        None if !has_zone => (clock, "Z"),
-        _ => return None,
-    };
-    let (whole, fraction) = clock.split_once('.').unwrap_or((clock, ""));
-    let [hour, minute, second] = match whole {
-        "" if rest.is_empty() => [0; 3],
-        whole => numbers(whole, ':')?,
-    };
-    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let small = |number: i16| i8::try_from(number).ok();
-    let (month, date) = (small(month)?, small(date)?);
-    DateTime::new(year, month, date, small(hour)?, small(minute)?, small(second)?, 0).ok()?;
-    let fraction = fraction.trim_end_matches('0');
-    let fraction = if fraction.is_empty() { String::new() } else { format!(".{fraction}") };
-    let zone = if zone == "+00:00" || zone == "-00:00" { "Z" } else { zone };
-    Some(format!(
-        "{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
-    ))
 }
 
 /// Takes the times that another reading found at the same places.

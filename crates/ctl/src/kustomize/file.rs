@@ -115,7 +115,6 @@ pub(super) struct Target {
 pub(super) struct Image {
     pub(super) name: String,
     pub(super) new_name: String,
-    #[serde(deserialize_with = "text")]
     pub(super) new_tag: String,
     pub(super) tag_suffix: String,
     pub(super) digest: String,
@@ -219,15 +218,6 @@ impl Kustomization {
     pub(super) fn is_component(&self) -> bool {
         self.kind == "Component"
     }
-}
-
-/// `newTag: 1.2` is a number for YAML and a tag for everybody.
-fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        Value::Null => String::new(),
-        other => other.to_string(),
-    })
 }
 
 /// Texts as a map of values.

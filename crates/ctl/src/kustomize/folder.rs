@@ -49,6 +49,9 @@ impl<'a> Builder<'a> {
         let text = String::from_utf8(bytes).map_err(|_| fault("is no text (UTF-8)".to_owned()))?;
         let (mut value, twice) = kustomization(&text).map_err(fault)?;
         keys::fold(&mut value);
+        if keys::is_empty(&value) {
+            return Err(fault("kustomization.yaml is empty".to_owned()));
+        }
         let says: Kustomization = serde_json::from_value(value)
             .map_err(|e| fault(format!("invalid Kustomization: {e}")))?;
         check(&says).map_err(fault)?;

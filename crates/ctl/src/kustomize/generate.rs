@@ -142,8 +142,13 @@ fn entries(
     let env = std::iter::once(&generator.env).filter(|env| !env.is_empty());
     for file in generator.envs.iter().chain(env) {
         let text = layer.text(&format!("{place}.envs"), file)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for (number, line) in text.lines().enumerate() {
-            let found = env_line(line).map_err(|e| {
+            // A name alone has the empty value here, not that of the environment.
+            let bare = line.trim();
+            let is_alone = !bare.is_empty() && !bare.starts_with('#') && !bare.contains('=');
+            let line = if is_alone { format!("{line}=") } else { line.to_owned() };
+            let found = env_line(&line).map_err(|e| {
                 layer.fault(format!("{place}.envs: {file}: line {}: {e}", number + 1))
             })?;
             entries.extend(found.map(|(key, value)| (key, value.into_bytes())));

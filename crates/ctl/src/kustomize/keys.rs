@@ -72,6 +72,16 @@ pub(super) fn fold(file: &mut Value) {
             value => inside(value, names),
         }
     }
+    for field in ["commonLabels", "commonAnnotations"] {
+        let Some(Value::Object(map)) = file.get_mut(field) else { continue };
+        map.values_mut().filter(|value| value.is_null()).for_each(|value| *value = "".into());
+    }
+}
+
+/// Whether a kustomization says nothing.
+pub(super) fn is_empty(file: &Value) -> bool {
+    let is_head = |key: &str| key == "apiVersion" || key == "kind";
+    file.as_object().is_some_and(|map| map.keys().all(|key| is_head(key)))
 }
 
 fn inside(value: &mut Value, names: &[&str]) {

@@ -4,7 +4,7 @@ use onggi_api::schema::Schema;
 use onggi_machinery::patch::{PatchError, PatchType, apply, strategic_merge};
 use onggi_machinery::pattern;
 use onggi_machinery::selector::LabelSelector;
-use onggi_machinery::value::at;
+use onggi_machinery::value::{at, str_at};
 use regex::Regex;
 use serde_json::Value;
 
@@ -41,6 +41,7 @@ pub(super) fn one(
         }
         return Ok(());
     }
+    documents.iter().try_for_each(named)?;
     match &patch.target {
         None => documents
             .into_iter()
@@ -63,6 +64,16 @@ pub(super) fn one(
             Ok(())
         }
     }
+}
+
+/// Kustomize takes no strategic merge without a kind and a name, whatever its target.
+fn named(patch: &Value) -> Result<(), String> {
+    for field in ["kind", "metadata.name"] {
+        if str_at(patch, field).is_empty() {
+            return Err(format!("{field} is missing in the patch"));
+        }
+    }
+    Ok(())
 }
 
 /// Strategic merges of several places for the objects that they name.
@@ -88,11 +99,7 @@ fn merge_into_named(
     resources: &mut Vec<Resource>,
 ) -> Result<(), String> {
     let id = Id::of(&patch);
-    for (field, text) in [("kind", &id.gvk.kind), ("metadata.name", &id.name)] {
-        if text.is_empty() {
-            return Err(format!("{field} is missing in the patch: it says which object is meant"));
-        }
-    }
+    named(&patch)?;
     let found: Vec<usize> = resources
         .iter()
         .enumerate()
@@ -113,14 +120,49 @@ fn merge_into_named(
 }
 
 fn json(wanted: &Wanted<'_>, patch: &Value, resources: &mut [Resource]) -> Result<(), String> {
-    let body = patch.to_string();
+    let operations = patch.as_array().map_or(&[][..], Vec::as_slice);
     for resource in resources.iter_mut().filter(|resource| wanted.fits(resource)) {
         let before = resource.id();
         resource.remember();
-        apply(PatchType::Json, None, &mut resource.value, body.as_bytes())
-            .map_err(|e| format!("{}/{}: {}", before.gvk.kind, before.name, reason(e)))?;
+        for operation in operations {
+            let body = Value::Array(vec![usual(operation, &resource.value)]).to_string();
+            apply(PatchType::Json, None, &mut resource.value, body.as_bytes())
+                .map_err(|e| format!("{}/{}: {}", before.gvk.kind, before.name, reason(e)))?;
+        }
     }
     Ok(())
+}
+
+/// An operation as RFC 6902 has it: for Kustomize `replace` makes the field of a map that is not
+/// there, and negative numbers count the items of a list from its end.
+fn usual(operation: &Value, object: &Value) -> Value {
+    let mut usual = operation.clone();
+    for field in ["path", "from"] {
+        let Some(pointer) = operation.get(field).and_then(Value::as_str) else { continue };
+        let mut here = Some(object);
+        let mut path = String::new();
+        for part in pointer.split('/').skip(1) {
+            let list = here.and_then(Value::as_array);
+            let from_end = part.strip_prefix('-').and_then(|n| n.parse::<usize>().ok());
+            let at = list.zip(from_end).and_then(|(list, n)| list.len().checked_sub(n));
+            let part = at.map_or_else(|| part.to_owned(), |at| at.to_string());
+            let name = part.replace("~1", "/").replace("~0", "~");
+            let is_map = here.is_some_and(Value::is_object);
+            here = here.and_then(|value| match value {
+                Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+                value => value.get(&name),
+            });
+            path.push('/');
+            path.push_str(&part);
+            let is_last = path.matches('/').count() == pointer.matches('/').count();
+            let replaces = field == "path" && operation.get("op") == Some(&"replace".into());
+            if is_last && is_map && here.is_none() && replaces {
+                usual["op"] = "add".into();
+            }
+        }
+        usual[field] = path.into();
+    }
+    usual
 }
 
 /// Why a patch does not apply.
@@ -247,7 +289,7 @@ fn merge(
 }
 
 fn resource_name(value: &Value) -> &str {
-    onggi_machinery::value::str_at(value, "metadata.name")
+    str_at(value, "metadata.name")
 }
 
 /// Puts the items that a patch names before the others.

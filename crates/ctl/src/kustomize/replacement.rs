@@ -346,9 +346,26 @@ impl Way<'_> {
             (Value::Array(_) | Value::Object(_), _) | (_, None) => value,
             // A field that was a text stays one; a number stays a number.
             (Value::String(_), Some(text)) => text.into(),
-            (_, Some(text)) => plain(&text),
+            (old, Some(text)) => {
+                let new = plain(&text);
+                if new.is_number() != old.is_number() || new.is_boolean() != old.is_boolean() {
+                    let (new, old) = (tag(&new), tag(old));
+                    return Err(format!("yaml: cannot decode {new} `{text}` as a {old}"));
+                }
+                new
+            }
         };
         Ok(())
+    }
+}
+
+fn tag(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "!!null",
+        Value::Bool(_) => "!!bool",
+        Value::Number(number) if number.is_f64() => "!!float",
+        Value::Number(_) => "!!int",
+        _ => "!!str",
     }
 }
 
@@ -362,6 +379,9 @@ fn made_of(value: &Value) -> Value {
 
 /// A text as YAML reads it without quotes.
 fn plain(text: &str) -> Value {
+    if matches!(text, "~" | "null" | "Null" | "NULL") {
+        return Value::Null;
+    }
     let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c));
     if !is_plain || text.is_empty() {
         return text.into();

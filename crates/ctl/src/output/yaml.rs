@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use jiff::civil::DateTime;
 use serde_json::{Map, Value};
 
 /// Where a line is broken at the next space.
@@ -109,7 +110,10 @@ impl Emitter {
         match value {
             Value::Null => self.put("null"),
             Value::Bool(is) => self.put(if *is { "true" } else { "false" }),
-            Value::Number(number) => self.put(&number.to_string()),
+            Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+                Some(float) => self.put(&float_text(float)),
+                None => self.put(&number.to_string()),
+            },
             Value::Array(_) => self.put("[]"),
             Value::Object(_) => self.put("{}"),
             Value::String(text) => match style_of(text) {
@@ -197,6 +201,19 @@ impl Emitter {
         // Behind a separator no line is ended, as in go-yaml.
         if self.column > 0 {
             self.line();
+        }
+    }
+}
+
+/// A number with a fraction as Go writes it: with an exponent from a million on.
+fn float_text(float: f64) -> String {
+    let text = format!("{float:e}");
+    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+    match exponent.parse::<i32>() {
+        Ok(-4..=5) | Err(_) => float.to_string(),
+        Ok(exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
         }
     }
 }
@@ -336,12 +353,9 @@ fn reads_as_text(text: &str) -> bool {
         "", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE",
         "on", "On", "ON", "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off",
         "OFF", ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf",
-        "-.Inf", "-.INF", "<<", "=",
+        "-.Inf", "-.INF",
     ];
-    if text == "=" {
-        return true;
-    }
-    !(WORDS.contains(&text) || is_number(text) || is_time(text) || is_sexagesimal(text))
+    !(WORDS.contains(&text) || is_number(text) || as_time(text).is_some() || is_sexagesimal(text))
 }
 
 fn is_number(text: &str) -> bool {
@@ -373,19 +387,41 @@ fn is_decimal(text: &str) -> bool {
     digits(whole) && digits(fraction) && !(whole.is_empty() && fraction.is_empty()) && exponent_fits
 }
 
-/// `2024-01-01`, with or without a time behind it.
-fn is_time(text: &str) -> bool {
-    let day = text.split(['T', 't', ' ']).next().unwrap_or_default();
-    let parts: Vec<&str> = day.split('-').collect();
-    let number = |text: &str, least: usize, most: usize| {
-        (least..=most).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+/// A date of YAML 1.1, with or without a time of day, as RFC 3339 writes it; `None` for what is
+/// none.
+pub(crate) fn as_time(text: &str) -> Option<String> {
+    let day_end = text.find(['T', 't', ' ']).unwrap_or(text.len());
+    let (day, rest) = text.split_at(day_end);
+    let numbers = |text: &str, divider: char| -> Option<[i16; 3]> {
+        let mut parts = text.split(divider).map(|part| part.parse::<i16>().ok());
+        let found = [parts.next()??, parts.next()??, parts.next()??];
+        parts.next().is_none().then_some(found)
     };
-    let [year, month, date] = parts.as_slice() else { return false };
-    if !(number(year, 4, 4) && number(month, 1, 2) && number(date, 1, 2)) {
-        return false;
+    let [year, month, date] = numbers(day, '-')?;
+    let has_zone = rest.starts_with(['T', 't']);
+    let clock = rest.get(1..).unwrap_or_default();
+    let (clock, zone) = match clock.find(['Z', '+', '-']) {
+        Some(at) if has_zone => clock.split_at(at),
+        None if !has_zone => (clock, "Z"),
+        _ => return None,
+    };
+    let (whole, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let [hour, minute, second] = match whole {
+        "" if rest.is_empty() => [0; 3],
+        whole => numbers(whole, ':')?,
+    };
+    if fraction.len() > 9 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
     }
-    let rest = &text[day.len()..];
-    rest.is_empty() || rest[1..].starts_with(|c: char| c.is_ascii_digit()) && rest.contains(':')
+    let small = |number: i16| i8::try_from(number).ok();
+    let (month, date) = (small(month)?, small(date)?);
+    DateTime::new(year, month, date, small(hour)?, small(minute)?, small(second)?, 0).ok()?;
+    let fraction = fraction.trim_end_matches('0');
+    let fraction = if fraction.is_empty() { String::new() } else { format!(".{fraction}") };
+    let zone = if zone == "+00:00" || zone == "-00:00" { "Z" } else { zone };
+    Some(format!(
+        "{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"
+    ))
 }
 
 /// `1:30`, a number of base 60 for YAML 1.1.
@@ -418,6 +454,9 @@ mod tests {
             ("@x", "'@x'"),
             ("{a}", "'{a}'"),
             ("2024-01-01", "\"2024-01-01\""),
+            ("2024-13-01", "2024-13-01"),
+            ("2024-01-01 10:00", "2024-01-01 10:00"),
+            ("<<", "<<"),
             ("2024-01-01T00:00:00Z", "\"2024-01-01T00:00:00Z\""),
             ("- a", "'- a'"),
             ("say \"hi\"", "say \"hi\""),
@@ -443,6 +482,16 @@ mod tests {
             ("a\nb\u{2029}c", "|-\n  a\n  b\u{2029}  c"),
         ] {
             assert_eq!(to_string(&json!({ "k": text })), format!("k: {written}\n"));
+        }
+        for (number, written) in [
+            (1.5, "1.5"),
+            (123_456.5, "123456.5"),
+            (-1_234_567.5, "-1.2345675e+06"),
+            (0.000_15, "0.00015"),
+            (0.000_000_15, "1.5e-07"),
+            (1e20, "1e+20"),
+        ] {
+            assert_eq!(to_string(&json!({ "k": number })), format!("k: {written}\n"));
         }
         assert_eq!(to_string(&json!({"y": "multi\nline\n"})), "\"y\": |\n  multi\n  line\n");
         assert_eq!(to_string(&json!({"k": "multi\nline"})), "k: |-\n  multi\n  line\n");

@@ -48,11 +48,15 @@ resources: [all.yaml]
 {apiVersion: v1, kind: ServiceAccount, metadata: {name: s}}
 ---
 {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: {spec: {serviceAccountName: s}}}}
+# file first/kustomization.yaml
+resources: [../base]
+namespace: n
 # file second/kustomization.yaml
 resources: [../base]
+namespace: n
 nameSuffix: -b
 # file top/kustomization.yaml
-resources: [../base, ../second]
+resources: [../first, ../second]
 ",
         &["serviceAccountName: s\n", "serviceAccountName: s-b\n"],
     );
@@ -186,9 +190,9 @@ resources: [all.yaml]
 ---
 {apiVersion: v1, kind: Secret, metadata: {name: b, namespace: z}}
 ---
-{apiVersion: v1, kind: Secret, metadata: {name: c, namespace: y}}
+{apiVersion: v1, kind: Secret, metadata: {name: c, namespace: x}}
 ",
-        &["name: c\n  namespace: y\n---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: b\n"],
+        &["name: c\n  namespace: x\n---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: b\n"],
     );
 }
 
@@ -239,7 +243,7 @@ fn what_kustomize_takes() {
         ),
         (
             "generators:\n- |\n  {apiVersion: builtin, kind: IAMPolicyGenerator, metadata: {name: \
-             x}, cloud: gke, kubernetesService: {name: k, namespace: n}, serviceAccount: {name: s, \
+             x}, cloud: gke, kubernetesService: {name: k, namespace: m}, serviceAccount: {name: s, \
              projectId: i}}\n",
             "    iam.gke.io/gcp-service-account: s@i.iam.gserviceaccount.com\n  name: k\n  \
              namespace: n\n",
@@ -267,6 +271,16 @@ fn what_kustomize_refuses() {
             "\"SortOrderTransformer\" is none of Kustomize's own",
         ),
         ("resources: [../one, ../two]\n", "var 'V' already encountered"),
+        ("resources: [a.yaml]\nimages: [{name: a, newTag: 1.10}]\n", "expected a string"),
+        ("kind: Kustomization\n", "kustomization.yaml is empty"),
+        (
+            "resources: [a.yaml]\npatches: [{target: {kind: X}, patch: '{op: add}'}]\n",
+            "kind is missing",
+        ),
+        (
+            "resources: [a.yaml]\nsortOptions: {order: fifo, legacySortOptions: {}}\n",
+            "'sortOptions.legacySortOptions' is set but the selected sort order is 'fifo'",
+        ),
         ("resources: [none.yaml]\n", "resources: none.yaml: no such file or directory"),
         (
             "resources: [a.yaml]\npatches:\n- target: {kind: ServiceAccount}\n  patch: '[{op: \
@@ -325,4 +339,59 @@ spec: {{policyName: v, since: 2020-01-02, text: '2020-01-02', line: \"a\\u2028b\
     let line = "line: 'a\u{2028}    b'\n";
     let since = "since: \"2020-01-02T00:00:00Z\"\n";
     makes(&files, &["policyName: p-v\n", "day: \"2020-01-02\"\n", since, line]);
+}
+
+#[test]
+fn operations_of_json_patches() {
+    makes(
+        "
+# file top/kustomization.yaml
+resources: [a.yaml]
+patches:
+- target: {kind: W}
+  patch: |
+    - {op: replace, path: /spec/none, value: 1}
+    - {op: replace, path: /spec/l/-1/v, value: 5}
+    - {op: remove, path: /spec/l/-2}
+    - {op: add, path: /spec/l/-, value: {v: 6}}
+# file top/a.yaml
+{apiVersion: x/v1, kind: W, metadata: {name: w}, spec: {l: [{v: 1}, {v: 2}]}}
+",
+        &["  l:\n  - v: 5\n  - v: 6\n  none: 1\n"],
+    );
+}
+
+#[test]
+fn replacements_keep_the_type_of_a_field() {
+    let files = |value: &str, options: &str| {
+        format!(
+            "
+# file top/kustomization.yaml
+resources: [a.yaml]
+replacements:
+- sourceValue: '{value}'
+  targets: [{{select: {{kind: W}}, fieldPaths: [spec.x, spec.y], options: {{create: true{options}}}}}]
+# file top/a.yaml
+{{apiVersion: x/v1, kind: W, metadata: {{name: w}}, spec: {{x: 1}}}}
+"
+        )
+    };
+    makes(&files("5", ""), &["  x: 5\n  y: 5\n"]);
+    fails(&files("abc", ""), "cannot decode !!str `abc` as a !!int");
+    let new = files("v", ", delimiter: \",\", index: -1").replace("[spec.x, ", "[");
+    makes(&new, &["  x: 1\n  \"y\": v,\n"]);
+}
+
+#[test]
+fn variables_of_files_are_not_those_of_the_environment() {
+    makes(
+        "
+# file top/kustomization.yaml
+configMapGenerator: [{name: a, envs: [e.env]}]
+# file top/e.env
+PATH
+A=1
+",
+        &["  PATH: \"\"\n"],
+    );
 }
