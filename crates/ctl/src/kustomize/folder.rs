@@ -11,7 +11,7 @@ use super::file::{Kustomization, NAMES, Patch, Replacement};
 use super::layer::Builder;
 use super::resource::Resource;
 use super::source::{is_below, normalize, relative};
-use super::{Error, Source, dates, keys, patch};
+use super::{Error, Source, keys, patch, reading};
 
 /// A folder, its file, and what it says.
 pub(super) struct Layer<'a> {
@@ -249,7 +249,7 @@ impl Layer<'_> {
 /// The objects of a text. Lists are taken apart, and their items come behind all others.
 pub(super) fn objects_of(file: &str, text: &str) -> Result<Vec<Value>, Error> {
     let fault = |problem: String| Error { file: file.to_owned(), problem };
-    let documents = dates::documents(text).map_err(|e| fault(e.to_string()))?;
+    let documents = reading::documents(text).map_err(|e| fault(e.to_string()))?;
     let mut left: VecDeque<_> = documents.into_iter().map(|d| (d.line, d.value)).collect();
     let mut values = Vec::new();
     while let Some((line, mut value)) = left.pop_front() {

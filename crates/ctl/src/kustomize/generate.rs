@@ -142,7 +142,6 @@ fn entries(
     let env = std::iter::once(&generator.env).filter(|env| !env.is_empty());
     for file in generator.envs.iter().chain(env) {
         let text = layer.text(&format!("{place}.envs"), file)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for (number, line) in text.lines().enumerate() {
             // A name alone has the empty value here, not that of the environment.
             let bare = line.trim();

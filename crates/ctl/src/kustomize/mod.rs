@@ -8,7 +8,6 @@
 //! Not there, and refused by name: remote resources, helm charts, programs as plug-ins.
 
 mod config;
-mod dates;
 mod fieldspec;
 mod file;
 mod folder;
@@ -20,6 +19,7 @@ mod names;
 mod openapi;
 mod patch;
 mod plugins;
+mod reading;
 mod replacement;
 mod resource;
 mod source;
@@ -120,8 +120,12 @@ fn is_local(resource: &Resource) -> bool {
 fn as_texts(object: &mut Value) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let Some(Value::Object(map)) = metadata.get_mut("annotations") else { return };
-    for value in map.values_mut().filter(|v| v.is_number() || v.is_boolean()) {
-        *value = value.to_string().into();
+    for value in map.values_mut() {
+        match value {
+            Value::Number(_) | Value::Bool(_) => *value = value.to_string().into(),
+            Value::Null => *value = "".into(),
+            _ => {}
+        }
     }
     if map.is_empty() {
         metadata.remove("annotations");

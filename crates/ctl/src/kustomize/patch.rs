@@ -8,10 +8,10 @@ use onggi_machinery::value::{at, str_at};
 use regex::Regex;
 use serde_json::Value;
 
-use super::dates;
 use super::file::{Patch, PatchOptions, Target};
 use super::id::Id;
 use super::openapi::Definitions;
+use super::reading;
 use super::resource::Resource;
 
 /// Which schema says how the lists of a kind are merged.
@@ -19,7 +19,7 @@ pub(super) type Schemas<'a> = &'a Definitions;
 
 /// The documents of a patch.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>, String> {
-    let found = dates::documents(text).map_err(|e| e.to_string())?;
+    let found = reading::documents(text).map_err(|e| e.to_string())?;
     Ok(found.into_iter().map(|document| document.value).collect())
 }
 

@@ -50,10 +50,10 @@ resources: [all.yaml]
 {apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {template: {spec: {serviceAccountName: s}}}}
 # file first/kustomization.yaml
 resources: [../base]
-namespace: n
+namespace: ns
 # file second/kustomization.yaml
 resources: [../base]
-namespace: n
+namespace: ns
 nameSuffix: -b
 # file top/kustomization.yaml
 resources: [../first, ../second]
@@ -246,7 +246,7 @@ fn what_kustomize_takes() {
              x}, cloud: gke, kubernetesService: {name: k, namespace: m}, serviceAccount: {name: s, \
              projectId: i}}\n",
             "    iam.gke.io/gcp-service-account: s@i.iam.gserviceaccount.com\n  name: k\n  \
-             namespace: n\n",
+             namespace: m\n",
         ),
         ("patches: [{path: empty.yaml, target: {kind: ServiceAccount}}]\n", "name: a\n"),
         ("resources: [a.yaml, bare.yaml]\n", "kind: Bare\nmetadata:\n  name: b\n"),
@@ -370,16 +370,16 @@ fn replacements_keep_the_type_of_a_field() {
 resources: [a.yaml]
 replacements:
 - sourceValue: '{value}'
-  targets: [{{select: {{kind: W}}, fieldPaths: [spec.x, spec.y], options: {{create: true{options}}}}}]
+  targets: [{{select: {{kind: W}}, fieldPaths: [spec.x, spec.z], options: {{create: true{options}}}}}]
 # file top/a.yaml
 {{apiVersion: x/v1, kind: W, metadata: {{name: w}}, spec: {{x: 1}}}}
 "
         )
     };
-    makes(&files("5", ""), &["  x: 5\n  y: 5\n"]);
+    makes(&files("5", ""), &["  x: 5\n  z: 5\n"]);
     fails(&files("abc", ""), "cannot decode !!str `abc` as a !!int");
     let new = files("v", ", delimiter: \",\", index: -1").replace("[spec.x, ", "[");
-    makes(&new, &["  x: 1\n  \"y\": v,\n"]);
+    makes(&new, &["  x: 1\n  z: v,\n"]);
 }
 
 #[test]
