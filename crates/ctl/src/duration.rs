@@ -6,10 +6,12 @@ use std::time::Duration;
 /// long as it takes" for kubectl, become a week.
 pub fn parse(text: &str) -> Result<Duration, String> {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-    if text.starts_with('-') {
-        return Ok(WEEK);
+    if let Some(rest) = text.strip_prefix('-') {
+        return parse(rest)
+            .map(|_| WEEK)
+            .map_err(|why| why.replace(&format!("{rest:?}"), &format!("{text:?}")));
     }
-    let wrong = || format!("{text:?} is no duration: write 30s, 5m, 1h30m");
+    let wrong = || format!("time: invalid duration {text:?}");
     let seconds = |number: &str| number.parse::<f64>().map_err(|_| wrong());
     let mut rest = text;
     let mut total = 0.0;
@@ -28,7 +30,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
             "s" | "" => 1.0,
             "m" => 60.0,
             "h" => 3600.0,
-            _ => return Err(wrong()),
+            unit => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
         };
         total += number * factor;
         rest = &after[unit_end..];
@@ -79,7 +81,14 @@ mod tests {
             assert_eq!(spelled(Duration::from_millis(millis)), text);
         }
         assert!(parse("-1s").is_ok_and(|d| d.as_secs() > 1000));
-        for text in ["", "x", "5x", "1e400h", "s"] {
+        for (text, said) in [
+            ("5x", "time: unknown unit \"x\" in duration \"5x\""),
+            ("-1x", "time: unknown unit \"x\" in duration \"-1x\""),
+            ("-", "time: invalid duration \"-\""),
+        ] {
+            assert_eq!(parse(text), Err(said.to_owned()), "{text}");
+        }
+        for text in ["", "x", "5x", "1e400h", "s", "-", "-1x"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

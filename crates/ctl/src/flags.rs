@@ -35,8 +35,23 @@ pub struct Writing {
 }
 
 impl Printing {
-    /// The format that is asked for.
+    /// The format that is asked for, where there are no columns.
     pub fn format(&self) -> Result<Format, Error> {
+        match self.any_format()? {
+            Format::Wide | Format::Columns(_) => {
+                let name = self.output.split('=').next().unwrap_or_default();
+                Err(Error::new(format!(
+                    "unable to match a printer suitable for the output format {name:?}, allowed \
+                     formats are: go-template,go-template-file,json,jsonpath,jsonpath-as-json,\
+                     jsonpath-file,kyaml,name,template,templatefile,yaml"
+                )))
+            }
+            format => Ok(format),
+        }
+    }
+
+    /// The format that is asked for.
+    pub fn any_format(&self) -> Result<Format, Error> {
         let format = match (&self.template, self.output.as_str()) {
             (Some(template), "" | "go-template" | "template") => {
                 Format::parse(&format!("go-template={template}"))?
@@ -47,7 +62,9 @@ impl Printing {
             (Some(template), "jsonpath") => Format::parse(&format!("jsonpath={template}"))?,
             _ => Format::parse(&self.output)?,
         };
-        Ok(if self.allow_missing_template_keys { format } else { format.strict() })
+        let text = self.output.split_once('=').map_or("", |(_, text)| text);
+        let text = self.template.as_deref().unwrap_or(text);
+        Ok(if self.allow_missing_template_keys { format } else { format.strict(text) })
     }
 }
 
@@ -62,6 +79,7 @@ impl Writing {
 /// `=true` and `=false`.
 pub fn as_kubectl(command: Command) -> Command {
     command
+        .args_override_self(true)
         .mut_args(|arg| match arg.get_action() {
             ArgAction::SetTrue => arg
                 .action(ArgAction::Set)
@@ -113,6 +131,44 @@ pub fn usage(error: &clap::Error, program: &str, words: &[String]) -> String {
                 _ => String::new(),
             };
             format!("error: unknown command {unknown:?} for {program:?}\n{near}")
+        }
+        ErrorKind::ValueValidation => {
+            let (flag, value) = (given(ContextKind::InvalidArg), given(ContextKind::InvalidValue));
+            let flag = flag.split(' ').next().unwrap_or(flag);
+            let why = std::error::Error::source(error).map_or_else(String::new, |e| e.to_string());
+            let why = match why.as_str() {
+                "invalid digit found in string" | "cannot parse integer from empty string" => {
+                    format!("strconv.ParseInt: parsing {value:?}: invalid syntax")
+                }
+                _ => why,
+            };
+            format!(
+                "error: invalid argument {value:?} for {flag:?} flag: {why}\nSee '{help}' for \
+                 usage.\n"
+            )
+        }
+        ErrorKind::MissingRequiredArgument => {
+            let missing = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::Strings(names)) => names.as_slice(),
+                _ => &[],
+            };
+            let name = |arg: &String| {
+                let flag = arg.strip_prefix("--")?;
+                Some(format!("{:?}", flag.split([' ', '=']).next().unwrap_or(flag)))
+            };
+            let flags: Vec<String> = missing.iter().filter_map(name).collect();
+            match flags.as_slice() {
+                [] if missing.iter().any(|arg| arg == "<NAME>") => {
+                    let words = words.iter().take_while(|word| !word.starts_with('-'));
+                    let verb = words.take(2).cloned().collect::<Vec<_>>().join(" ");
+                    format!(
+                        "error: exactly one NAME is required, got 0\nSee '{program} {verb} -h' \
+                         for help and examples\n"
+                    )
+                }
+                [] => error.to_string(),
+                flags => format!("error: required flag(s) {} not set\n", flags.join(", ")),
+            }
         }
         _ => error.to_string(),
     }

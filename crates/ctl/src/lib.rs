@@ -11,6 +11,8 @@ pub mod discovery;
 pub mod duration;
 mod error;
 pub mod flags;
+pub mod gather;
+mod glob;
 pub use onggi_machinery::jsonpath;
 pub mod kustomize;
 pub mod manifest;

@@ -1,14 +1,15 @@
 //! Objects from files, folders, the standard input and kustomizations.
 
 use std::fs;
-use std::io::Read;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use onggi_machinery::value::{list_at, str_at};
-use onggi_machinery::yaml;
+use onggi_machinery::yaml::{self, Document, YamlError};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::glob;
 use crate::kustomize;
 use crate::session::Session;
 
@@ -35,15 +36,31 @@ pub struct Manifest {
     pub value: Value,
 }
 
+/// What was read, and what could not be.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// The objects.
+    pub manifests: Vec<Manifest>,
+    /// What was wrong with others.
+    pub errors: Vec<Error>,
+}
+
 impl Files {
     /// Whether nothing was named.
     pub fn is_empty(&self) -> bool {
         self.filename.is_empty() && self.kustomize.is_none()
     }
 
-    /// Reads everything; lists are taken apart.
+    /// Reads everything; lists are taken apart. The first fault ends it.
     pub fn read(&self, session: &Session) -> Result<Vec<Manifest>, Error> {
-        let mut found = Vec::new();
+        let Read { manifests, errors } = self.read_each(session)?;
+        Error::all(errors)?;
+        Ok(manifests)
+    }
+
+    /// As [`Self::read`], but what is wrong with one object does not keep the others back.
+    pub fn read_each(&self, session: &Session) -> Result<Read, Error> {
+        let mut read = Read::default();
         if let Some(path) = &self.kustomize {
             if !self.filename.is_empty() {
                 return Err(Error::new("only one of -f or -k can be specified"));
@@ -51,33 +68,39 @@ impl Files {
             let built = kustomize::build(&kustomize::Disk, &path.to_string_lossy())?;
             session.warn(&built.warnings)?;
             for value in built.objects {
-                flatten(String::new(), value, &mut found)?;
+                flatten(String::new(), value, &mut read.manifests);
             }
-            return Ok(found);
         }
         for name in &self.filename {
             if name == "-" {
                 let mut text = String::new();
                 std::io::stdin().read_to_string(&mut text)?;
-                parse("STDIN", &text, &mut found)?;
+                read.note(|into| parse("STDIN", &text, into));
             } else if name.contains("://") {
                 let text = format!(
                     "{name}: manifests are not fetched from the network; save the file and name it"
                 );
                 return Err(Error::new(text));
             } else {
-                let path = Path::new(name);
-                let mut files = Vec::new();
-                self.collect(path, true, &mut files)?;
-                for file in files {
-                    read_file(&file, &mut found)?;
+                for path in glob::expand(name)? {
+                    let mut files = Vec::new();
+                    self.collect(&path, true, &mut files)?;
+                    if files.is_empty() {
+                        return Err(Error::new(format!(
+                            "error reading [{}]: recognized file extensions are [.json .yaml .yml]",
+                            path.display()
+                        )));
+                    }
+                    for file in files {
+                        read.note(|into| read_file(&file, into));
+                    }
                 }
             }
         }
-        if found.is_empty() {
-            return Err(Error::new("no objects passed to apply").named(&self.filename));
+        if let Some(namespace) = &session.globals.namespace {
+            read.only_of(namespace);
         }
-        Ok(found)
+        Ok(read)
     }
 
     /// The files below a path, by name.
@@ -110,10 +133,35 @@ impl Files {
     }
 }
 
-impl Error {
-    fn named(self, names: &[String]) -> Self {
-        Self::new(format!("{self} in {}", names.join(", ")))
+impl Read {
+    fn note(&mut self, read: impl FnOnce(&mut Vec<Manifest>) -> Result<(), Error>) {
+        if let Err(error) = read(&mut self.manifests) {
+            self.errors.push(error);
+        }
     }
+
+    /// What names another namespace than the one that was asked for is a mistake.
+    fn only_of(&mut self, namespace: &str) {
+        let errors = &mut self.errors;
+        self.manifests.retain(|manifest| {
+            let own = str_at(&manifest.value, "metadata.namespace");
+            if own.is_empty() || own == namespace || is_of_cluster(&manifest.value) {
+                return true;
+            }
+            errors.push(Error::new(format!(
+                "the namespace from the provided object {own:?} does not match the namespace \
+                 {namespace:?}. You must pass '--namespace={own}' to perform this operation."
+            )));
+            false
+        });
+    }
+}
+
+fn is_of_cluster(object: &Value) -> bool {
+    let api_version = str_at(object, "apiVersion");
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let row = onggi_machinery::resource::by_kind(group, version, str_at(object, "kind"));
+    row.is_some_and(|row| !row.namespaced())
 }
 
 fn read_file(path: &Path, into: &mut Vec<Manifest>) -> Result<(), Error> {
@@ -124,11 +172,11 @@ fn read_file(path: &Path, into: &mut Vec<Manifest>) -> Result<(), Error> {
     parse(&name, &text, into)
 }
 
-/// Reads a stream of documents.
+/// Reads a stream of documents. Those before a fault are kept.
 pub(crate) fn parse(source: &str, text: &str, into: &mut Vec<Manifest>) -> Result<(), Error> {
-    let documents =
-        yaml::documents(text).map_err(|e| Error::new(format!("error parsing {source}: {e}")))?;
-    for document in documents {
+    for document in
+        documents(text).map_err(|e| Error::new(format!("error parsing {source}: {e}")))?
+    {
         let (api_version, kind) =
             (str_at(&document.value, "apiVersion"), str_at(&document.value, "kind"));
         for (field, value) in [("apiVersion", api_version), ("kind", kind)] {
@@ -140,19 +188,116 @@ pub(crate) fn parse(source: &str, text: &str, into: &mut Vec<Manifest>) -> Resul
                 )));
             }
         }
-        flatten(source.to_owned(), document.value, into)?;
+        if let Some(fault) = misread(&document.value) {
+            return Err(Error::new(format!("unable to decode {source:?}: {fault}")));
+        }
+        flatten(source.to_owned(), document.value, into);
     }
     Ok(())
 }
 
-fn flatten(source: String, value: Value, into: &mut Vec<Manifest>) -> Result<(), Error> {
+/// YAML documents, or JSON objects one after the other.
+fn documents(text: &str) -> Result<Vec<Document>, YamlError> {
+    let error = match yaml::documents(text) {
+        Ok(documents) => return Ok(documents),
+        Err(error) => error,
+    };
+    if text.trim_start().starts_with('{') {
+        let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        let values: Result<Vec<_>, _> = values.collect();
+        if let Ok(values) = values {
+            return Ok(values.into_iter().map(|value| Document { line: 1, value }).collect());
+        }
+    }
+    // Of a key that stands twice the last counts, as for kubectl.
+    lenient(text).ok_or(error)
+}
+
+fn lenient(text: &str) -> Option<Vec<Document>> {
+    let divides =
+        |line: &str| line == "---" || line.starts_with("--- ") || line.starts_with("---\t");
+    let (mut found, mut part, mut start) = (Vec::new(), String::new(), 1);
+    for (at, line) in text.lines().chain(["---"]).enumerate() {
+        if divides(line) {
+            let (value, _) = yaml::parse_lenient(&part).ok()?;
+            if !value.is_null() {
+                found.push(Document { line: start, value });
+            }
+            part.clear();
+            start = at + 1;
+        }
+        part.push_str(line);
+        part.push('\n');
+    }
+    Some(found)
+}
+
+/// What cannot be metadata, in the words of Go's JSON.
+fn misread(object: &Value) -> Option<String> {
+    let metadata = object.get("metadata")?;
+    let fault = |value: &Value, field: &str| {
+        let kind = match value {
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+            Value::Null | Value::String(_) => return None,
+        };
+        Some(format!(
+            "json: cannot unmarshal {kind} into Go struct field ObjectMeta.metadata.{field} of \
+             type string"
+        ))
+    };
+    let texts = ["name", "generateName", "namespace"];
+    let of_texts = texts.iter().find_map(|field| fault(metadata.get(*field)?, field));
+    of_texts.or_else(|| {
+        ["labels", "annotations"].iter().find_map(|field| {
+            metadata.get(*field)?.as_object()?.values().find_map(|value| fault(value, field))
+        })
+    })
+}
+
+fn flatten(source: String, value: Value, into: &mut Vec<Manifest>) {
     let is_list = str_at(&value, "kind").ends_with("List") && value.get("items").is_some();
     if !is_list {
         into.push(Manifest { source, value });
-        return Ok(());
+        return;
     }
     for item in list_at(&value, "items") {
-        flatten(source.clone(), item.clone(), into)?;
+        flatten(source.clone(), item.clone(), into);
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams() {
+        let read = |text: &str| {
+            let mut found = Vec::new();
+            let result = parse("f", text, &mut found);
+            let names = found.iter().map(|m| str_at(&m.value, "metadata.name"));
+            let names = names.collect::<Vec<_>>().join(" ");
+            match result {
+                Ok(()) => names,
+                Err(error) => format!("{names}!{error}"),
+            }
+        };
+        let json = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}"#;
+        let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, name: c}\n";
+        assert_eq!(read(&format!("{json}\n{json}")), "a a");
+        assert_eq!(read(&format!("{json}{json}\n\n{json}")), "a a a");
+        assert_eq!(read(yaml), "c", "the last of two");
+        assert_eq!(read(&format!("---\n{yaml}--- \n{yaml}")), "c c");
+        let number = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 123}\n";
+        let said = "unable to decode \"f\": json: cannot unmarshal number into Go struct field \
+                    ObjectMeta.metadata.name of type string";
+        assert_eq!(read(&format!("{json}\n---\n{number}")), format!("a!{said}"));
+        let labels = number.replace("name: 123", "labels: {x: yes}");
+        assert!(
+            read(&labels)
+                .contains("unmarshal bool into Go struct field ObjectMeta.metadata.labels")
+        );
+    }
 }

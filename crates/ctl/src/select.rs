@@ -10,10 +10,8 @@ use onggi_machinery::resource::Verb;
 use onggi_machinery::value::str_at;
 use serde_json::Value;
 
-use crate::apply::modernize;
 use crate::discovery::{Mapper, Mapping};
 use crate::error::Error;
-use crate::manifest::Files;
 use crate::session::{Session, value_of};
 
 /// Items of a page, as kubectl asks for them.
@@ -106,12 +104,14 @@ pub fn targets(mapper: &Mapper, args: &[String]) -> Result<Vec<Target>, Error> {
         return Err(Error::new("you must specify the type of resource, and files or names"));
     };
     let mut mappings = Vec::new();
-    for name in types.split(',').filter(|name| !name.is_empty()) {
+    for name in types.split(',') {
         let category = mapper.by_category(&name.to_ascii_lowercase());
-        if category.is_empty() {
-            mappings.push(mapper.by_name(name)?);
-        } else {
-            mappings.extend(category);
+        let named = if category.is_empty() { vec![mapper.by_name(name)?] } else { category };
+        for mapping in named {
+            // Each kind once, however often it is named.
+            if !mappings.contains(&mapping) {
+                mappings.push(mapping);
+            }
         }
     }
     let mut targets = Vec::new();
@@ -145,60 +145,6 @@ fn slashed(mapper: &Mapper, arg: &str) -> Result<Target, Error> {
 }
 
 impl Session {
-    /// The kind and names that files name, without a look at the server.
-    pub async fn file_targets(&self, files: &Files) -> Result<Vec<(Target, String)>, Error> {
-        let mapper = self.mapper().await?;
-        let namespace = self.namespace();
-        let mut manifests = files.read(self)?;
-        let targets = manifests.iter_mut().map(|manifest| {
-            // Old versions are those that they were applied as; that has been said by then.
-            modernize(&mut manifest.value);
-            let mapping = mapper.of_object(&manifest.value, &manifest.source)?.clone();
-            let place = match str_at(&manifest.value, "metadata.namespace") {
-                "" => namespace.clone(),
-                own => own.to_owned(),
-            };
-            let name = Some(str_at(&manifest.value, "metadata.name").to_owned());
-            Ok((Target { mapping, name }, place))
-        });
-        targets.collect()
-    }
-
-    /// The objects that the arguments mean, or those of the files.
-    pub async fn find(
-        &self,
-        args: &[String],
-        files: &Files,
-        selectors: &Selectors,
-        all_namespaces: bool,
-    ) -> Result<Vec<Found>, Error> {
-        let mut found = Vec::new();
-        if !files.is_empty() {
-            for (target, namespace) in self.file_targets(files).await? {
-                let name = target.name.unwrap_or_default();
-                let value = self.object(&target.mapping, &namespace, &name).await?;
-                found.push(Found { mapping: target.mapping, value });
-            }
-            return Ok(found);
-        }
-        let namespace = if all_namespaces { String::new() } else { self.namespace() };
-        for Target { mapping, name } in targets(self.mapper().await?, args)? {
-            match name {
-                Some(name) => {
-                    let value = self.object(&mapping, &namespace, &name).await?;
-                    found.push(Found { mapping, value });
-                }
-                None => {
-                    let values = self.list(&mapping, &namespace, selectors).await?;
-                    found.extend(
-                        values.into_iter().map(|value| Found { mapping: mapping.clone(), value }),
-                    );
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// `GET` of one object.
     pub async fn object(
         &self,
@@ -366,7 +312,8 @@ mod tests {
             assert_eq!(read(line).unwrap(), meant, "{line}");
         }
         assert!(read("all").unwrap().contains("deployments:*"));
-        for line in ["", "pods pod/a", "pod/a/b", "pod/", "bananas"] {
+        assert_eq!(read("cm,configmaps,cm").unwrap(), "configmaps:*");
+        for line in ["", "pods pod/a", "pod/a/b", "pod/", "bananas", "pods,", ","] {
             assert!(read(line).is_err(), "{line}");
         }
     }

@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 
 use crate::discovery::Mapper;
 use crate::error::Error;
+use crate::output::Format;
 
 /// Flags that every verb has.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -122,6 +123,8 @@ pub struct Session {
     /// What the server advised; each is said once, as kubectl does.
     warned: Mutex<HashSet<String>>,
     names_users: AtomicBool,
+    /// A YAML document was printed.
+    printed: AtomicBool,
 }
 
 // === impl Io ===
@@ -167,6 +170,7 @@ impl Session {
             mapper: OnceCell::new(),
             warned: Mutex::default(),
             names_users: AtomicBool::new(false),
+            printed: AtomicBool::new(false),
         }
     }
 
@@ -358,6 +362,21 @@ impl Session {
         let mut out = self.io.out.lock();
         out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
+    }
+
+    /// Prints an object; YAML documents are divided.
+    pub(crate) fn print_object(&self, format: &Format, object: &Value) -> Result<(), Error> {
+        let text = format.print(object, false)?;
+        self.divide(format)?;
+        self.print(&text)
+    }
+
+    /// Divides a YAML document from the one that was printed before.
+    pub(crate) fn divide(&self, format: &Format) -> Result<(), Error> {
+        if matches!(format, Format::Yaml) && self.printed.swap(true, Ordering::Relaxed) {
+            return self.print("---\n");
+        }
+        Ok(())
     }
 
     /// Prints bytes to the output, as logs are.

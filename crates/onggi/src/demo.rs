@@ -44,13 +44,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         let ready = began.elapsed();
         let answer = visit().await?;
         let url = format!("http://localhost:{}{PATH}", assets::NODE_PORT);
-        println!("\nThe shop is open after {:.1} s: {url}", ready.as_secs_f64());
-        println!("{answer}");
-        println!("Try next:");
-        println!("  curl {url}");
-        println!("  onggi get pods -n {}", assets::NAMESPACE);
-        println!("  onggi scale deployment product --replicas 3 -n {}", assets::NAMESPACE);
-        println!("`onggi down` ends it and removes what it made.");
+        outln!("\nThe shop is open after {:.1} s: {url}", ready.as_secs_f64());
+        outln!("{answer}");
+        outln!("Try next:");
+        outln!("  curl {url}");
+        outln!("  onggi get pods -n {}", assets::NAMESPACE);
+        outln!("  onggi scale deployment product --replicas 3 -n {}", assets::NAMESPACE);
+        outln!("`onggi down` ends it and removes what it made.");
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -88,7 +88,7 @@ fn write_application(paths: &Paths) -> anyhow::Result<PathBuf> {
 }
 
 async fn build(paths: &Paths, place: &Path) -> anyhow::Result<()> {
-    println!("Building {} from its Dockerfile:", assets::IMAGE);
+    outln!("Building {} from its Dockerfile:", assets::IMAGE);
     let options = BuildOptions {
         context: place.to_owned(),
         tags: vec![assets::IMAGE.to_owned(), format!("{}:v1", assets::IMAGE)],
@@ -114,7 +114,7 @@ async fn deploy(client: &Client, place: &Path) -> anyhow::Result<()> {
     let built = kustomize::build(&kustomize::Disk, &overlay.to_string_lossy())?;
     objects.extend(built.objects);
     apply::objects(client, objects, assets::NAMESPACE, |applied| {
-        println!("{}/{} {}", applied.kind, applied.name, applied.outcome.as_str());
+        outln!("{}/{} {}", applied.kind, applied.name, applied.outcome.as_str());
     })
     .await?;
     Ok(())

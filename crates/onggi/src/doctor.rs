@@ -25,9 +25,9 @@ pub(crate) fn run(doctor: &Doctor) -> anyhow::Result<ExitCode> {
     let running = lock::holder(&paths.lock()).unwrap_or(None);
     let findings = examine(&options, &paths, running);
     if doctor.output == "json" {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        outln!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
-        print!("{}", text(&findings));
+        out!("{}", text(&findings));
     }
     let fails = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -159,7 +159,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let logins = logins_for(&image)?;
             let pulled = client(&place)?.pull(&image, &logins, |event| view.show(event)).await?;
             view.finish();
-            println!("{}", name_of(&pulled));
+            outln!("{}", name_of(&pulled));
         }
         Verb::Push(One { place, image }) => {
             let mut view = View::new();
@@ -172,7 +172,7 @@ pub(crate) async fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             let client = client(&place)?;
             for image in images {
                 for name in client.remove(&image).await? {
-                    println!("Untagged: {name}");
+                    outln!("Untagged: {name}");
                 }
             }
         }
@@ -220,9 +220,9 @@ async fn build(args: Build) -> anyhow::Result<()> {
         .await?;
     view.finish();
     if quiet {
-        println!("{}", image.id);
+        outln!("{}", image.id);
     } else {
-        println!("Built {}", name_of(&image));
+        outln!("Built {}", name_of(&image));
     }
     Ok(())
 }
@@ -230,11 +230,11 @@ async fn build(args: Build) -> anyhow::Result<()> {
 async fn list(args: &Images) -> anyhow::Result<()> {
     let images = client(&args.place)?.list().await?;
     if args.output.is_some() {
-        println!("{}", serde_json::to_string_pretty(&images)?);
+        outln!("{}", serde_json::to_string_pretty(&images)?);
         return Ok(());
     }
     if args.quiet {
-        images.iter().for_each(|image| println!("{}", image.id));
+        images.iter().for_each(|image| outln!("{}", image.id));
         return Ok(());
     }
     let rows: Vec<_> = images.iter().flat_map(rows).collect();
@@ -242,9 +242,9 @@ async fn list(args: &Images) -> anyhow::Result<()> {
         rows.iter().map(|row: &[String; 4]| row[column].len()).max().unwrap_or(0).max(heading.len())
     };
     let (name, tag, id) = (width(0, "REPOSITORY"), width(1, "TAG"), width(2, "IMAGE ID"));
-    println!("{:name$}   {:tag$}   {:id$}   SIZE", "REPOSITORY", "TAG", "IMAGE ID");
+    outln!("{:name$}   {:tag$}   {:id$}   SIZE", "REPOSITORY", "TAG", "IMAGE ID");
     for [repository, version, short, size] in &rows {
-        println!("{repository:name$}   {version:tag$}   {short:id$}   {size}");
+        outln!("{repository:name$}   {version:tag$}   {short:id$}   {size}");
     }
     Ok(())
 }
@@ -294,7 +294,7 @@ async fn load(args: Load) -> anyhow::Result<()> {
         }
     };
     for image in loaded {
-        image.repo_tags.iter().for_each(|name| println!("Loaded image: {}", short(name)));
+        image.repo_tags.iter().for_each(|name| outln!("Loaded image: {}", short(name)));
     }
     Ok(())
 }
@@ -331,7 +331,7 @@ async fn log_in(args: LogIn) -> anyhow::Result<()> {
     let config = login::read(&path)?;
     let config = login::add(&config, &login.registry, &login.username, &login.password)?;
     login::write(&path, &config)?;
-    println!("Login Succeeded (kept in {})", path.display());
+    outln!("Login Succeeded (kept in {})", path.display());
     Ok(())
 }
 
@@ -386,10 +386,10 @@ impl View {
         match event {
             Event::Step { index, total, text, cached } => {
                 let mark = if *cached { " (cached)" } else { "" };
-                println!("Step {index}/{total} : {text}{mark}");
+                outln!("Step {index}/{total} : {text}{mark}");
             }
             Event::Output { text } => {
-                print!("{text}");
+                out!("{text}");
                 // Output without a line's end shall be seen too.
                 let _ = std::io::stdout().flush();
             }
@@ -408,8 +408,8 @@ impl View {
                 bar.set_position(part.received);
                 bar.set_message(part.phase.clone());
             }
-            Event::Part(part) if part.phase == "done" => println!("{}: done", part.digest),
-            Event::Pushed { reference, digest } => println!("{reference}: digest: {digest}"),
+            Event::Part(part) if part.phase == "done" => outln!("{}: done", part.digest),
+            Event::Pushed { reference, digest } => outln!("{reference}: digest: {digest}"),
             Event::Warning { message } => eprintln!("warning: {message}"),
             Event::Part(_) | Event::Image(_) | Event::Error { .. } => {}
         }

@@ -26,7 +26,7 @@ pub(crate) fn start(options: &Options) -> anyhow::Result<Paths> {
     let began = Instant::now();
     let paths = Paths::new(&options.data_dir)?;
     if let Some(pid) = lock::holder(&paths.lock())? {
-        println!("onggi runs already (process {pid}, data in {})", paths.data.display());
+        outln!("onggi runs already (process {pid}, data in {})", paths.data.display());
         return Ok(paths);
     }
     root()?;
@@ -37,13 +37,13 @@ pub(crate) fn start(options: &Options) -> anyhow::Result<Paths> {
         }
     })?;
     merge_kubeconfig(&paths);
-    println!(
+    outln!(
         "onggi is ready after {:.2} s: node {}, API server {}",
         began.elapsed().as_secs_f64(),
         options.node_name,
         options.listen
     );
-    println!("  log: {}", paths.daemon_log().display());
+    outln!("  log: {}", paths.daemon_log().display());
     Ok(paths)
 }
 
@@ -60,10 +60,10 @@ fn root() -> anyhow::Result<()> {
 fn merge_kubeconfig(paths: &Paths) {
     let own = paths.kubeconfig();
     match try_merge(&own) {
-        Ok(path) => println!("  kubeconfig: context \"onggi\" in {}", path.display()),
+        Ok(path) => outln!("  kubeconfig: context \"onggi\" in {}", path.display()),
         Err(error) => {
             eprintln!("warning: {error:#}");
-            println!("  kubeconfig: {}", own.display());
+            outln!("  kubeconfig: {}", own.display());
         }
     }
 }
@@ -92,7 +92,7 @@ pub(crate) fn down(options: &Down) -> anyhow::Result<ExitCode> {
     if options.purge {
         sweep::purge(&paths)?;
     }
-    println!(
+    outln!(
         "{}; {}",
         if ran { "onggi has ended" } else { "onggi did not run" },
         if options.purge {
@@ -149,8 +149,8 @@ pub(crate) fn rotate_key(place: &Place) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(directory.join("store").exists(), "{}: no store is there", directory.display());
     wait(async move {
         match keys::rotate(&directory, &Control::default()).await? {
-            keys::Rotation::Done => println!("all Secrets are sealed with new keys"),
-            keys::Rotation::Daemon(pid) => println!(
+            keys::Rotation::Done => outln!("all Secrets are sealed with new keys"),
+            keys::Rotation::Daemon(pid) => outln!(
                 "onggi (process {pid}) seals all Secrets with new keys; its log tells when it is done"
             ),
         }
@@ -163,6 +163,6 @@ pub(crate) fn kubeconfig(place: &Place) -> anyhow::Result<ExitCode> {
     let path = Paths::new(&place.data_dir)?.kubeconfig();
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{}: is the cluster up?", path.display()))?;
-    print!("{text}");
+    out!("{text}");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,21 @@
 //! The binary: arguments, signals, `up`, `down`, `demo`.
 
+/// Prints to the output. What nobody reads any more nobody misses: the work goes on.
+macro_rules! out {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let mut output = std::io::stdout().lock();
+        let _unread = write!(output, $($text)*).and_then(|()| output.flush());
+    }};
+}
+
+/// As `out!`, with the end of the line.
+macro_rules! outln {
+    ($($text:tt)*) => {
+        out!("{}\n", format_args!($($text)*))
+    };
+}
+
 mod args;
 mod demo;
 mod doctor;

@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &Status) -> anyhow::Result<ExitCode> {
         ask(&paths, &mut report).await?;
     }
     if args.output.is_some() {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        outln!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
     }
@@ -70,21 +70,22 @@ pub(crate) async fn run(args: &Status) -> anyhow::Result<ExitCode> {
 
 fn print(report: &Report) {
     let Some(pid) = report.process else {
-        println!("onggi does not run here (data in {}); start it with `onggi up`", report.data_dir);
+        outln!("onggi does not run here (data in {}); start it with `onggi up`", report.data_dir);
         return;
     };
-    println!(
+    outln!(
         "onggi   runs (process {pid}, instance {}, data in {})",
-        report.instance, report.data_dir
+        report.instance,
+        report.data_dir
     );
-    println!("API     {}", report.server.as_deref().unwrap_or("unknown"));
+    outln!("API     {}", report.server.as_deref().unwrap_or("unknown"));
     for (node, state) in &report.nodes {
-        println!("node    {node}: {state}");
+        outln!("node    {node}: {state}");
     }
     let pods: Vec<_> =
         report.pods.iter().map(|(phase, count)| format!("{count} {phase}")).collect();
-    println!("pods    {}", if pods.is_empty() { "none".to_owned() } else { pods.join(", ") });
-    println!(
+    outln!("pods    {}", if pods.is_empty() { "none".to_owned() } else { pods.join(", ") });
+    outln!(
         "memory  {:.1} MB (daemon and {} shims)",
         report.memory_bytes as f64 / 1e6,
         report.shims

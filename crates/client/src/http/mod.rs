@@ -4,6 +4,7 @@
 mod decode;
 pub(crate) mod encode;
 mod lines;
+mod upgrade;
 
 use std::future::Future;
 use std::pin::Pin;

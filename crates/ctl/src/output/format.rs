@@ -27,6 +27,8 @@ pub enum Format {
     Yaml,
     /// A template.
     JsonPath(Template),
+    /// A template that must find something, and its text.
+    StrictJsonPath(Template, String),
     /// The values that a template finds, as a JSON list.
     JsonPathAsJson(Template),
     /// Columns that the user chose.
@@ -74,9 +76,10 @@ impl Format {
         })
     }
 
-    /// What a template does not find is an error.
-    pub fn strict(self) -> Self {
+    /// What a template does not find is an error; `text`: the template as it was given.
+    pub fn strict(self, text: &str) -> Self {
         match self {
+            Self::JsonPath(template) => Self::StrictJsonPath(template, text.to_owned()),
             Self::Go(template) => Self::Go(template.strict()),
             other => other,
         }
@@ -96,6 +99,12 @@ impl Format {
             Self::Json => go_json::pretty(value),
             Self::Yaml => yaml::to_string(value),
             Self::JsonPath(template) => template.render(value)?,
+            Self::StrictJsonPath(template, text) => {
+                if template.find(value)?.is_empty() {
+                    return Err(not_found(text, value));
+                }
+                template.render(value)?
+            }
             Self::JsonPathAsJson(template) => {
                 let found: Vec<Value> = template.find(value)?.into_iter().cloned().collect();
                 go_json::pretty(&Value::Array(found))
@@ -104,6 +113,15 @@ impl Format {
             Self::Go(template) => template.render(value)?,
         })
     }
+}
+
+fn not_found(text: &str, value: &Value) -> Error {
+    let name = text.trim_matches(['{', '}']).rsplit('.').next().unwrap_or(text);
+    Error::new(format!(
+        "error executing jsonpath {text:?}: Error executing template: {name} is not found. \
+         Printing more information for debugging the template:\n\ttemplate \
+         was:\n\t\t{text}\n\tobject given to jsonpath engine was:\n\t\t{value}\n\n"
+    ))
 }
 
 /// The items of a list; of anything else, itself.

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 use crate::flags::{Printing, Writing};
+use crate::gather::{Gathered, Wanted};
 use crate::manifest::Files;
+use crate::output::Format;
 use crate::output::format::hide_managed_fields;
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
@@ -60,12 +62,25 @@ impl Args {
 }
 
 /// `KEY=VALUE` sets, `KEY-` removes.
-fn changes(args: &[String]) -> Map<String, Value> {
-    let change = |arg: &String| match arg.split_once('=') {
-        Some((key, value)) => (key.to_owned(), value.into()),
-        None => (arg.trim_end_matches('-').to_owned(), Value::Null),
-    };
-    args.iter().map(change).collect()
+fn changes(args: &[&String], word: &str) -> Result<Map<String, Value>, Error> {
+    let mut changes: Map<String, Value> = Map::new();
+    for arg in args {
+        let (key, value) = match arg.split_once('=') {
+            Some((key, value)) => (key, Value::from(value)),
+            None => (arg.strip_suffix('-').unwrap_or(arg), Value::Null),
+        };
+        let other = changes.insert(key.to_owned(), value.clone());
+        if other.is_some_and(|other| other.is_null() != value.is_null()) {
+            return Err(Error::new(if word == "label" {
+                "can not both modify and remove a label in the same command".to_owned()
+            } else {
+                "can not both modify and remove the following annotation(s) in the same command: "
+                    .to_owned()
+                    + key
+            }));
+        }
+    }
+    Ok(changes)
 }
 
 /// `key=value` lines, below the name of the object where there are several.
@@ -93,82 +108,108 @@ impl Metadata {
         let format = self.printing.format()?;
         let is_change = |arg: &&String| arg.contains('=') || arg.ends_with('-');
         let (pairs, names): (Vec<_>, Vec<_>) = self.args.iter().partition(is_change);
-        let changes = changes(&pairs.into_iter().cloned().collect::<Vec<_>>());
+        let changes = changes(&pairs, word)?;
         let names: Vec<String> = names.into_iter().cloned().collect();
         if changes.is_empty() && !self.list {
             return Err(Error::new(format!("at least one {word} update is required")));
         }
-        let is_bare = names.len() == 1 && !names[0].contains('/');
+        self.check(&names)?;
+        let Gathered { found, mut errors } = if self.local {
+            Gathered { found: super::set::local(session, &self.files)?, errors: Vec::new() }
+        } else {
+            let wanted = Wanted::new(&names, &self.files, &self.selectors);
+            let whole_kinds = self.all || self.list;
+            let wanted = wanted.whole_kinds(whole_kinds).in_all_namespaces(self.all_namespaces);
+            session.gather(&wanted).await?
+        };
+        if self.list {
+            print_all(session, &found, field)?;
+            return Error::all(errors);
+        }
+        for one in &found {
+            if let Err(error) = self.one(session, one, &changes, field, word, &format).await {
+                errors.push(error);
+            }
+        }
+        Error::all(errors)
+    }
+
+    fn check(&self, names: &[String]) -> Result<(), Error> {
+        let is_bare = names.len() == 1 && names.iter().all(|name| !name.contains('/'));
         if is_bare && !self.all && self.selectors.is_empty() && self.files.is_empty() {
             return Err(Error::new(
                 "one or more objects must be specified as <resource> <name>, <resource>/<name>, or \
                  chosen with -l or --all",
             ));
         }
+        if self.all && self.selectors.selector.is_some() {
+            return Err(Error::new("cannot set --all and --selector at the same time"));
+        }
+        if self.all && self.selectors.field_selector.is_some() {
+            return Err(Error::new("cannot set --all and --field-selector at the same time"));
+        }
         if !self.resource_version.is_empty() && (self.all || !self.selectors.is_empty()) {
             return Err(Error::new("--resource-version may only be used with a single resource"));
         }
-        let found = if self.local {
-            super::set::local(session, &self.files)?
-        } else {
-            session.find(&names, &self.files, &self.selectors, self.all_namespaces).await?
+        Ok(())
+    }
+
+    async fn one(
+        &self,
+        session: &Session,
+        one: &Found,
+        changes: &Map<String, Value>,
+        field: &str,
+        word: &str,
+        format: &Format,
+    ) -> Result<(), Error> {
+        let before = at(&one.value, "metadata").get(field).cloned().unwrap_or(Value::Null);
+        if let Some(error) = self.clash(&before, changes, word) {
+            return Err(error);
+        }
+        let differs =
+            |(key, value): (&String, &Value)| before.get(key).unwrap_or(&Value::Null) != value;
+        let changed = changes.iter().any(differs);
+        for (key, value) in changes {
+            if value.is_null() && before.get(key).is_none() {
+                session.print_error(&format!("{word} {key:?} not found.\n"))?;
+            }
+        }
+        let mut object = one.value.clone();
+        let is_local = self.local || self.writing.dry_run == DryRun::Client;
+        if changed && is_local {
+            let map = map_mut(&mut object, &format!("metadata.{field}"));
+            for (key, value) in changes {
+                match value {
+                    Value::Null => map.remove(key),
+                    value => map.insert(key.clone(), value.clone()),
+                };
+            }
+        }
+        if changed && !is_local {
+            let mut body = json!({"metadata": {field: changes}});
+            if !self.resource_version.is_empty() {
+                body["metadata"]["resourceVersion"] = json!(self.resource_version);
+            }
+            let own = if word == "label" { "kubectl-label" } else { "kubectl-annotate" };
+            let (manager, dry_run) = (self.writing.manager(own), self.writing.dry_run);
+            let patch = session.patch(one, "", PatchKind::Merge, &body, manager, dry_run);
+            object = patch.await?;
+        }
+        if !format.is_table() {
+            if !self.printing.show_managed_fields {
+                hide_managed_fields(&mut object);
+            }
+            return session.print_object(&format, &object);
+        }
+        let removes = changes.values().all(Value::is_null);
+        let said = match (word, changed) {
+            ("label", true) if removes => "unlabeled",
+            ("label", true) => "labeled",
+            ("label", false) => "not labeled",
+            _ => "annotated",
         };
-        if self.list {
-            return print_all(session, &found, field);
-        }
-        let mut errors = Vec::new();
-        for one in &found {
-            let before = at(&one.value, "metadata").get(field).cloned().unwrap_or(Value::Null);
-            if let Some(error) = self.clash(&before, &changes, word) {
-                errors.push(error);
-                continue;
-            }
-            let differs =
-                |(key, value): (&String, &Value)| before.get(key).unwrap_or(&Value::Null) != value;
-            let changed = changes.iter().any(differs);
-            for (key, value) in &changes {
-                if value.is_null() && before.get(key).is_none() {
-                    session.print_error(&format!("{word} {key:?} not found.\n"))?;
-                }
-            }
-            let mut object = one.value.clone();
-            let is_local = self.local || self.writing.dry_run == DryRun::Client;
-            if changed && is_local {
-                let map = map_mut(&mut object, &format!("metadata.{field}"));
-                for (key, value) in &changes {
-                    match value {
-                        Value::Null => map.remove(key),
-                        value => map.insert(key.clone(), value.clone()),
-                    };
-                }
-            }
-            if changed && !is_local {
-                let mut body = json!({"metadata": {field: changes}});
-                if !self.resource_version.is_empty() {
-                    body["metadata"]["resourceVersion"] = json!(self.resource_version);
-                }
-                let own = if word == "label" { "kubectl-label" } else { "kubectl-annotate" };
-                let (manager, dry_run) = (self.writing.manager(own), self.writing.dry_run);
-                let patch = session.patch(one, "", PatchKind::Merge, &body, manager, dry_run);
-                object = patch.await?;
-            }
-            if !format.is_table() {
-                if !self.printing.show_managed_fields {
-                    hide_managed_fields(&mut object);
-                }
-                session.print(&format.print(&object, false)?)?;
-                continue;
-            }
-            let removes = changes.values().all(Value::is_null);
-            let said = match (word, changed) {
-                ("label", true) if removes => "unlabeled",
-                ("label", true) => "labeled",
-                ("label", false) => "not labeled",
-                _ => "annotated",
-            };
-            session.print(&format!("{} {said}{}\n", one.label(), self.writing.dry_run.suffix()))?;
-        }
-        Error::all(errors)
+        session.print(&format!("{} {said}{}\n", one.label(), self.writing.dry_run.suffix()))
     }
 
     fn clash(&self, before: &Value, changes: &Map<String, Value>, word: &str) -> Option<Error> {

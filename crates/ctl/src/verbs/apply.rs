@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::apply::{self, LAST_APPLIED, Options};
 use crate::error::Error;
 use crate::flags::{Printing, Writing};
-use crate::manifest::Files;
+use crate::manifest::{Files, Read};
 use crate::output::Format;
 use crate::output::format::{hide_managed_fields, list_of, name_of};
 use crate::select::Selectors;
@@ -91,10 +91,17 @@ impl Args {
         if self.server_side && self.force {
             return Err(Error::new("--force cannot be used with --server-side"));
         }
+        if self.server_side && self.writing.field_manager.as_deref() == Some("") {
+            return Err(Error::Bare(
+                "The PatchOptions \"\" is invalid: fieldManager: Required value: is required for \
+                 apply patch"
+                    .to_owned(),
+            ));
+        }
         self.prune.check(self.selector.as_deref(), self.all)?;
         let format = self.printing.format()?;
         let selector = self.selector.as_deref().map(labels).transpose()?;
-        let manifests = self.files.read(session)?;
+        let Read { manifests, mut errors } = self.files.read_each(session)?;
         let options = Options {
             namespace: session.namespace(),
             dry_run: self.writing.dry_run,
@@ -107,7 +114,6 @@ impl Args {
             compare: false,
         };
         let (client, mapper) = (session.client()?, session.mapper().await?);
-        let mut errors = Vec::new();
         let mut printed = Vec::new();
         let mut seen = Vec::new();
         let mut count = 0;
@@ -144,7 +150,7 @@ impl Args {
                 }
             }
         }
-        if count == 0 {
+        if count == 0 && errors.is_empty() {
             return Err(Error::new("no objects passed to apply"));
         }
         match printed.len() {

@@ -210,7 +210,7 @@ impl Whoami {
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
         let answer = session.ask(path, &review).await?;
         if !format.is_table() {
-            return session.print(&format.print(&answer, false)?);
+            return session.print_object(&format, &answer);
         }
         let mut text = "ATTRIBUTE\tVALUE\n".to_owned();
         let words = |list: &Value| {

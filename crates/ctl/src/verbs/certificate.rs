@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::flags::Printing;
+use crate::gather::{Gathered, Wanted};
 use crate::manifest::Files;
 use crate::select::{Found, Selectors};
 use crate::session::Session;
@@ -65,25 +66,35 @@ impl Which {
         }
         let format = self.printing.format()?;
         let mut args = vec!["certificatesigningrequests.certificates.k8s.io".to_owned()];
-        if self.names.iter().any(|name| name.contains('/')) {
+        let only_files = self.names.is_empty() && !self.files.is_empty();
+        if only_files || self.names.iter().any(|name| name.contains('/')) {
             args.clear();
         }
         args.extend(self.names.iter().cloned());
-        for one in session.find(&args, &self.files, &self.selectors, false).await? {
+        let wanted = Wanted::new(&args, &self.files, &self.selectors);
+        let Gathered { found, mut errors } = session.gather(&wanted).await?;
+        for one in &found {
             if one.mapping.kind != "CertificateSigningRequest" {
-                return Err(Error::new(format!(
+                errors.push(Error::new(format!(
                     "can only handle certificates.k8s.io/v1 certificate signing requests, not {}",
                     one.mapping.kind
                 )));
+                continue;
             }
-            let object = self.condition(session, one.clone(), condition, verb).await?;
+            let object = match self.condition(session, one.clone(), condition, verb).await {
+                Ok(object) => object,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
             if format.is_table() {
                 session.print(&format!("{} {said}\n", one.label()))?;
             } else {
-                session.print(&format.print(&object, false)?)?;
+                session.print_object(&format, &object)?;
             }
         }
-        Ok(())
+        Error::all(errors)
     }
 
     /// Writes the decision; anew when somebody else wrote meanwhile.

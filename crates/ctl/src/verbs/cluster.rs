@@ -51,6 +51,6 @@ impl VersionArgs {
         if !self.client {
             both["serverVersion"] = session.get("/version", "application/json").await?;
         }
-        session.print(&format.print(&both, false)?)
+        session.print_object(&format, &both)
     }
 }

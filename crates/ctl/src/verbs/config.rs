@@ -91,6 +91,9 @@ enum What {
         property: String,
         /// Its value
         value: String,
+        /// The value of a field of bytes is given as it is, not in base64
+        #[arg(long)]
+        set_raw_bytes: bool,
     },
     /// Take a field out
     Unset {
@@ -176,8 +179,10 @@ impl Args {
             What::DeleteCluster { name } => change::delete(session, CLUSTERS, &name),
             What::DeleteUser { name } => change::delete(session, USERS, &name),
             What::RenameContext { old, new } => change::rename(session, &old, &new),
-            What::Set { property, value } => change::property(session, &property, Some(&value)),
-            What::Unset { property } => change::property(session, &property, None),
+            What::Set { property, value, set_raw_bytes } => {
+                change::property(session, &property, Some(&value), set_raw_bytes)
+            }
+            What::Unset { property } => change::property(session, &property, None, false),
             What::SetCluster(cluster) => cluster.run(session),
             What::SetCredentials(credentials) => credentials.run(session),
             What::View { raw, minify, flatten, output } => {
@@ -193,7 +198,7 @@ impl Args {
                 }
                 match Format::parse(&output)? {
                     Format::Yaml => session.print(&yaml::to_string(&content)),
-                    format => session.print(&format.print(&content, false)?),
+                    format => session.print_object(&format, &content),
                 }
             }
         }

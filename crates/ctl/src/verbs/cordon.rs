@@ -5,6 +5,7 @@ use onggi_machinery::value::bool_at;
 use serde_json::json;
 
 use crate::error::Error;
+use crate::gather::Wanted;
 use crate::manifest::Files;
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
@@ -67,9 +68,10 @@ impl Nodes {
                 )));
             }
             (false, Some(_)) => {
-                return Err(Error::new(
-                    "error: cannot specify both a node name and a --selector option",
-                ));
+                return Err(Error::new(format!(
+                    "cannot specify both a node name and a --selector option\nSee 'kubectl \
+                         {verb} -h' for help and examples"
+                )));
             }
             _ => {}
         }
@@ -81,7 +83,7 @@ impl Nodes {
         let mut args = vec!["nodes".to_owned()];
         args.extend(self.nodes.iter().map(bare));
         let selectors = Selectors { selector: self.selector.clone(), field_selector: None };
-        session.find(&args, &Files::default(), &selectors, false).await
+        session.find(&Wanted::new(&args, &Files::default(), &selectors)).await
     }
 
     pub(crate) async fn mark(
@@ -92,6 +94,7 @@ impl Nodes {
     ) -> Result<(), Error> {
         let word = if cordoned { "cordoned" } else { "uncordoned" };
         let suffix = self.dry_run.suffix();
+        let mut errors = Vec::new();
         for one in found {
             if bool_at(&one.value, "spec.unschedulable") == cordoned {
                 session.print(&format!("{} already {word}{suffix}\n", one.label()))?;
@@ -101,10 +104,13 @@ impl Nodes {
                 let flag = if cordoned { json!(true) } else { json!(null) };
                 let body = json!({"spec": {"unschedulable": flag}});
                 let kind = PatchKind::Strategic;
-                session.patch(one, "", kind, &body, "", self.dry_run).await?;
+                if let Err(error) = session.patch(one, "", kind, &body, "", self.dry_run).await {
+                    errors.push(error);
+                    continue;
+                }
             }
             session.print(&format!("{} {word}{suffix}\n", one.label()))?;
         }
-        Ok(())
+        Error::all(errors)
     }
 }

@@ -12,7 +12,7 @@ use crate::discovery::Mapping;
 use crate::error::Error;
 use crate::flags::{Printing, Writing};
 use crate::kustomize;
-use crate::manifest::Files;
+use crate::manifest::{Files, Manifest, Read};
 use crate::output::Format;
 use crate::select::DryRun;
 use crate::session::Session;
@@ -201,35 +201,46 @@ impl Args {
         }
         let selector = self.selector.as_deref().map(labels).transpose()?;
         let options = Options { namespace: session.namespace(), ..Options::default() };
-        let mut errors = Vec::new();
         let mut count = 0;
         let format = self.common.printing.format()?;
-        let mut manifests = self.files.read(session)?;
+        let Read { mut manifests, mut errors } = self.files.read_each(session)?;
         if self.edit {
             manifests = super::edit::manifests(manifests).await?;
         }
-        for mut manifest in manifests {
+        for manifest in manifests {
             if selector.as_ref().is_some_and(|wanted| !wanted.fits(&manifest.value)) {
                 continue;
             }
             count += 1;
-            session.warn(&modernize(&mut manifest.value))?;
-            let mapping = session.mapper().await?.of_object(&manifest.value, &manifest.source)?;
-            let namespace = place(mapping, &mut manifest.value, &options)?;
-            if self.common.save_config {
-                annotate(&mut manifest.value);
-            }
-            match sent(session, manifest.value, mapping, &namespace, &self.common, "kubectl-create")
-                .await
-            {
+            let source = manifest.source.clone();
+            match self.one(session, manifest, &options).await {
                 Ok(object) => show(session, &object, &format, &self.common, "created")?,
-                Err(error) => errors.push(error.about("creating", &manifest.source)),
+                Err(error) if matches!(error, Error::Api(_)) => {
+                    errors.push(error.about("creating", &source));
+                }
+                Err(error) => errors.push(error),
             }
         }
-        if count == 0 {
+        if count == 0 && errors.is_empty() {
             return Err(Error::new("no objects passed to create"));
         }
         Error::all(errors)
+    }
+
+    async fn one(
+        &self,
+        session: &Session,
+        mut manifest: Manifest,
+        options: &Options,
+    ) -> Result<Value, Error> {
+        session.warn(&modernize(&mut manifest.value))?;
+        let mapping = session.mapper().await?.of_object(&manifest.value, &manifest.source)?;
+        let namespace = place(mapping, &mut manifest.value, options)?;
+        if self.common.save_config {
+            annotate(&mut manifest.value);
+        }
+        let manager = "kubectl-create";
+        sent(session, manifest.value, mapping, &namespace, &self.common, manager).await
     }
 }
 
@@ -321,14 +332,14 @@ pub(crate) fn show(
     if !common.printing.show_managed_fields {
         crate::output::format::hide_managed_fields(&mut object);
     }
-    session.print(&format.print(&object, false)?)
+    session.print_object(&format, &object)
 }
 
 fn object(api_version: &str, kind: &str, name: &str, fields: Value) -> Value {
     let mut object = json!({
         "apiVersion": api_version,
         "kind": kind,
-        "metadata": {"creationTimestamp": null, "name": name},
+        "metadata": {"name": name},
     });
     if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
         object.extend(fields);

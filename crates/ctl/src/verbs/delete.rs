@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::discovery::Mapping;
 use crate::error::Error;
+use crate::gather::{InFile, Wanted};
 use crate::manifest::Files;
-use crate::select::{DryRun, Selectors, Target, targets};
+use crate::select::{DryRun, Selectors, Target};
 use crate::session::Session;
 
 /// Flags of `delete`.
@@ -64,12 +65,13 @@ pub struct Args {
     output: String,
 }
 
-/// An object that is going.
-struct Going {
+/// An object that is to go.
+struct Victim {
     mapping: Mapping,
     namespace: String,
     name: String,
-    uid: String,
+    /// The file that names it.
+    source: String,
 }
 
 impl Args {
@@ -90,28 +92,30 @@ impl Args {
             session.warn(&[warning.to_owned()])?;
             self.grace_period = self.grace_period.max(0);
         }
+        if matches!(self.cascade.as_str(), "true" | "false") {
+            session.print_error(&deprecated_cascade(&self.cascade))?;
+        }
+        // What was chosen by what it is like may be gone by now.
+        let ignore_not_found = self.ignore_not_found || self.all || !self.selectors.is_empty();
         let mut going = Vec::new();
-        let mut errors = Vec::new();
-        let victims = self.victims(session).await?;
-        if self.interactive && !confirmed(session, &victims)? {
+        let (victims, mut errors) = self.victims(session).await?;
+        if victims.is_empty() && errors.is_empty() {
+            return session.print("No resources found\n");
+        }
+        if self.interactive && !victims.is_empty() && !confirmed(session, &victims)? {
             return session.print("deletion is cancelled\n");
         }
-        for (mapping, namespace, name) in victims {
-            match self.delete(session, &mapping, &namespace, &name).await {
-                Ok(uid) => going.push(Going { mapping, namespace, name, uid }),
-                Err(error) if error.is_not_found() && self.ignore_not_found => {}
-                Err(error) => errors.push(error),
+        for victim in victims {
+            match self.delete(session, &victim).await {
+                Ok(uid) => going.push((victim, uid)),
+                Err(error) if error.is_not_found() && ignore_not_found => {}
+                Err(Error::Output(error)) => return Err(Error::Output(error)),
+                Err(error) => errors.push(error.about("deleting", &victim.source)),
             }
-        }
-        if going.is_empty() && errors.is_empty() {
-            if !self.ignore_not_found {
-                session.print("No resources found\n")?;
-            }
-            return Ok(());
         }
         if self.wait && self.dry_run == DryRun::None {
-            for one in &going {
-                let wait = gone(session, &one.mapping, &one.namespace, &one.name, &one.uid);
+            for (one, uid) in &going {
+                let wait = gone(session, &one.mapping, &one.namespace, &one.name, uid);
                 match self.timeout {
                     Some(limit) if !limit.is_zero() => {
                         tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| {
@@ -139,49 +143,59 @@ impl Args {
             ));
         }
         if self.all && !self.selectors.is_empty() {
-            return Err(Error::new("cannot set --all and a selector at the same time"));
+            return Err(Error::new("setting 'all' parameter but found a non empty selector. "));
+        }
+        if self.all_namespaces && !self.files.is_empty() {
+            return Err(Error::new(
+                "an empty namespace may not be set when a resource name is provided",
+            ));
         }
         Ok(())
     }
 
-    async fn victims(&self, session: &Session) -> Result<Vec<(Mapping, String, String)>, Error> {
+    async fn victims(&self, session: &Session) -> Result<(Vec<Victim>, Vec<Error>), Error> {
+        let wanted = Wanted {
+            all: self.all,
+            all_namespaces: self.all_namespaces,
+            ..Wanted::new(&self.args, &self.files, &self.selectors)
+        };
         if !self.files.is_empty() {
             // In the order of the file, as kubectl does.
-            let found = session.file_targets(&self.files).await?;
-            let victim = |(target, namespace): (Target, String)| {
-                (target.mapping, namespace, target.name.unwrap_or_default())
+            let (found, errors) = session.in_files(&wanted).await?;
+            let victim = |one: InFile| Victim {
+                mapping: one.target.mapping,
+                namespace: one.namespace,
+                name: one.target.name.unwrap_or_default(),
+                source: one.manifest.source,
             };
-            return Ok(found.into_iter().map(victim).collect());
+            return Ok((found.into_iter().map(victim).collect(), errors));
         }
-        let mut victims = Vec::new();
+        let (mut victims, mut errors) = (Vec::new(), Vec::new());
         let namespace = if self.all_namespaces { String::new() } else { session.namespace() };
-        for Target { mapping, name } in targets(session.mapper().await?, &self.args)? {
+        for Target { mapping, name } in wanted.targets(session.mapper().await?)? {
+            let source = String::new();
             if let Some(name) = name {
-                victims.push((mapping, namespace.clone(), name));
+                victims.push(Victim { mapping, namespace: namespace.clone(), name, source });
                 continue;
             }
-            if !self.all && self.selectors.is_empty() {
-                return Err(Error::new("resource(s) were provided, but no name was specified"));
-            }
-            for value in session.list(&mapping, &namespace, &self.selectors).await? {
-                let text = |path: &str| str_at(&value, path).to_owned();
-                victims.push((mapping.clone(), text("metadata.namespace"), text("metadata.name")));
+            match session.list(&mapping, &namespace, &self.selectors).await {
+                Ok(values) => victims.extend(values.iter().map(|value| Victim {
+                    mapping: mapping.clone(),
+                    namespace: str_at(value, "metadata.namespace").to_owned(),
+                    name: str_at(value, "metadata.name").to_owned(),
+                    source: String::new(),
+                })),
+                Err(error) => errors.push(error),
             }
         }
-        Ok(victims)
+        Ok((victims, errors))
     }
 
     /// Deletes one; its uid.
-    async fn delete(
-        &self,
-        session: &Session,
-        mapping: &Mapping,
-        namespace: &str,
-        name: &str,
-    ) -> Result<String, Error> {
-        let answer = if self.dry_run == DryRun::Client {
-            session.object(mapping, namespace, name).await?
-        } else {
+    async fn delete(&self, session: &Session, victim: &Victim) -> Result<String, Error> {
+        let Victim { mapping, namespace, name, .. } = victim;
+        let mut answer = Value::Null;
+        if self.dry_run != DryRun::Client {
             let place = mapping.place(namespace);
             let mut request = Request::new(Verb::Delete, mapping.gvr(), place, name);
             request.write.dry_run = self.dry_run == DryRun::Server;
@@ -190,16 +204,12 @@ impl Args {
                 (true, _) => Some(1),
                 (false, seconds) => Some(seconds).filter(|seconds| *seconds >= 0),
             };
-            session.call(request).await?
-        };
-        let said = match self.output.as_str() {
+            answer = session.call(request).await?;
+        }
+        session.print(&match self.output.as_str() {
             "name" => format!("{}/{name}\n", mapping.label()),
-            _ => {
-                let forced = if self.force { "force deleted" } else { "deleted" };
-                format!("{} {name:?} {forced}{}\n", mapping.label(), self.dry_run.suffix())
-            }
-        };
-        session.print(&said)?;
+            _ => said(mapping, namespace, name, self.force, self.dry_run),
+        })?;
         // Gone at once: a Status with its uid; on its way: the object.
         Ok(match str_at(&answer, "metadata.uid") {
             "" => str_at(&answer, "details.uid").to_owned(),
@@ -208,10 +218,35 @@ impl Args {
     }
 }
 
+/// `pod "web" deleted from default namespace`.
+pub(crate) fn said(
+    mapping: &Mapping,
+    namespace: &str,
+    name: &str,
+    forced: bool,
+    dry_run: DryRun,
+) -> String {
+    let forced = if forced { "force deleted" } else { "deleted" };
+    let from = match mapping.place(namespace) {
+        "" => String::new(),
+        namespace => format!(" from {namespace} namespace"),
+    };
+    format!("{} {name:?} {forced}{from}{}\n", mapping.label(), dry_run.suffix())
+}
+
+/// What is said of the old values of `--cascade`.
+pub(crate) fn deprecated_cascade(value: &str) -> String {
+    let new = if value == "false" { "orphan" } else { "background" };
+    format!(
+        "warning: --cascade={value} is deprecated (boolean value) and can be replaced with \
+         --cascade={new}.\n"
+    )
+}
+
 /// Names what will go and asks.
-fn confirmed(session: &Session, victims: &[(Mapping, String, String)]) -> Result<bool, Error> {
+fn confirmed(session: &Session, victims: &[Victim]) -> Result<bool, Error> {
     let names: String =
-        victims.iter().map(|(m, _, name)| format!("{}/{name}\n", m.label())).collect();
+        victims.iter().map(|v| format!("{}/{}\n", v.mapping.label(), v.name)).collect();
     session.print(&format!(
         "You are about to delete the following {} resource(s):\n{names}Do you want to continue? \
          (y/n): ",

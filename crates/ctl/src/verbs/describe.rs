@@ -4,6 +4,7 @@ use onggi_machinery::value::str_at;
 
 use crate::describe::{self, Related};
 use crate::error::Error;
+use crate::gather::{Gathered, Wanted};
 use crate::manifest::Files;
 use crate::rollout::{pods_of, replica_sets};
 use crate::select::{Found, Selectors};
@@ -22,6 +23,9 @@ pub struct Args {
     /// In all namespaces
     #[arg(long, short = 'A')]
     all_namespaces: bool,
+    /// Items of a page; taken and not minded
+    #[arg(long, hide = true, allow_negative_numbers = true, default_value_t = 500)]
+    chunk_size: i64,
     /// Print events too
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
     show_events: bool,
@@ -30,35 +34,44 @@ pub struct Args {
 impl Args {
     /// Prints them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let (found, by_prefix) = self.found(session).await?;
+        let (Gathered { found, mut errors }, by_prefix) = self.found(session).await?;
         if found.is_empty() {
+            Error::all(errors)?;
             let namespace = session.namespace();
             return session.print_error(&format!("No resources found in {namespace} namespace.\n"));
         }
         let now = jiff::Timestamp::now().as_second();
         for (at, one) in found.iter().enumerate() {
-            let related = self.related(session, one).await?;
+            let related = match self.related(session, one).await {
+                Ok(related) => related,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
             let text = describe::object(&one.value, &related, now);
             let before = if at > 0 && !by_prefix { "\n\n" } else { "" };
             let after = if by_prefix { "\n" } else { "" };
             session.print(&format!("{before}{text}{after}"))?;
         }
-        Ok(())
+        Error::all(errors)
     }
 
     /// As other verbs; a name that is not there may be the beginning of others, as for kubectl,
     /// which the second value says.
-    async fn found(&self, session: &Session) -> Result<(Vec<Found>, bool), Error> {
+    async fn found(&self, session: &Session) -> Result<(Gathered, bool), Error> {
         let find = async |args: &[String]| {
-            session.find(args, &self.files, &self.selectors, self.all_namespaces).await
+            let wanted = Wanted::new(args, &self.files, &self.selectors).whole_kinds(true);
+            session.gather(&wanted.in_all_namespaces(self.all_namespaces)).await
         };
-        let error = match (find(&self.args).await, self.args.as_slice()) {
-            (Err(error), [_, _]) if error.is_not_found() => error,
-            (found, _) => return Ok((found?, false)),
-        };
-        let mut all = find(&self.args[..1]).await?;
-        all.retain(|one| one.name().starts_with(self.args[1].as_str()));
-        if all.is_empty() { Err(error) } else { Ok((all, true)) }
+        let gathered = find(&self.args).await?;
+        let [kind, prefix] = self.args.as_slice() else { return Ok((gathered, false)) };
+        if gathered.errors.is_empty() || !gathered.errors.iter().all(Error::is_not_found) {
+            return Ok((gathered, false));
+        }
+        let mut all = find(std::slice::from_ref(kind)).await?;
+        all.found.retain(|one| one.name().starts_with(prefix.as_str()));
+        Ok(if all.found.is_empty() { (gathered, false) } else { (all, true) })
     }
 
     /// The Services of an Ingress that there are, with their addresses.

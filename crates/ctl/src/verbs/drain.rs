@@ -53,23 +53,32 @@ pub struct Args {
     chunk_size: usize,
 }
 
-/// What becomes of the pods of a node.
+/// What becomes of the pods of a node; what is said of them, with their names.
 #[derive(Debug, Default)]
 struct Plan {
     go: Vec<Value>,
-    warnings: Vec<(&'static str, Vec<String>)>,
-    errors: Vec<(&'static str, Vec<String>)>,
+    warnings: Vec<(String, Vec<String>)>,
+    errors: Vec<(String, Vec<String>)>,
 }
 
-const DAEMON: &str = "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
+/// What one rule says of a pod.
+enum Verdict {
+    /// It may go, with this warning.
+    Goes(Option<String>),
+    /// It is left where it is, with this warning.
+    Stays(Option<String>),
+    /// The node cannot be drained.
+    Refused(String),
+}
+
+const DAEMON: &str = "DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
 const DAEMON_IGNORED: &str = "ignoring DaemonSet-managed Pods";
-const LOCAL: &str =
-    "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
+const LOCAL: &str = "Pods with local storage (use --delete-emptydir-data to override)";
 const LOCAL_GONE: &str = "deleting Pods with local storage";
 const UNMANAGED: &str = "cannot delete Pods that declare no controller (use --force to override)";
 const UNMANAGED_GONE: &str = "deleting Pods that declare no controller";
 
-fn note(list: &mut Vec<(&'static str, Vec<String>)>, text: &'static str, pod: &Value) {
+fn note(list: &mut Vec<(String, Vec<String>)>, text: String, pod: &Value) {
     let name = format!("{}/{}", str_at(pod, "metadata.namespace"), str_at(pod, "metadata.name"));
     match list.iter_mut().find(|(known, _)| *known == text) {
         Some((_, pods)) => pods.push(name),
@@ -77,9 +86,25 @@ fn note(list: &mut Vec<(&'static str, Vec<String>)>, text: &'static str, pod: &V
     }
 }
 
-fn spelled(list: &[(&'static str, Vec<String>)]) -> String {
-    let one = |(text, pods): &(&str, Vec<String>)| format!("{text}: {}", pods.join(", "));
+fn spelled(list: &[(String, Vec<String>)]) -> String {
+    let one = |(text, pods): &(String, Vec<String>)| format!("{text}: {}", pods.join(", "));
     list.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// `cannot delete …: PODS`; several in brackets, as an aggregate of Go's.
+fn refused(list: &[(String, Vec<String>)]) -> String {
+    let one = |(text, pods): &(String, Vec<String>)| {
+        let cannot = if text.starts_with("cannot delete") { "" } else { "cannot delete " };
+        format!("{cannot}{text}: {}", pods.join(", "))
+    };
+    match list {
+        [only] => one(only),
+        all => format!("[{}]", all.iter().map(one).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn has_ended(pod: &Value) -> bool {
+    matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed")
 }
 
 impl Args {
@@ -139,13 +164,12 @@ impl Args {
                 }
             }
         }
-        let plan = self.plan(found, &daemons);
+        let plan = self.plan(found, &daemons, jiff::Timestamp::now());
         if !plan.errors.is_empty() {
-            // kubectl says it twice.
-            return Err(Error::Bare(format!("cannot delete {}", spelled(&plan.errors))));
+            return Err(Error::Bare(refused(&plan.errors)));
         }
         if !plan.warnings.is_empty() {
-            session.warn(&[spelled(&plan.warnings)])?;
+            session.print_error(&format!("Warning: {}\n", spelled(&plan.warnings)))?;
         }
         let removals = plan.go.iter().map(|pod| self.remove(session, pod));
         let all = futures::future::join_all(removals);
@@ -158,54 +182,95 @@ impl Args {
         Error::all(results.into_iter().filter_map(Result::err).collect())
     }
 
-    /// The decision for each pod, as kubectl takes it.
-    fn plan(&self, pods: Vec<Value>, daemons: &[(String, String)]) -> Plan {
+    /// The decision for each pod, as kubectl takes it: the rules are asked one after the other
+    /// until one keeps the pod; what the last of them said is told.
+    fn plan(&self, pods: Vec<Value>, daemons: &[(String, String)], now: jiff::Timestamp) -> Plan {
         let mut plan = Plan::default();
         for pod in pods {
-            let phase = str_at(&pod, "status.phase");
-            let has_ended = matches!(phase, "Succeeded" | "Failed");
-            let is_going = !str_at(&pod, "metadata.deletionTimestamp").is_empty();
-            if pod["metadata"]["annotations"].get(MIRROR).is_some() {
-                continue;
-            }
-            if let Some(set) = daemon_set(&pod) {
-                let key =
-                    (str_at(&pod, "metadata.namespace").to_owned(), str_at(set, "name").to_owned());
-                if daemons.contains(&key) {
-                    if self.ignore_daemonsets {
-                        note(&mut plan.warnings, DAEMON_IGNORED, &pod);
-                    } else if !has_ended {
-                        note(&mut plan.errors, DAEMON, &pod);
-                    }
-                    continue;
-                }
-            }
-            let has_local =
-                list_at(&pod, "spec.volumes").iter().any(|v| v.get("emptyDir").is_some());
+            let mut told = None;
             let mut goes = true;
-            if has_local && !has_ended {
-                if self.delete_emptydir_data {
-                    note(&mut plan.warnings, LOCAL_GONE, &pod);
-                } else {
-                    note(&mut plan.errors, LOCAL, &pod);
-                    goes = false;
+            for rule in [Self::going, Self::of_daemons, Self::mirrored, Self::local, Self::alone] {
+                match rule(self, &pod, daemons, now) {
+                    Verdict::Goes(said) => told = said,
+                    Verdict::Stays(said) => {
+                        if let Some(said) = said {
+                            note(&mut plan.warnings, said, &pod);
+                        }
+                        (goes, told) = (false, None);
+                    }
+                    Verdict::Refused(why) => {
+                        note(&mut plan.errors, why, &pod);
+                        (goes, told) = (false, None);
+                    }
+                }
+                if !goes {
+                    break;
                 }
             }
-            let is_managed =
-                list_at(&pod, "metadata.ownerReferences").iter().any(|o| o["controller"] == true);
-            if !is_managed && !has_ended && !is_going {
-                if self.force {
-                    note(&mut plan.warnings, UNMANAGED_GONE, &pod);
-                } else {
-                    note(&mut plan.errors, UNMANAGED, &pod);
-                    goes = false;
-                }
+            if let Some(said) = told {
+                note(&mut plan.warnings, said, &pod);
             }
             if goes {
                 plan.go.push(pod);
             }
         }
         plan
+    }
+
+    fn going(&self, pod: &Value, _: &[(String, String)], now: jiff::Timestamp) -> Verdict {
+        let since = str_at(pod, "metadata.deletionTimestamp").parse::<jiff::Timestamp>();
+        let limit = self.skip_wait_for_delete_timeout;
+        let is_late = |since: jiff::Timestamp| now.as_second() - since.as_second() > limit;
+        if limit > 0 && since.is_ok_and(is_late) {
+            Verdict::Stays(None)
+        } else {
+            Verdict::Goes(None)
+        }
+    }
+
+    fn of_daemons(&self, pod: &Value, daemons: &[(String, String)], _: jiff::Timestamp) -> Verdict {
+        let Some(set) = daemon_set(pod).filter(|_| !has_ended(pod)) else {
+            return Verdict::Goes(None);
+        };
+        let name = str_at(set, "name");
+        let key = (str_at(pod, "metadata.namespace").to_owned(), name.to_owned());
+        match (daemons.contains(&key), self.ignore_daemonsets) {
+            (true, true) => Verdict::Stays(Some(DAEMON_IGNORED.to_owned())),
+            (true, false) => Verdict::Refused(DAEMON.to_owned()),
+            (false, _) => {
+                let gone = format!("daemonsets.apps {name:?} not found");
+                if self.force { Verdict::Goes(Some(gone)) } else { Verdict::Refused(gone) }
+            }
+        }
+    }
+
+    fn mirrored(&self, pod: &Value, _: &[(String, String)], _: jiff::Timestamp) -> Verdict {
+        match pod["metadata"]["annotations"].get(MIRROR) {
+            Some(_) => Verdict::Stays(None),
+            None => Verdict::Goes(None),
+        }
+    }
+
+    fn local(&self, pod: &Value, _: &[(String, String)], _: jiff::Timestamp) -> Verdict {
+        let has_local = list_at(pod, "spec.volumes").iter().any(|v| v.get("emptyDir").is_some());
+        match (has_local && !has_ended(pod), self.delete_emptydir_data) {
+            (false, _) => Verdict::Goes(None),
+            (true, true) => Verdict::Goes(Some(LOCAL_GONE.to_owned())),
+            (true, false) => Verdict::Refused(LOCAL.to_owned()),
+        }
+    }
+
+    /// Pods that nobody makes anew, also when they are going already.
+    fn alone(&self, pod: &Value, _: &[(String, String)], _: jiff::Timestamp) -> Verdict {
+        let owners = list_at(pod, "metadata.ownerReferences");
+        if has_ended(pod) || owners.iter().any(|owner| owner["controller"] == true) {
+            return Verdict::Goes(None);
+        }
+        if self.force {
+            Verdict::Goes(Some(UNMANAGED_GONE.to_owned()))
+        } else {
+            Verdict::Refused(UNMANAGED.to_owned())
+        }
     }
 
     /// Evicts a pod, again and again while a budget keeps it, and waits until it is gone.
@@ -274,4 +339,78 @@ fn daemon_set(pod: &Value) -> Option<&Value> {
     let is_set =
         |owner: &&Value| owner["controller"] == true && str_at(owner, "kind") == "DaemonSet";
     list_at(pod, "metadata.ownerReferences").iter().find(is_set)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn decisions() {
+        let daemons = [("d".to_owned(), "ds".to_owned())];
+        let now: jiff::Timestamp = "2026-01-01T00:10:00Z".parse().unwrap();
+        let owned =
+            |kind: &str, name: &str| json!([{"controller": true, "kind": kind, "name": name}]);
+        let pod = |metadata: Value, spec: Value, phase: &str| {
+            let mut pod = json!({"metadata": metadata, "spec": spec, "status": {"phase": phase}});
+            pod["metadata"]["name"] = json!("p");
+            pod["metadata"]["namespace"] = json!("d");
+            pod
+        };
+        let alone = pod(json!({}), json!({}), "Running");
+        let going = pod(json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), json!({}), "Running");
+        let ended = pod(json!({}), json!({}), "Succeeded");
+        let local = pod(
+            json!({"ownerReferences": owned("ReplicaSet", "rs")}),
+            json!({"volumes": [{"emptyDir": {}}]}),
+            "Running",
+        );
+        let daemon =
+            pod(json!({"ownerReferences": owned("DaemonSet", "ds")}), json!({}), "Running");
+        let orphan = pod(json!({"ownerReferences": owned("DaemonSet", "x")}), json!({}), "Running");
+        let no_controller =
+            "cannot delete Pods that declare no controller (use --force to override): d/p";
+        let said = "deleting Pods that declare no controller: d/p";
+        for (flags, pod, expected) in [
+            ("", &alone, no_controller),
+            ("", &going, no_controller),
+            ("--force", &going, said),
+            ("--force", &alone, said),
+            ("--skip-wait-for-delete-timeout=60", &going, "stays"),
+            ("", &ended, "goes"),
+            (
+                "",
+                &local,
+                "cannot delete Pods with local storage (use --delete-emptydir-data to override): \
+                 d/p",
+            ),
+            ("--delete-emptydir-data", &local, "goes"),
+            (
+                "",
+                &daemon,
+                "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore): d/p",
+            ),
+            ("--ignore-daemonsets", &daemon, "ignoring DaemonSet-managed Pods: d/p"),
+            ("", &orphan, "cannot delete daemonsets.apps \"x\" not found: d/p"),
+        ] {
+            let words = ["drain", "n"].into_iter().chain(flags.split_whitespace());
+            let args = Line::try_parse_from(words).unwrap().args;
+            let plan = args.plan(vec![pod.clone()], &daemons, now);
+            let text = match (plan.errors.is_empty(), plan.warnings.is_empty(), plan.go.len()) {
+                (false, ..) => refused(&plan.errors),
+                (true, false, _) => spelled(&plan.warnings),
+                (true, true, 0) => "stays".to_owned(),
+                (true, true, _) => "goes".to_owned(),
+            };
+            assert_eq!(text, expected, "{flags} {pod}");
+        }
+    }
 }

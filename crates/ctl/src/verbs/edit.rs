@@ -2,17 +2,21 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
 use onggi_api::schema;
-use onggi_client::PatchKind;
+use onggi_client::{Body, PatchKind, Request};
 use onggi_machinery::patch::two_way_merge;
+use onggi_machinery::resource::Verb;
 use onggi_machinery::yaml as reader;
 use serde_json::Value;
 
+use super::apply::validation;
 use crate::error::Error;
+use crate::gather::Wanted;
 use crate::manifest::{Files, Manifest};
 use crate::output::format::hide_managed_fields;
 use crate::output::{json, yaml};
-use crate::select::{DryRun, Found, Selectors};
+use crate::select::{Found, Selectors};
 use crate::session::Session;
 
 const ADVICE: &str = "\
@@ -56,7 +60,9 @@ pub struct Args {
 impl Args {
     /// Opens each in the editor of `KUBE_EDITOR` or `EDITOR`, and sends what changed.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        for one in session.find(&self.args, &self.files, &Selectors::default(), false).await? {
+        let none = Selectors::default();
+        let wanted = Wanted::new(&self.args, &self.files, &none).whole_kinds(true);
+        for one in session.find(&wanted).await? {
             self.edit(session, &one).await?;
         }
         Ok(())
@@ -77,27 +83,34 @@ impl Args {
         loop {
             let edited = editor(&text).await?;
             let bare = without_remarks(&edited);
-            if bare.trim().is_empty() || bare == original {
+            if bare == original {
                 session.print_error("Edit cancelled, no changes made.\n")?;
                 return Ok(());
             }
-            if failed_before && edited == text {
+            let name = format!("{} {:?}", one.mapping.group_resource(), one.name());
+            if bare.trim().is_empty() {
+                session.print_error(&format!("error: {name} is invalid\n"))?;
+                return cancelled(session, &edited);
+            }
+            if failed_before && bare == without_remarks(&text) {
                 // The same mistake again: what was written is not lost.
-                let kept = kept_copy(&edited)?;
-                session.print_error(&format!(
-                    "error: Edit cancelled, no valid changes were saved. A copy of your changes \
-                     has been stored to {kept:?}\n"
-                ))?;
-                return Err(Error::Exit(1));
+                return cancelled(session, &edited);
             }
             let why = match reader::parse(&bare) {
                 Err(error) => format!("The edited file failed validation: {error}"),
                 Ok(after) => match self.send(session, one, &before, after).await {
                     Ok(()) => return Ok(()),
-                    Err(error @ Error::Api(_)) => {
-                        session.print_error(&error.report())?;
-                        let name = format!("{} {:?}", one.mapping.group_resource(), one.name());
+                    Err(error @ Error::Api(_)) if is_invalid(&error) => {
+                        session.print_error(&format!("error: {name} is invalid\n"))?;
                         format!("{name} was not valid:\n{}", error.report().trim_end())
+                    }
+                    Err(error @ Error::Api(_)) => {
+                        let kept = kept_copy(&edited)?;
+                        session.print_error(&format!(
+                            "error: {name} could not be patched: {error}\nYou can run `onggi \
+                             replace -f {kept}` to try this update again.\n"
+                        ))?;
+                        return Err(Error::Exit(1));
                     }
                     Err(error) => error.report().trim_end().to_owned(),
                 },
@@ -131,7 +144,13 @@ impl Args {
             session.print(&format!("Patch: {patch}\n"))?;
         }
         let part = self.subresource.as_str();
-        session.patch(one, part, kind, &patch, &self.field_manager, DryRun::None).await?;
+        let place = m.place(one.namespace());
+        let mut request = Request::new(Verb::Patch, m.gvr(), place, one.name())
+            .subresource(part)
+            .body(Body::Patch(kind, Bytes::from(patch.to_string())));
+        request.write.field_validation = validation(&self.validate)?.to_owned();
+        self.field_manager.clone_into(&mut request.write.field_manager);
+        session.call(request).await?;
         session.print(&format!("{} edited\n", one.label()))
     }
 }
@@ -143,6 +162,21 @@ pub(crate) async fn manifests(manifests: Vec<Manifest>) -> Result<Vec<Manifest>,
     let mut found = Vec::new();
     crate::manifest::parse("edited file", &without_remarks(&edited), &mut found)?;
     Ok(found)
+}
+
+/// Whether another text may be right where this one was not.
+fn is_invalid(error: &Error) -> bool {
+    let Error::Api(error) = error else { return false };
+    error.status().is_some_and(|status| matches!(status.reason.as_str(), "Invalid" | "BadRequest"))
+}
+
+fn cancelled(session: &Session, text: &str) -> Result<(), Error> {
+    let kept = kept_copy(text)?;
+    session.print_error(&format!(
+        "A copy of your changes has been stored to {kept:?}\nerror: Edit cancelled, no valid \
+         changes were saved.\n"
+    ))?;
+    Err(Error::Exit(1))
 }
 
 fn without_remarks(text: &str) -> String {

@@ -26,6 +26,9 @@ pub struct Args {
     /// Only Normal or Warning
     #[arg(long, value_delimiter = ',')]
     types: Vec<String>,
+    /// Items of a page; taken and not minded
+    #[arg(long, hide = true, allow_negative_numbers = true, default_value_t = 500)]
+    chunk_size: i64,
     /// Go on printing what comes
     #[arg(long, short)]
     watch: bool,
@@ -40,6 +43,10 @@ pub struct Args {
 impl Args {
     /// Prints them, the latest last.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
+        let known = |t: &String| ["normal", "warning"].contains(&t.to_ascii_lowercase().as_str());
+        if !self.types.iter().all(known) {
+            return Err(Error::new("valid --types are Normal or Warning"));
+        }
         let format = Format::parse(&self.output)?;
         let mapper = session.mapper().await?;
         let mapping = mapper.by_kind("v1", "Event").ok_or_else(|| Error::new("no events here"))?;

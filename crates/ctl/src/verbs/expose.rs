@@ -7,6 +7,7 @@ use super::create::{Common, key_values, print_or_send};
 use super::run::overridden;
 use crate::apply::annotate;
 use crate::error::Error;
+use crate::gather::Wanted;
 use crate::manifest::Files;
 use crate::select::{Found, Selectors};
 use crate::session::Session;
@@ -65,21 +66,26 @@ pub struct Args {
 impl Args {
     /// Creates the Services.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let found = session.find(&self.args, &self.files, &Selectors::default(), false).await?;
-        if found.is_empty() {
-            return Err(Error::new("no objects passed to expose"));
-        }
+        let none = Selectors::default();
+        let wanted = Wanted::new(&self.args, &self.files, &none);
+        let (found, mut errors) = session.gather(&wanted).await?.or_nothing("expose")?;
         for one in &found {
-            let mut service = self.service(one)?;
-            if let Some(overrides) = &self.overrides {
-                service = overridden(service, overrides, &self.override_type)?;
+            if let Err(error) = self.one(session, one).await {
+                errors.push(error);
             }
-            if self.common.save_config {
-                annotate(&mut service);
-            }
-            print_or_send(session, service, &self.common, "kubectl-expose", "exposed").await?;
         }
-        Ok(())
+        Error::all(errors)
+    }
+
+    async fn one(&self, session: &Session, one: &Found) -> Result<(), Error> {
+        let mut service = self.service(one)?;
+        if let Some(overrides) = &self.overrides {
+            service = overridden(service, overrides, &self.override_type)?;
+        }
+        if self.common.save_config {
+            annotate(&mut service);
+        }
+        print_or_send(session, service, &self.common, "kubectl-expose", "exposed").await
     }
 
     fn service(&self, one: &Found) -> Result<Value, Error> {
@@ -119,7 +125,7 @@ impl Args {
         let name = if self.name.is_empty() { one.name() } else { &self.name };
         // Longer names of workloads are cut to what a Service may have.
         let name = name.get(..63).unwrap_or(name);
-        let mut metadata = json!({"creationTimestamp": null, "name": name});
+        let mut metadata = json!({"name": name});
         if !labels.is_empty() {
             metadata["labels"] = Value::Object(labels);
         }

@@ -10,13 +10,14 @@ use tokio_util::io::StreamReader;
 use crate::discovery::Mapping;
 use crate::error::Error;
 use crate::flags::Printing;
+use crate::gather::Wanted;
 use crate::jsonpath::Template;
 use crate::manifest::Files;
 use crate::output::Format;
 use crate::output::format::{hide_managed_fields, list_of};
 use crate::output::table::{self, Options, Printer};
 use crate::path::path;
-use crate::select::{Selectors, Target, targets};
+use crate::select::{Selectors, Target};
 use crate::session::Session;
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -73,9 +74,9 @@ pub struct Args {
     /// Do not mind what is not there
     #[arg(long)]
     ignore_not_found: bool,
-    /// Items of a page
-    #[arg(long, default_value_t = 500)]
-    chunk_size: usize,
+    /// Items of a page; 0 for all at once
+    #[arg(long, allow_negative_numbers = true, default_value_t = 500)]
+    chunk_size: i64,
 }
 
 /// What to ask for, in which namespace.
@@ -93,10 +94,15 @@ impl Args {
             if !self.args.is_empty() || !self.files.is_empty() {
                 return Err(Error::new("arguments may not be passed when --raw is specified"));
             }
+            if !path.starts_with('/') {
+                return Err(Error::new(format!(
+                    "--raw must be a valid URL path: parse {path:?}: invalid URI for request"
+                )));
+            }
             let answer = session.send("GET", path, OBJECT, Vec::new()).await?;
             return session.print_bytes(&answer);
         }
-        let format = self.printing.format()?;
+        let format = self.printing.any_format()?;
         if self.output_watch_events && !(self.watch || self.watch_only) {
             return Err(Error::new(
                 "--output-watch-events option can only be used with --watch or --watch-only",
@@ -104,15 +110,17 @@ impl Args {
         }
         let sort = self.sort_by.as_deref().map(Template::relaxed).transpose()?;
         let namespace = if self.all_namespaces { String::new() } else { session.namespace() };
+        let wanted = Wanted::new(&self.args, &self.files, &self.selectors).whole_kinds(true);
+        let wanted = wanted.in_all_namespaces(self.all_namespaces);
+        let mut errors = Vec::new();
         let targets: Vec<(Target, String)> = if self.files.is_empty() {
-            let found = targets(session.mapper().await?, &self.args)?;
+            let found = wanted.targets(session.mapper().await?)?;
             found.into_iter().map(|target| (target, namespace.clone())).collect()
         } else {
-            session.file_targets(&self.files).await?
+            let (found, unread) = session.in_files(&wanted).await?;
+            errors = unread;
+            found.into_iter().map(|one| (one.target, one.namespace)).collect()
         };
-        if targets.iter().any(|(target, _)| target.name.is_some()) && self.all_namespaces {
-            return Err(Error::new("a resource cannot be retrieved by name across all namespaces"));
-        }
         if self.watch || self.watch_only {
             let [(target, namespace)] = targets.as_slice() else {
                 return Err(Error::new("you may only specify a single resource type to watch"));
@@ -120,9 +128,9 @@ impl Args {
             return session.follow(self.watch(session, target, namespace, &format)).await;
         }
         if format.is_table() {
-            self.tables(session, targets, &format, sort.as_ref()).await
+            self.tables(session, targets, &format, sort.as_ref(), errors).await
         } else {
-            self.objects(session, targets, &format, sort.as_ref()).await
+            self.objects(session, targets, &format, sort.as_ref(), errors).await
         }
     }
 
@@ -132,9 +140,9 @@ impl Args {
         targets: Vec<(Target, String)>,
         format: &Format,
         sort: Option<&Template>,
+        mut errors: Vec<Error>,
     ) -> Result<(), Error> {
         let mut kinds: Vec<(&Mapping, Value)> = Vec::new();
-        let mut errors = Vec::new();
         for (target, namespace) in &targets {
             let query = Query {
                 mapping: &target.mapping,
@@ -204,10 +212,10 @@ impl Args {
         targets: Vec<(Target, String)>,
         format: &Format,
         sort: Option<&Template>,
+        mut errors: Vec<Error>,
     ) -> Result<(), Error> {
         let single = matches!(targets.as_slice(), [(target, _)] if target.name.is_some());
         let mut items = Vec::new();
-        let mut errors = Vec::new();
         for (target, namespace) in &targets {
             let name = target.name.as_deref().unwrap_or("");
             let query = Query { mapping: &target.mapping, namespace, name, accept: OBJECT };
@@ -243,7 +251,7 @@ impl Args {
         if !query.name.is_empty() {
             return session.get(&self.path(query, &[]), query.accept).await;
         }
-        let limit = if self.chunk_size == 0 { String::new() } else { self.chunk_size.to_string() };
+        let limit = if self.chunk_size <= 0 { String::new() } else { self.chunk_size.to_string() };
         let mut whole = Value::Null;
         let mut token = String::new();
         loop {
@@ -315,6 +323,7 @@ impl Args {
             } else {
                 let items = if name.is_empty() { items_of(now, mapping) } else { vec![now] };
                 for item in items {
+                    session.divide(format)?;
                     session.print(&show("ADDED", &item)?)?;
                 }
             }
@@ -340,7 +349,10 @@ impl Args {
                 match str_at(&event, "type") {
                     "BOOKMARK" => {}
                     "ERROR" => return Err(Error::new(str_at(object, "message"))),
-                    event => session.print(&show(event, object)?)?,
+                    event => {
+                        session.divide(format)?;
+                        session.print(&show(event, object)?)?;
+                    }
                 }
                 let seen = match str_at(object, "metadata.resourceVersion") {
                     "" => list_at(object, "rows")

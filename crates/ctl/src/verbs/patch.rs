@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::flags::{Printing, Writing};
+use crate::gather::{Gathered, Wanted};
 use crate::manifest::Files;
+use crate::output::Format;
 use crate::output::format::hide_managed_fields;
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
@@ -60,41 +62,54 @@ impl Args {
             "json" => PatchKind::Json,
             _ => PatchKind::Strategic,
         };
-        let found = if self.local {
-            super::set::local(session, &self.files)?
+        let none = Selectors::default();
+        let Gathered { found, mut errors } = if self.local {
+            Gathered { found: super::set::local(session, &self.files)?, errors: Vec::new() }
         } else {
-            session.find(&self.args, &self.files, &Selectors::default(), false).await?
+            session.gather(&Wanted::new(&self.args, &self.files, &none)).await?
         };
         for one in &found {
-            let dry_run = self.writing.dry_run;
-            let mut object = if self.local || dry_run == DryRun::Client {
-                tried(one, kind, &body)?
-            } else {
-                let (part, manager) = (&self.subresource, self.writing.manager("kubectl-patch"));
-                session.patch(one, part, kind, &body, manager, dry_run).await?
-            };
-            if !format.is_table() {
-                if !self.printing.show_managed_fields {
-                    hide_managed_fields(&mut object);
-                }
-                session.print(&format.print(&object, false)?)?;
-                continue;
+            if let Err(error) = self.one(session, one, kind, &body, &format).await {
+                errors.push(error);
             }
-            let version = "metadata.resourceVersion";
-            let tries = self.local || dry_run == DryRun::Client;
-            let same = if tries {
-                object == one.value
-            } else {
-                str_at(&object, version) == str_at(&one.value, version)
-            };
-            let said = if same {
-                "patched (no change)".to_owned()
-            } else {
-                format!("patched{}", dry_run.suffix())
-            };
-            session.print(&format!("{} {said}\n", one.label()))?;
         }
-        Ok(())
+        Error::all(errors)
+    }
+
+    async fn one(
+        &self,
+        session: &Session,
+        one: &Found,
+        kind: PatchKind,
+        body: &Value,
+        format: &Format,
+    ) -> Result<(), Error> {
+        let dry_run = self.writing.dry_run;
+        let mut object = if self.local || dry_run == DryRun::Client {
+            tried(one, kind, body)?
+        } else {
+            let (part, manager) = (&self.subresource, self.writing.manager("kubectl-patch"));
+            session.patch(one, part, kind, body, manager, dry_run).await?
+        };
+        if !format.is_table() {
+            if !self.printing.show_managed_fields {
+                hide_managed_fields(&mut object);
+            }
+            return session.print_object(&format, &object);
+        }
+        let version = "metadata.resourceVersion";
+        let tries = self.local || dry_run == DryRun::Client;
+        let same = if tries {
+            object == one.value
+        } else {
+            str_at(&object, version) == str_at(&one.value, version)
+        };
+        let said = if same {
+            "patched (no change)".to_owned()
+        } else {
+            format!("patched{}", dry_run.suffix())
+        };
+        session.print(&format!("{} {said}\n", one.label()))
     }
 }
 

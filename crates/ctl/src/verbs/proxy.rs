@@ -1,13 +1,17 @@
 //! `proxy`: the API server on a port or socket of this machine, with the user's own rights.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
@@ -15,6 +19,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use onggi_client::HttpTransport;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use regex::Regex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -24,6 +29,20 @@ use crate::session::Session;
 
 /// A request with a larger body is not passed on.
 const MAX_BODY: usize = 64 << 20;
+
+/// What stands in a path as it is.
+const KEPT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'=')
+    .remove(b'+')
+    .remove(b'$')
+    .remove(b'&');
 
 /// Flags of `proxy`.
 #[derive(Debug, clap::Args)]
@@ -93,6 +112,7 @@ struct Proxy {
 
 fn patterns(text: &str) -> Result<Vec<Regex>, Error> {
     text.split(',')
+        .filter(|one| !one.is_empty())
         .map(|one| Regex::new(one).map_err(|e| Error::new(format!("invalid pattern {one:?}: {e}"))))
         .collect()
 }
@@ -123,14 +143,15 @@ impl Args {
             )?;
         }
         if let Some(path) = &self.unix_socket {
-            // One that a proxy before this one left behind.
-            if let Err(error) = std::fs::remove_file(path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(Error::new(format!("{}: {error}", path.display())));
+            let failed = |e: std::io::Error| Error::new(format!("{}: {e}", path.display()));
+            // One that a proxy before this one left behind; nothing else is taken away.
+            let is_socket = |found: std::fs::Metadata| found.file_type().is_socket();
+            if std::fs::symlink_metadata(path).is_ok_and(is_socket) {
+                std::fs::remove_file(path).map_err(failed)?;
             }
-            let listener = UnixListener::bind(path)
-                .map_err(|e| Error::new(format!("{}: {e}", path.display())))?;
+            let listener = UnixListener::bind(path).map_err(failed)?;
+            let only_ours = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(path, only_ours).map_err(failed)?;
             session.print(&format!("Starting to serve on {}\n", path.display()))?;
             loop {
                 let (stream, _) = listener.accept().await?;
@@ -160,50 +181,98 @@ impl Proxy {
             async move { Ok::<_, Infallible>(this.answer(request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new();
-        if let Err(error) = connection.serve_connection(TokioIo::new(stream), answer).await {
+        if let Err(error) =
+            connection.serve_connection(TokioIo::new(stream), answer).with_upgrades().await
+        {
             tracing::debug!(%error, "a connection of the proxy ended");
         }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        if self.filters && !self.accepts(&request) {
-            return said(StatusCode::FORBIDDEN, "Forbidden");
+        let raw = request.uri().path().to_owned();
+        let Ok(path) = percent_decode_str(&raw).decode_utf8().map(Cow::into_owned) else {
+            return said(StatusCode::BAD_REQUEST, "400 Bad Request");
+        };
+        let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
+        let clean = cleaned(&path);
+        if clean != path {
+            return moved(&format!("{}{query}", escaped(&clean)));
         }
-        let path = request.uri().path().to_owned();
         if let Some((prefix, dir)) = &self.files
             && let Some(rest) = path.strip_prefix(prefix.as_str())
         {
             return file(dir, rest).await;
         }
-        let Some(rest) = path.strip_prefix(&self.prefix) else {
+        let Some(rest) = self.below_prefix(&path) else {
             return said(StatusCode::NOT_FOUND, "404 page not found");
         };
-        if request.headers().contains_key(UPGRADE) {
-            return said(
-                StatusCode::NOT_IMPLEMENTED,
-                "streams are not passed on: use port-forward, exec or attach",
-            );
+        if self.filters && !self.accepts(&request, &rest) {
+            return said(StatusCode::FORBIDDEN, "Forbidden");
         }
-        let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
-        let target = format!("/{rest}{query}");
-        match self.pass(request, &target).await {
-            Ok(response) => response,
-            Err(text) => said(StatusCode::BAD_GATEWAY, &text),
-        }
+        // As it came where that is possible: an escaped slash is none.
+        let target = self.below_prefix(&raw).unwrap_or_else(|| escaped(&rest));
+        let target = format!("{target}{query}");
+        let passed = if request.headers().contains_key(UPGRADE) {
+            self.upgrade(request, &target).await
+        } else {
+            self.pass(request, &target).await
+        };
+        passed.unwrap_or_else(|text| said(StatusCode::BAD_GATEWAY, &text))
     }
 
-    fn accepts(&self, request: &Request<Incoming>) -> bool {
+    /// The path at the server; a prefix that begins with `/api` is the server's own.
+    fn below_prefix(&self, path: &str) -> Option<String> {
+        let rest = path.strip_prefix(&self.prefix)?;
+        let keeps = self.prefix.starts_with("/api");
+        Some(if keeps { path.to_owned() } else { format!("/{rest}") })
+    }
+
+    fn accepts(&self, request: &Request<Incoming>, path: &str) -> bool {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         let bare = match host.rsplit_once(':') {
             Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
             _ => host,
         };
-        let path = request.uri().path();
         let any = |list: &[Regex], text: &str| list.iter().any(|pattern| pattern.is_match(text));
         any(&self.hosts, bare)
             && any(&self.paths, path)
             && !any(&self.no_paths, path)
             && !any(&self.no_methods, request.method().as_str())
+    }
+
+    /// Passes on a connection that becomes something else: exec, port-forward, WebSockets.
+    async fn upgrade(
+        &self,
+        mut request: Request<Incoming>,
+        target: &str,
+    ) -> Result<Response<Body>, String> {
+        let ours = hyper::upgrade::on(&mut request);
+        let mut passed = Request::builder().method(request.method()).uri(target);
+        for (name, value) in request.headers().iter().filter(|(name, _)| **name != HOST) {
+            passed = passed.header(name, value);
+        }
+        let passed = passed.body(Full::default()).map_err(|e| e.to_string())?;
+        let mut response = self.http.upgrade(passed).await.map_err(|e| e.to_string())?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(self.answered(response));
+        }
+        let theirs = hyper::upgrade::on(&mut response);
+        let mut answer = said(StatusCode::SWITCHING_PROTOCOLS, "");
+        *answer.headers_mut() = response.headers().clone();
+        *answer.body_mut() = Full::default().map_err(|never| match never {}).boxed();
+        tokio::spawn(async move {
+            let joined = async {
+                let (ours, theirs) = tokio::try_join!(ours, theirs).map_err(|e| e.to_string())?;
+                let (mut ours, mut theirs) = (TokioIo::new(ours), TokioIo::new(theirs));
+                tokio::io::copy_bidirectional(&mut ours, &mut theirs)
+                    .await
+                    .map_err(|e| e.to_string())
+            };
+            if let Err(error) = joined.await {
+                tracing::debug!(%error, "a stream of the proxy ended");
+            }
+        });
+        Ok(answer)
     }
 
     async fn pass(
@@ -221,13 +290,17 @@ impl Proxy {
         }
         let passed = passed.body(Full::new(body.to_bytes())).map_err(|e| e.to_string())?;
         let response = self.http.raw(passed).await.map_err(|e| e.to_string())?;
+        Ok(self.answered(response))
+    }
+
+    fn answered(&self, response: Response<Incoming>) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
         for name in [CONNECTION, TRANSFER_ENCODING] {
             parts.headers.remove(name);
         }
         parts.version = http::Version::HTTP_11;
         let stream = self.http.stream(Response::new(body)).map_ok(Frame::data);
-        Ok(Response::from_parts(parts, BodyExt::boxed(SyncBody::new(StreamBody::new(stream)))))
+        Response::from_parts(parts, BodyExt::boxed(SyncBody::new(StreamBody::new(stream))))
     }
 }
 
@@ -249,6 +322,37 @@ impl<B: hyper::body::Body> hyper::body::Body for SyncBody<B> {
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         self.0.get_mut().as_mut().poll_frame(context)
+    }
+}
+
+/// A path without empty parts, `.` and `..`, as Go's `ServeMux` wants it.
+fn cleaned(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let ends = ["/", "/.", "/.."].iter().any(|end| path.ends_with(end)) && !parts.is_empty();
+    format!("/{}{}", parts.join("/"), if ends { "/" } else { "" })
+}
+
+fn escaped(path: &str) -> String {
+    utf8_percent_encode(path, KEPT).to_string()
+}
+
+fn moved(to: &str) -> Response<Body> {
+    let mut response = said(StatusCode::TEMPORARY_REDIRECT, "Temporary Redirect");
+    match HeaderValue::from_str(to) {
+        Ok(value) => {
+            response.headers_mut().insert(LOCATION, value);
+            response
+        }
+        Err(_) => said(StatusCode::BAD_REQUEST, "400 Bad Request"),
     }
 }
 
@@ -278,5 +382,25 @@ async fn file(dir: &std::path::Path, rest: &str) -> Response<Body> {
             Response::new(Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed())
         }
         Err(_) => said(StatusCode::NOT_FOUND, "404 page not found"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("//api/v1", "/api/v1"),
+            ("/api/./v1/", "/api/v1/"),
+            ("/api/x/../v1", "/api/v1"),
+            ("/../../etc", "/etc"),
+            ("/api/..", "/"),
+            ("/api/v1/namespaces/a/pods/web/exec", "/api/v1/namespaces/a/pods/web/exec"),
+        ] {
+            assert_eq!(cleaned(path), expected, "{path}");
+        }
     }
 }

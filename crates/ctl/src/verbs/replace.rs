@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::apply::validation;
 use super::create::{Common, show};
-use super::delete::gone;
+use super::delete::{deprecated_cascade, gone, said};
 use crate::apply::{LAST_APPLIED, Options, annotate, modernize, place};
 use crate::discovery::Mapping;
 use crate::error::Error;
-use crate::manifest::{Files, Manifest};
+use crate::manifest::{Files, Manifest, Read};
 use crate::select::DryRun;
 use crate::session::Session;
 
@@ -60,9 +60,16 @@ impl Args {
             return super::raw::send(session, "PUT", path, &self.files).await;
         }
         let format = self.common.printing.format()?;
-        let mut errors = Vec::new();
-        let manifests = self.files.read(session)?;
+        if matches!(self.cascade.as_str(), "true" | "false") {
+            session.print_error(&deprecated_cascade(&self.cascade))?;
+        }
+        let Read { manifests, mut errors } = self.files.read_each(session)?;
+        if manifests.is_empty() && errors.is_empty() {
+            return Err(Error::new("no objects passed to replace"));
+        }
         if self.force {
+            // Nothing goes while something is wrong with what shall take its place.
+            Error::all(std::mem::take(&mut errors))?;
             for manifest in &manifests {
                 if let Err(error) = self.delete(session, manifest.clone()).await {
                     errors.push(error);
@@ -104,8 +111,8 @@ impl Args {
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(error),
         };
-        let forced = if self.grace_period == 0 { "force deleted" } else { "deleted" };
-        session.print(&format!("{} {name:?} {forced}\n", mapping.label()))?;
+        let forced = self.grace_period == 0;
+        session.print(&said(mapping, &namespace, name, forced, DryRun::None))?;
         let uid = match str_at(&answer, "metadata.uid") {
             "" => str_at(&answer, "details.uid"),
             uid => uid,

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use crate::describe;
 use crate::error::Error;
+use crate::gather::{Gathered, Wanted};
 use crate::manifest::Files;
+use crate::output::Format;
+use crate::output::format::hide_managed_fields;
 use crate::output::tabwriter::{DESCRIBE, align};
 use crate::rollout::{self, CHANGE_CAUSE, Progress, controller_revisions, replica_sets, revision};
 use crate::select::{DryRun, Found, Selectors};
@@ -46,6 +49,9 @@ struct Which {
     files: Files,
     #[command(flatten)]
     selectors: Selectors,
+    /// yaml, json, name …
+    #[arg(long, short, default_value = "", value_name = "FORMAT")]
+    output: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -129,13 +135,31 @@ impl Args {
 }
 
 impl Which {
-    async fn found(&self, session: &Session) -> Result<Vec<Found>, Error> {
-        let found = session.find(&self.args, &self.files, &self.selectors, false).await?;
-        if found.is_empty() {
+    /// What was done, or the object where a format is asked for.
+    fn show(
+        &self,
+        session: &Session,
+        one: &Found,
+        object: &Value,
+        done: &str,
+    ) -> Result<(), Error> {
+        let format = Format::parse(&self.output)?;
+        if format.is_table() {
+            return session.print(&format!("{} {done}\n", one.label()));
+        }
+        let mut object = object.clone();
+        hide_managed_fields(&mut object);
+        session.print_object(&format, &object)
+    }
+
+    async fn found(&self, session: &Session) -> Result<(Vec<Found>, Vec<Error>), Error> {
+        let wanted = Wanted::new(&self.args, &self.files, &self.selectors).whole_kinds(true);
+        let Gathered { found, errors } = session.gather(&wanted).await?;
+        if found.is_empty() && errors.is_empty() {
             let text = format!("No resources found in {} namespace.\n", session.namespace());
             session.print_error(&text)?;
         }
-        Ok(found)
+        Ok((found, errors))
     }
 
     async fn patch(
@@ -145,16 +169,19 @@ impl Which {
         patch: &Value,
         refuses: impl Fn(&Value) -> Option<&'static str>,
     ) -> Result<(), Error> {
-        let mut errors = Vec::new();
-        for one in self.found(session).await? {
+        let (found, mut errors) = self.found(session).await?;
+        for one in found {
             if let Some(why) = refuses(&one.value) {
                 let (resource, name) = (one.mapping.group_resource(), one.name());
                 errors.push(Error::new(format!("{resource} {name:?} {why}")));
                 continue;
             }
             let kind = PatchKind::Strategic;
-            session.patch(&one, "", kind, patch, "kubectl-rollout", DryRun::None).await?;
-            session.print(&format!("{} {done}\n", one.label()))?;
+            let sent = session.patch(&one, "", kind, patch, "kubectl-rollout", DryRun::None).await;
+            match sent {
+                Ok(object) => self.show(session, &one, &object, done)?,
+                Err(error) => errors.push(error),
+            }
         }
         Error::all(errors)
     }
@@ -162,16 +189,18 @@ impl Which {
 
 impl Status {
     async fn run(self, session: &Session) -> Result<(), Error> {
-        for one in self.which.found(session).await? {
+        let (found, mut errors) = self.which.found(session).await?;
+        for one in found {
             let follow = self.follow(session, &one);
-            match self.timeout.filter(|limit| !limit.is_zero()) {
+            let followed = match self.timeout.filter(|limit| !limit.is_zero()) {
                 Some(limit) => tokio::time::timeout(limit, follow)
                     .await
-                    .unwrap_or_else(|_| Err(Error::new("timed out waiting for the condition")))?,
-                None => follow.await?,
-            }
+                    .unwrap_or_else(|_| Err(Error::new("timed out waiting for the condition"))),
+                None => follow.await,
+            };
+            errors.extend(followed.err());
         }
-        Ok(())
+        Error::all(errors)
     }
 
     async fn follow(&self, session: &Session, one: &Found) -> Result<(), Error> {
@@ -220,25 +249,45 @@ async fn revisions(session: &Session, one: &Found) -> Result<Vec<Value>, Error> 
 
 impl History {
     async fn run(self, session: &Session) -> Result<(), Error> {
-        for one in self.which.found(session).await? {
-            let sets = revisions(session, &one).await?;
-            let text = if self.revision > 0 {
-                let set = sets.iter().find(|set| revision(set) == self.revision);
-                let set = set.ok_or_else(|| Error::new("unable to find the specified revision"))?;
-                let detail = describe::template(at(set, "spec.template"), cause(set));
-                format!("with revision #{}\n{detail}", self.revision)
-            } else if sets.is_empty() {
-                "\nNo rollout history found.".to_owned()
-            } else {
-                let mut text = "REVISION\tCHANGE-CAUSE\n".to_owned();
-                for set in sets.iter().filter(|set| revision(set) > 0) {
-                    text += &format!("{}\t{}\n", revision(set), cause(set).unwrap_or("<none>"));
-                }
-                format!("\n{}", align(&text, DESCRIBE))
-            };
-            session.print(&format!("{} {text}\n", one.label()))?;
+        if self.revision < 0 {
+            return Err(Error::new(format!(
+                "revision must be a positive integer: {}",
+                self.revision
+            )));
         }
-        Ok(())
+        let (found, mut errors) = self.which.found(session).await?;
+        for one in found {
+            let shown = self.show(session, &one).await;
+            errors.extend(shown.err());
+        }
+        Error::all(errors)
+    }
+
+    async fn show(&self, session: &Session, one: &Found) -> Result<(), Error> {
+        let mut sets = revisions(session, one).await?;
+        let format = Format::parse(&self.which.output)?;
+        if !format.is_table() {
+            sets.retain(|set| self.revision == 0 || revision(set) == self.revision);
+            if sets.is_empty() && self.revision > 0 {
+                return Err(Error::new("unable to find the specified revision"));
+            }
+            return sets.iter().try_for_each(|set| self.which.show(session, one, set, ""));
+        }
+        let text = if self.revision > 0 {
+            let set = sets.iter().find(|set| revision(set) == self.revision);
+            let set = set.ok_or_else(|| Error::new("unable to find the specified revision"))?;
+            let detail = describe::template(at(set, "spec.template"), cause(set));
+            format!("with revision #{}\n{detail}", self.revision)
+        } else if sets.is_empty() {
+            "\nNo rollout history found.".to_owned()
+        } else {
+            let mut text = "REVISION\tCHANGE-CAUSE\n".to_owned();
+            for set in sets.iter().filter(|set| revision(set) > 0) {
+                text += &format!("{}\t{}\n", revision(set), cause(set).unwrap_or("<none>"));
+            }
+            format!("\n{}", align(&text, DESCRIBE))
+        };
+        session.print(&format!("{} {text}\n", one.label()))
     }
 }
 
@@ -248,61 +297,67 @@ fn cause(set: &Value) -> Option<&str> {
 
 impl Undo {
     async fn run(self, session: &Session) -> Result<(), Error> {
-        for one in self.which.found(session).await? {
-            if one.value["spec"]["paused"] == true {
-                return Err(Error::new(format!(
-                    "you cannot rollback a paused deployment; resume it first with 'onggi rollout \
-                     resume {}' and try again",
-                    one.label()
-                )));
-            }
-            let sets = revisions(session, &one).await?;
-            let Some(set) = rollout::target(&sets, self.to_revision) else {
-                return Err(Error::new(match self.to_revision {
-                    0 => format!(
-                        "no rollout history found for {} {:?}",
-                        one.mapping.singular,
-                        one.name()
-                    ),
-                    to => format!("unable to find specified revision {to} in history"),
-                }));
-            };
-            let template = rollout::template(set);
-            if template == rollout::template(&one.value) {
-                session.print(&format!(
-                    "{} skipped rollback (current template already matches revision {})\n",
-                    one.label(),
-                    revision(set)
-                ))?;
-                continue;
-            }
-            let is_revision = !set["data"].is_null();
-            if self.dry_run != DryRun::Client && is_revision {
-                let kind = PatchKind::Strategic;
-                let data = &set["data"];
-                session.patch(&one, "", kind, data, "kubectl-rollout", self.dry_run).await?;
-            }
-            if self.dry_run != DryRun::Client && !is_revision {
-                // The whole template, and with it why it was made.
-                let mut patch =
-                    vec![json!({"op": "replace", "path": "/spec/template", "value": template})];
-                let mut annotations = at(&one.value, "metadata.annotations").clone();
-                if let Some(map) = annotations.as_object_mut() {
-                    match cause(set) {
-                        Some(cause) => map.insert(CHANGE_CAUSE.to_owned(), cause.into()),
-                        None => map.remove(CHANGE_CAUSE),
-                    };
-                    patch.push(json!({
-                        "op": "replace", "path": "/metadata/annotations", "value": annotations
-                    }));
-                }
-                let body = Value::Array(patch);
-                let kind = PatchKind::Json;
-                session.patch(&one, "", kind, &body, "kubectl-rollout", self.dry_run).await?;
-            }
-            session.print(&format!("{} rolled back{}\n", one.label(), self.dry_run.suffix()))?;
+        let (found, mut errors) = self.which.found(session).await?;
+        for one in found {
+            let undone = self.one(session, &one).await;
+            errors.extend(undone.err());
         }
-        Ok(())
+        Error::all(errors)
+    }
+
+    async fn one(&self, session: &Session, one: &Found) -> Result<(), Error> {
+        if one.value["spec"]["paused"] == true {
+            return Err(Error::new(format!(
+                "you cannot rollback a paused deployment; resume it first with 'onggi rollout \
+                 resume {}' and try again",
+                one.label()
+            )));
+        }
+        let sets = revisions(session, one).await?;
+        let Some(set) = rollout::target(&sets, self.to_revision) else {
+            return Err(Error::new(match self.to_revision {
+                0 => format!(
+                    "no rollout history found for {} {:?}",
+                    one.mapping.singular,
+                    one.name()
+                ),
+                to => format!("unable to find specified revision {to} in history"),
+            }));
+        };
+        let template = rollout::template(set);
+        if template == rollout::template(&one.value) {
+            session.print(&format!(
+                "{} skipped rollback (current template already matches revision {})\n",
+                one.label(),
+                revision(set)
+            ))?;
+            return Ok(());
+        }
+        let is_revision = !set["data"].is_null();
+        if self.dry_run != DryRun::Client && is_revision {
+            let kind = PatchKind::Strategic;
+            let data = &set["data"];
+            session.patch(one, "", kind, data, "kubectl-rollout", self.dry_run).await?;
+        }
+        if self.dry_run != DryRun::Client && !is_revision {
+            // The whole template, and with it why it was made.
+            let mut patch =
+                vec![json!({"op": "replace", "path": "/spec/template", "value": template})];
+            let mut annotations = at(&one.value, "metadata.annotations").clone();
+            if let Some(map) = annotations.as_object_mut() {
+                match cause(set) {
+                    Some(cause) => map.insert(CHANGE_CAUSE.to_owned(), cause.into()),
+                    None => map.remove(CHANGE_CAUSE),
+                };
+                patch.push(json!({
+                    "op": "replace", "path": "/metadata/annotations", "value": annotations
+                }));
+            }
+            let body = Value::Array(patch);
+            let kind = PatchKind::Json;
+            session.patch(one, "", kind, &body, "kubectl-rollout", self.dry_run).await?;
+        }
+        session.print(&format!("{} rolled back{}\n", one.label(), self.dry_run.suffix()))
     }
 }
 

@@ -9,7 +9,7 @@ use onggi_machinery::value::{list_at, str_at};
 use serde_json::{Value, json};
 
 use super::create::{Common, key_values, print_or_send};
-use super::delete::gone;
+use super::delete::{gone, said};
 use super::exec::{join_or_log, log};
 use crate::error::Error;
 use crate::select::DryRun;
@@ -80,7 +80,6 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Arguments, or the command
-    #[arg(trailing_var_arg = true)]
     arguments: Vec<String>,
 }
 
@@ -100,6 +99,16 @@ impl Args {
                  (--attach, --stdin, or --tty)\nSee 'onggi run -h' for help and examples",
             ));
         }
+        if let Some(problem) = image_problem(&self.image) {
+            return Err(Error::new(format!("Invalid image name {:?}: {problem}", self.image)));
+        }
+        if let Some(policy) = self.image_pull_policy.as_deref()
+            && !matches!(policy, "" | "Always" | "IfNotPresent" | "Never")
+        {
+            return Err(Error::new(format!(
+                "invalid image pull policy: {policy}\nSee 'kubectl run -h' for help and examples"
+            )));
+        }
         let pod = self.pod()?;
         if self.expose && self.port.is_none() {
             return Err(Error::new("--port must be set when exposing a service"));
@@ -112,7 +121,7 @@ impl Args {
             }
             if service.is_some() && !self.common.printing.output.is_empty() {
                 // kubectl divides twice here.
-                session.print("---\n---\n")?;
+                session.print("---\n")?;
             }
             return print_or_send(session, pod, &self.common, "kubectl-run", "created").await;
         }
@@ -126,7 +135,7 @@ impl Args {
             let mut request = Request::new(Verb::Delete, mapping.gvr(), &namespace, &self.name);
             request.write.propagation_policy = "Background".to_owned();
             session.call(request).await?;
-            session.print(&format!("pod {:?} deleted\n", self.name))?;
+            session.print(&said(mapping, &namespace, &self.name, false, DryRun::None))?;
             let uid = str_at(&created, "metadata.uid");
             gone(session, mapping, &namespace, &self.name, uid).await?;
         }
@@ -183,7 +192,7 @@ impl Args {
         let labels = &pod["metadata"]["labels"];
         Some(json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"creationTimestamp": null, "name": self.name},
+            "metadata": {"name": self.name},
             "spec": {
                 "ports": [{"port": port, "protocol": "TCP", "targetPort": port}],
                 "selector": labels,
@@ -227,7 +236,7 @@ impl Args {
         if self.privileged {
             container["securityContext"] = json!({"privileged": true});
         }
-        let mut metadata = json!({"creationTimestamp": null, "name": self.name});
+        let mut metadata = json!({"name": self.name});
         let labels = key_values(&self.labels)?;
         metadata["labels"] =
             if labels.is_empty() { json!({"run": self.name}) } else { Value::Object(labels) };
@@ -253,6 +262,59 @@ impl Args {
     }
 }
 
+/// What is wrong with the name of an image, in the words of its specification.
+fn image_problem(image: &str) -> Option<&'static str> {
+    const FAULT: &str = "invalid reference format";
+    let (rest, digest) = match image.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest)),
+        None => (image, None),
+    };
+    let is_digest = |text: &str| {
+        text.split_once(':').is_some_and(|(kind, hex)| {
+            !kind.is_empty() && hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
+        })
+    };
+    if digest.is_some_and(|digest| !is_digest(digest)) {
+        return Some(FAULT);
+    }
+    let (name, tag) = match rest.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (rest, None),
+    };
+    let in_tag = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    let is_tag = |tag: &str| {
+        (1..=128).contains(&tag.len()) && tag.bytes().all(in_tag) && !tag.starts_with(['.', '-'])
+    };
+    if tag.is_some_and(|tag| !is_tag(tag)) || name.is_empty() {
+        return Some(FAULT);
+    }
+    let (host, path) = match name.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+        _ => ("", name),
+    };
+    let in_host =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-' | b'[' | b']');
+    if !host.bytes().all(in_host) {
+        return Some(FAULT);
+    }
+    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_part = |part: &str| {
+        part.starts_with(is_end)
+            && part.ends_with(is_end)
+            && part.chars().all(|c| is_end(c) || matches!(c, '.' | '_' | '-'))
+    };
+    if path.split('/').all(is_part) {
+        return None;
+    }
+    let lower = path.to_ascii_lowercase();
+    let only_case = lower != path && lower.split('/').all(is_part);
+    Some(if only_case {
+        "invalid reference format: repository name must be lowercase"
+    } else {
+        FAULT
+    })
+}
+
 /// An object with what `--overrides` holds laid over it.
 pub(crate) fn overridden(mut object: Value, overrides: &str, how: &str) -> Result<Value, Error> {
     let overrides = onggi_machinery::yaml::parse(overrides)
@@ -270,4 +332,24 @@ pub(crate) fn overridden(mut object: Value, overrides: &str, how: &str) -> Resul
     apply(kind, schema, &mut object, overrides.to_string().as_bytes())
         .map_err(|e| Error::new(format!("--overrides: {e}")))?;
     Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images() {
+        for image in [
+            "nginx",
+            "nginx:1.27-alpine",
+            "localhost:5000/a/b:v1",
+            "reg.example.com/team/app_x@sha256:0123456789abcdef0123456789abcdef",
+        ] {
+            assert_eq!(image_problem(image), None, "{image}");
+        }
+        for image in ["bad image", "", "a:", "a//b", "-a", "a@sha256:1", "Nginx"] {
+            assert!(image_problem(image).is_some(), "{image}");
+        }
+    }
 }

@@ -5,8 +5,11 @@ use onggi_machinery::value::i64_at;
 use serde_json::json;
 
 use crate::error::Error;
+use crate::gather::Wanted;
 use crate::manifest::Files;
-use crate::select::{DryRun, Selectors};
+use crate::output::Format;
+use crate::output::format::hide_managed_fields;
+use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
 /// Flags of `scale`.
@@ -34,46 +37,55 @@ pub struct Args {
     /// Try it out only
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
     dry_run: DryRun,
+    /// yaml, json, name …
+    #[arg(long, short, default_value = "", value_name = "FORMAT")]
+    output: String,
 }
 
 impl Args {
     /// Scales them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let found = session.find(&self.args, &self.files, &self.selectors, false).await?;
-        if found.is_empty() {
-            return Err(Error::new("no objects passed to scale"));
-        }
-        let mut errors = Vec::new();
+        let wanted = Wanted::new(&self.args, &self.files, &self.selectors).whole_kinds(self.all);
+        let (found, mut errors) = session.gather(&wanted).await?.or_nothing("scale")?;
         for one in &found {
-            let now = i64_at(&one.value, "spec.replicas").unwrap_or(1);
-            if let Some(expected) = self.current_replicas.filter(|n| *n >= 0 && *n != now) {
-                errors.push(Error::new(format!("Expected replicas to be {expected}, was {now}")));
-                continue;
+            if let Err(error) = self.one(session, one).await {
+                errors.push(error);
             }
-            if self.dry_run != DryRun::Client {
-                let mut body = json!({"spec": {"replicas": self.replicas}});
-                if self.current_replicas.is_some() {
-                    body["metadata"] =
-                        json!({"resourceVersion": one.value["metadata"]["resourceVersion"]});
-                }
-                let patch = session.patch(one, "scale", PatchKind::Merge, &body, "", self.dry_run);
-                if let Err(error) = patch.await {
-                    errors.push(error);
-                    continue;
-                }
-            }
-            if !self.timeout.is_zero() && self.dry_run == DryRun::None {
-                let wanted = i64::from(self.replicas);
-                let there = |value: Option<&serde_json::Value>| {
-                    Ok(value.is_none_or(|v| i64_at(v, "status.replicas").unwrap_or(0) == wanted))
-                };
-                let wait = session.until(&one.mapping, one.namespace(), one.name(), there);
-                tokio::time::timeout(self.timeout, wait).await.unwrap_or_else(|_| {
-                    Err(Error::new(format!("timed out waiting for {:?} to be synced", one.name())))
-                })?;
-            }
-            session.print(&format!("{} scaled{}\n", one.label(), self.dry_run.suffix()))?;
         }
         Error::all(errors)
+    }
+
+    async fn one(&self, session: &Session, one: &Found) -> Result<(), Error> {
+        let now = i64_at(&one.value, "spec.replicas").unwrap_or(1);
+        if let Some(expected) = self.current_replicas.filter(|n| *n >= 0 && *n != now) {
+            return Err(Error::new(format!("Expected replicas to be {expected}, was {now}")));
+        }
+        if self.dry_run != DryRun::Client {
+            let mut body = json!({"spec": {"replicas": self.replicas}});
+            if self.current_replicas.is_some() {
+                body["metadata"] =
+                    json!({"resourceVersion": one.value["metadata"]["resourceVersion"]});
+            }
+            session.patch(one, "scale", PatchKind::Merge, &body, "", self.dry_run).await?;
+        }
+        if !self.timeout.is_zero() && self.dry_run == DryRun::None {
+            let wanted = i64::from(self.replicas);
+            let there = |value: Option<&serde_json::Value>| {
+                Ok(value.is_none_or(|v| i64_at(v, "status.replicas").unwrap_or(0) == wanted))
+            };
+            let wait = session.until(&one.mapping, one.namespace(), one.name(), there);
+            tokio::time::timeout(self.timeout, wait).await.unwrap_or_else(|_| {
+                Err(Error::new(format!("timed out waiting for {:?} to be synced", one.name())))
+            })?;
+        }
+        let suffix = self.dry_run.suffix();
+        match self.output.as_str() {
+            "" => session.print(&format!("{} scaled{suffix}\n", one.label())),
+            output => {
+                let mut object = one.value.clone();
+                hide_managed_fields(&mut object);
+                session.print_object(&Format::parse(output)?, &object)
+            }
+        }
     }
 }

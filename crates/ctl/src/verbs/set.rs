@@ -1,4 +1,4 @@
-//! `set image` and `set env`; the others stand in `more`.
+//! `set image`; the others stand in `env` and `more`.
 
 use onggi_client::PatchKind;
 use onggi_machinery::value::{at, list_at, str_at};
@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::flags::{Printing, Writing};
+use crate::gather::Wanted;
 use crate::manifest::Files;
-use crate::output::tabwriter::{DESCRIBE, align};
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
+mod env;
 mod more;
 
 pub(crate) use more::local;
@@ -27,7 +28,7 @@ enum What {
     /// Images: CONTAINER=IMAGE, *=IMAGE
     Image(Set),
     /// Environment variables: KEY=VALUE, KEY-
-    Env(Env),
+    Env(env::Env),
     /// Requests and limits of containers
     Resources(more::Resources),
     /// Which pods a Service selects
@@ -58,18 +59,6 @@ struct Set {
     writing: Writing,
     #[command(flatten)]
     printing: Printing,
-}
-
-#[derive(Debug, clap::Args)]
-struct Env {
-    #[command(flatten)]
-    set: Set,
-    /// Only of these containers
-    #[arg(long, short, default_value = "*")]
-    containers: String,
-    /// Print what is set
-    #[arg(long)]
-    list: bool,
 }
 
 impl Args {
@@ -116,7 +105,8 @@ impl Set {
         let found = if self.local {
             more::local(session, &self.files)?
         } else {
-            session.find(&names, &self.files, &self.selectors, false).await?
+            let wanted = Wanted::new(&names, &self.files, &self.selectors);
+            session.find(&wanted.whole_kinds(self.all)).await?
         };
         Ok((found, changes.into_iter().map(String::as_str).collect()))
     }
@@ -185,7 +175,7 @@ impl Set {
         if !self.printing.show_managed_fields {
             crate::output::format::hide_managed_fields(&mut object);
         }
-        session.print(&format.print(&object, false)?)
+        session.print_object(&format, &object)
     }
 }
 
@@ -193,50 +183,5 @@ fn push(patch: &mut Value, list: &str, entry: Value) {
     match &mut patch[list] {
         Value::Array(items) => items.push(entry),
         nothing => *nothing = json!([entry]),
-    }
-}
-
-impl Env {
-    async fn run(&self, session: &Session) -> Result<(), Error> {
-        let (found, changes) = self.set.found(session).await?;
-        if changes.is_empty() && !self.list {
-            return Err(Error::new("at least one environment variable must be provided"));
-        }
-        for one in &found {
-            let path = spec_path(&one.mapping.kind);
-            let spec = at(&one.value, path);
-            let fits = |c: &&Value| self.containers == "*" || str_at(c, "name") == self.containers;
-            let mut patch = json!({});
-            for container in list_at(spec, "containers").iter().filter(fits) {
-                if self.list {
-                    self.print(session, one, container)?;
-                    continue;
-                }
-                let env: Vec<Value> = changes.iter().map(|change| change_of(change)).collect();
-                push(&mut patch, "containers", json!({"name": container["name"], "env": env}));
-            }
-            self.set.send(session, one, path, patch, "env updated").await?;
-        }
-        Ok(())
-    }
-
-    fn print(&self, session: &Session, one: &Found, container: &Value) -> Result<(), Error> {
-        let (label, name) = (one.label(), str_at(container, "name"));
-        let mut text = format!("# {label}, container {name}\n");
-        for variable in list_at(container, "env") {
-            let name = str_at(variable, "name");
-            text += &match &variable["valueFrom"] {
-                Value::Null => format!("{name}={}\n", str_at(variable, "value")),
-                source => format!("# {name} from {source}\n"),
-            };
-        }
-        session.print(&align(&text, DESCRIBE))
-    }
-}
-
-fn change_of(change: &str) -> Value {
-    match change.split_once('=') {
-        Some((name, value)) => json!({"name": name, "value": value, "valueFrom": null}),
-        None => json!({"name": change.trim_end_matches('-'), "$patch": "delete"}),
     }
 }

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::flags::{Printing, Writing};
+use crate::gather::{Gathered, Wanted};
 use crate::manifest::Files;
-use crate::select::{DryRun, Selectors};
+use crate::output::Format;
+use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -106,40 +108,49 @@ impl Args {
             ));
         }
         let selectors = Selectors { selector: self.selector.clone(), field_selector: None };
-        let found = session.find(&names, &Files::default(), &selectors, false).await?;
-        let mut errors = Vec::new();
+        // A selector or --all stands in the place of names, as for kubectl.
+        let by_name = !self.all && self.selector.is_none();
+        let args = if by_name { names.as_slice() } else { names.get(..1).unwrap_or_default() };
+        let files = Files::default();
+        let wanted = Wanted::new(args, &files, &selectors).whole_kinds(self.all);
+        let Gathered { found, mut errors } = session.gather(&wanted).await?;
         for one in &found {
-            if one.mapping.kind != "Node" {
-                return Err(Error::new(format!(
-                    "invalid resource type {}, only node(s) is supported",
-                    one.mapping.plural
-                )));
-            }
-            let old = list_at(&one.value, "spec.taints");
-            let (new, said) = match self.applied(one.name(), old, &changes) {
-                Ok(done) => done,
-                Err(error) => {
-                    errors.push(error);
-                    continue;
-                }
-            };
-            let mut object = one.value.clone();
-            object["spec"]["taints"] = json!(new);
-            if new != old && self.writing.dry_run != DryRun::Client {
-                let list = if new.is_empty() { Value::Null } else { json!(new) };
-                let body = json!({"spec": {"taints": list}});
-                let manager = self.writing.manager("kubectl-taint");
-                let kind = PatchKind::Strategic;
-                object = session.patch(one, "", kind, &body, manager, self.writing.dry_run).await?;
-            }
-            if format.is_table() {
-                // kubectl says nothing of dry runs here.
-                session.print(&format!("{} {said}\n", one.label()))?;
-            } else {
-                session.print(&format.print(&object, false)?)?;
+            if let Err(error) = self.one(session, one, &changes, &format).await {
+                errors.push(error);
             }
         }
         Error::all(errors)
+    }
+
+    async fn one(
+        &self,
+        session: &Session,
+        one: &Found,
+        changes: &[Change],
+        format: &Format,
+    ) -> Result<(), Error> {
+        if one.mapping.kind != "Node" {
+            return Err(Error::new(format!(
+                "invalid resource type {}, only node(s) is supported",
+                one.mapping.plural
+            )));
+        }
+        let old = list_at(&one.value, "spec.taints");
+        let (new, said) = self.applied(one.name(), old, changes)?;
+        let mut object = one.value.clone();
+        object["spec"]["taints"] = json!(new);
+        if new != old && self.writing.dry_run != DryRun::Client {
+            let list = if new.is_empty() { Value::Null } else { json!(new) };
+            let body = json!({"spec": {"taints": list}});
+            let manager = self.writing.manager("kubectl-taint");
+            let kind = PatchKind::Strategic;
+            object = session.patch(one, "", kind, &body, manager, self.writing.dry_run).await?;
+        }
+        if format.is_table() {
+            // kubectl says nothing of dry runs here.
+            return session.print(&format!("{} {said}\n", one.label()));
+        }
+        session.print_object(&format, &object)
     }
 
     /// The taints afterwards, and kubectl's word for it.

@@ -6,11 +6,18 @@ use onggi_machinery::value::{list_at, str_at};
 use serde_json::Value;
 
 use super::delete::gone;
+use crate::discovery::Mapping;
 use crate::error::Error;
+use crate::gather::{Gathered, Wanted};
 use crate::jsonpath::{Template, text_of};
 use crate::manifest::Files;
-use crate::select::{Found, Selectors};
+use crate::output::Format;
+use crate::output::format::hide_managed_fields;
+use crate::select::{Found, Selectors, Target};
 use crate::session::Session;
+
+/// Before it is looked anew for what is not there yet.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Flags of `wait`.
 #[derive(Debug, clap::Args)]
@@ -34,6 +41,9 @@ pub struct Args {
     /// How long at most; 0 to look once
     #[arg(long, default_value = "30s", allow_hyphen_values = true, value_parser = crate::duration::parse, value_name = "TIME")]
     timeout: Duration,
+    /// yaml, json, name …
+    #[arg(long, short, default_value = "", value_name = "FORMAT")]
+    output: String,
 }
 
 /// What is waited for.
@@ -49,69 +59,133 @@ impl Args {
     /// Waits for all of them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         let state = State::parse(&self.state)?;
-        let found = match &state {
-            State::Create => return self.created(session).await,
-            State::Delete => match self.found(session).await {
-                // Gone before anybody waited for it.
-                Err(error) if error.is_not_found() => Vec::new(),
-                found => found?,
-            },
-            _ => self.found(session).await?,
+        let none = Selectors::default();
+        let format = Format::parse(&self.output)?;
+        // One time for all of them together.
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let named = self.args.len() > 1 || self.args.iter().any(|arg| arg.contains('/'));
+        let by_name = named || !self.files.is_empty();
+        if !by_name && !self.all && self.selectors.is_empty() {
+            return Err(Error::new(
+                "resource(s) were provided, but no name was specified: name objects, or give -l or \
+                 --all",
+            ));
+        }
+        // What is named is waited for by its name alone, be it there or not.
+        let selectors = if state == State::Create && named && self.files.is_empty() {
+            Wanted::new(&self.args, &self.files, &self.selectors).check()?;
+            &none
+        } else {
+            &self.selectors
         };
+        let wanted = Wanted::new(&self.args, &self.files, selectors).whole_kinds(self.all);
+        let wanted = wanted.in_all_namespaces(self.all_namespaces);
+        if state == State::Create {
+            return self.created(session, &wanted, deadline, &format).await;
+        }
+        let Gathered { found, mut errors } = session.gather(&wanted).await?;
+        if state == State::Delete {
+            // Gone before anybody waited for it.
+            errors.retain(|error| !error.is_not_found());
+        }
         if found.is_empty() {
+            Error::all(errors)?;
             return match state {
                 State::Delete => Ok(()),
                 _ => Err(Error::new("no matching resources found")),
             };
         }
-        // One time for all of them together.
-        let deadline = tokio::time::Instant::now() + self.timeout;
-        let mut errors = Vec::new();
         for one in &found {
             let wait = tokio::time::timeout_at(deadline, state.reached(session, one));
             let result = wait.await.unwrap_or_else(|_| {
-                Err(Error::new(format!(
+                Err(Error::Bare(format!(
                     "timed out waiting for the condition on {}/{}",
                     one.mapping.plural,
                     one.name()
                 )))
             });
             match result {
-                Ok(()) => session.print(&format!("{} condition met\n", one.label()))?,
+                Ok(seen) => {
+                    let value = seen.unwrap_or_else(|| one.value.clone());
+                    self.show(session, &format, &one.label(), value)?;
+                }
                 Err(error) => errors.push(error),
             }
         }
         Error::all(errors)
     }
 
-    async fn found(&self, session: &Session) -> Result<Vec<Found>, Error> {
-        let named = self.args.len() > 1 || self.args.iter().any(|arg| arg.contains('/'));
-        if !named && self.files.is_empty() && !self.all && self.selectors.is_empty() {
-            return Err(Error::new(
-                "resource(s) were provided, but no name was specified: name objects, or give -l or \
-                 --all",
-            ));
+    fn show(
+        &self,
+        session: &Session,
+        format: &Format,
+        label: &str,
+        mut value: Value,
+    ) -> Result<(), Error> {
+        if format.is_table() {
+            return session.print(&format!("{label} condition met\n"));
         }
-        session.find(&self.args, &self.files, &self.selectors, self.all_namespaces).await
+        hide_managed_fields(&mut value);
+        session.print_object(&format, &value)
     }
 
-    async fn created(&self, session: &Session) -> Result<(), Error> {
+    async fn created(
+        &self,
+        session: &Session,
+        wanted: &Wanted<'_>,
+        deadline: tokio::time::Instant,
+        format: &Format,
+    ) -> Result<(), Error> {
         let namespace = session.namespace();
-        for target in crate::select::targets(session.mapper().await?, &self.args)? {
-            let mapping = &target.mapping;
-            let Some(name) = &target.name else {
-                return Err(Error::new("--for=create needs the names of the objects"));
+        let targets: Vec<(Target, String)> = if wanted.files.is_empty() {
+            let targets = wanted.targets(session.mapper().await?)?;
+            targets.into_iter().map(|target| (target, namespace.clone())).collect()
+        } else {
+            let (found, errors) = session.in_files(wanted).await?;
+            Error::all(errors)?;
+            found.into_iter().map(|one| (one.target, one.namespace)).collect()
+        };
+        let late = || Error::new("timed out waiting for the condition");
+        if targets.is_empty() {
+            tokio::time::sleep_until(deadline).await;
+            return Err(late());
+        }
+        for (Target { mapping, name }, namespace) in &targets {
+            let Some(name) = name else {
+                let wait = self.any(session, mapping, namespace);
+                let found = tokio::time::timeout_at(deadline, wait).await.map_err(|_| late())??;
+                for value in found {
+                    let label = format!("{}/{}", mapping.label(), str_at(&value, "metadata.name"));
+                    self.show(session, format, &label, value)?;
+                }
+                continue;
             };
-            let wait = session.until(mapping, &namespace, name, |value| Ok(value.is_some()));
-            tokio::time::timeout(self.timeout, wait).await.unwrap_or_else(|_| {
-                Err(Error::new(format!(
-                    "timed out waiting for the condition on {}/{name}",
-                    mapping.plural
-                )))
-            })?;
-            session.print(&format!("{}/{name} condition met\n", mapping.label()))?;
+            let mut seen = Value::Null;
+            let wait = session.until(mapping, namespace, name, |value| {
+                seen = value.cloned().unwrap_or_default();
+                Ok(value.is_some())
+            });
+            tokio::time::timeout_at(deadline, wait).await.map_err(|_| late())??;
+            self.show(session, format, &format!("{}/{name}", mapping.label()), seen)?;
         }
         Ok(())
+    }
+
+    /// Those that the selectors choose, as soon as there are any.
+    async fn any(
+        &self,
+        session: &Session,
+        mapping: &Mapping,
+        namespace: &str,
+    ) -> Result<Vec<Value>, Error> {
+        let namespace = if self.all_namespaces { "" } else { namespace };
+        loop {
+            let found = session.list(mapping, namespace, &self.selectors).await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 }
 
@@ -149,20 +223,27 @@ impl State {
         )))
     }
 
-    async fn reached(&self, session: &Session, found: &Found) -> Result<(), Error> {
+    /// The object as it is when it is so; where it is gone, none.
+    async fn reached(&self, session: &Session, found: &Found) -> Result<Option<Value>, Error> {
         let (mapping, namespace, name) = (&found.mapping, found.namespace(), found.name());
         if *self == Self::Delete {
             let uid = str_at(&found.value, "metadata.uid");
-            return gone(session, mapping, namespace, name, uid).await;
+            return gone(session, mapping, namespace, name, uid).await.map(|()| None);
         }
+        let mut seen = None;
         let holds = |value: Option<&Value>| match value {
-            Some(value) => self.holds(value),
+            Some(value) => {
+                let holds = self.holds(value)?;
+                seen = holds.then(|| value.clone());
+                Ok(holds)
+            }
             None => {
                 let status = onggi_api::Status::not_found(&mapping.group_resource(), name);
                 Err(Error::Api(status.into()))
             }
         };
-        session.until(mapping, namespace, name, holds).await
+        session.until(mapping, namespace, name, holds).await?;
+        Ok(seen)
     }
 
     fn holds(&self, value: &Value) -> Result<bool, Error> {

@@ -40,7 +40,7 @@ async fn differences_and_replacements() {
     assert_eq!(s.run(&format!("replace -f {file}")).await, "configmap/m replaced\n");
     assert_eq!(s.run("get cm m -o jsonpath={.data.a}").await, "2");
     let out = s.run(&format!("replace --force -f {file}")).await;
-    assert_eq!(out, "configmap \"m\" deleted\nconfigmap/m replaced\n");
+    assert_eq!(out, "configmap \"m\" deleted from default namespace\nconfigmap/m replaced\n");
     s.same(&format!("replace -f {file} --grace-period=1")).await;
     let out = s.run(&format!("apply set-last-applied -f {file} --create-annotation")).await;
     assert_eq!(out, "configmap/m configured\n");

@@ -142,6 +142,15 @@ impl Server {
         printed.err
     }
 
+    /// What is wrong with a command line as such.
+    pub(crate) fn misread(&self, line: &str) -> String {
+        let all = std::iter::once("onggi".to_owned()).chain(words(line));
+        match parse(all) {
+            Ok(_) => panic!("{line} makes sense"),
+            Err(error) => onggi_ctl::flags::usage(&error, "onggi", &words(line)),
+        }
+    }
+
     /// The real one; `None` where it is not installed.
     pub(crate) async fn kubectl(&self, line: &str) -> Option<Printed> {
         let child = tokio::process::Command::new("kubectl")

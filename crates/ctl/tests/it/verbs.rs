@@ -149,7 +149,11 @@ async fn objects_from_apply_to_delete() {
     assert_eq!(out, "error: deployments.apps \"web\" is already paused\n");
     assert_eq!(s.run("rollout resume deploy/web").await, "deployment.apps/web resumed\n");
     let out = s.run("delete deploy,svc web").await;
-    assert_eq!(out, "deployment.apps \"web\" deleted\nservice \"web\" deleted\n");
+    assert_eq!(
+        out,
+        "deployment.apps \"web\" deleted from default namespace\nservice \"web\" deleted from default \
+         namespace\n"
+    );
     let out = s.fails("get deploy web").await;
     assert_eq!(out, "Error from server (NotFound): deployments.apps \"web\" not found\n");
 }
@@ -218,7 +222,7 @@ async fn kustomizations() {
         assert!(theirs.out.lines().all(|line| line.ends_with(" unchanged")), "{}", theirs.out);
     }
     let out = s.run(&format!("delete -k {shop}")).await;
-    assert!(out.contains("configmap \"shop-config\" deleted\n"), "{out}");
+    assert!(out.contains("configmap \"shop-config\" deleted from "), "{out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,7 +283,10 @@ async fn mistakes_are_named() {
     let printed = s.try_run(&format!("apply -f {file}")).await;
     assert_eq!(printed.out, "deployment.apps/old created\n", "{}", printed.err);
     assert!(printed.err.starts_with("Warning: extensions/v1beta1 Deployment is deprecated"));
-    assert_eq!(s.run(&format!("delete -f {file}")).await, "deployment.apps \"old\" deleted\n");
+    assert_eq!(
+        s.run(&format!("delete -f {file}")).await,
+        "deployment.apps \"old\" deleted from default namespace\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,11 +311,150 @@ async fn waits() {
     s.settle();
     let deleted = s.run("wait --for=delete pod/p --timeout=60s");
     let (waited, gone) = tokio::join!(deleted, s.run("delete pod p --now"));
-    assert_eq!(gone, "pod \"p\" deleted\n");
+    assert_eq!(gone, "pod \"p\" deleted from default namespace\n");
     // It may have been gone before it was looked for.
     assert!(matches!(waited.as_str(), "" | "pod/p condition met\n"), "{waited}");
     let out = s.try_run("delete pod q --force --grace-period=0").await;
-    assert_eq!(out.out, "pod \"q\" force deleted\n");
+    assert_eq!(out.out, "pod \"q\" force deleted from default namespace\n");
+}
+
+const MAPS: &str = "
+{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {g: one}}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: b, labels: {g: two}}}
+";
+
+/// What is chosen twice over is chosen by all that is said, or by nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn selectors_count() {
+    let s = Server::start().await;
+    let file = s.file("maps.yaml", MAPS);
+    let names = async || s.run("get cm -l g -o name").await;
+    s.run(&format!("apply -f {file}")).await;
+    let out = s.run(&format!("delete -f {file} -l g=zzz")).await;
+    assert_eq!(out, "No resources found\n");
+    assert_eq!(s.run(&format!("label -f {file} -l g=zzz x=y")).await, "");
+    let out = s.run(&format!("label -f {file} -l g=two x=y")).await;
+    assert_eq!(out, "configmap/b labeled\n");
+    let out = s.run(&format!("get -f {file} -l g=two -o name")).await;
+    assert_eq!(out, "configmap/b\n");
+    let by_name = "error: name cannot be provided when a selector is specified\n";
+    let by_slash = "error: selectors and the all flag cannot be used when passing resource/name \
+                    arguments\n";
+    for (line, said) in [
+        ("delete cm a -l g=two", by_name),
+        ("delete cm a --all", by_name),
+        ("delete cm a --field-selector=metadata.name=b", by_name),
+        ("delete cm/a --all", by_slash),
+        ("delete cm/a -l g=two", by_slash),
+        ("label cm a -l g=two x=z", by_name),
+        ("annotate cm/a -l g=two x=z", by_slash),
+        ("scale deploy a -l g=two --replicas=1", by_name),
+        ("set env deploy a -l g=two A=b", by_name),
+        ("rollout restart deploy a -l g=two", by_name),
+        ("describe cm a -l g=two", by_name),
+        ("wait cm a -l g=two --for=create", by_name),
+        ("get cm a -l g=two", by_name),
+        (
+            "label cm --all --field-selector=metadata.name=a x=z",
+            "error: cannot set --all and --field-selector at the same time\n",
+        ),
+        ("delete cm a -A", "error: a resource cannot be retrieved by name across all namespaces\n"),
+        (
+            "delete cm a -f FILE",
+            "error: when paths, URLs, or stdin is provided as input, you may not specify resource \
+             arguments as well\n",
+        ),
+        (
+            "scale deploy --replicas=0",
+            "error: resource(s) were provided, but no name was specified\n",
+        ),
+        (
+            "label cm a x=y x-",
+            "error: can not both modify and remove a label in the same command\n",
+        ),
+    ] {
+        let line = line.replace("FILE", &file);
+        assert_eq!(s.fails(&line).await, said, "{line}");
+        s.same(&line).await;
+    }
+    assert_eq!(names().await, "configmap/a\nconfigmap/b\n");
+    let other = MAPS.replace("name: b,", "name: b, namespace: other,");
+    let other = s.file("other.yaml", &other);
+    let printed = s.try_run(&format!("delete -n default -f {other}")).await;
+    assert_eq!(printed.out, "configmap \"a\" deleted from default namespace\n");
+    assert!(printed.err.contains("does not match the namespace \"default\""), "{}", printed.err);
+    let out = s.run("delete cm -l g=two").await;
+    assert_eq!(out, "configmap \"b\" deleted from default namespace\n");
+    assert_eq!(s.run("delete cm -l g=two").await, "No resources found\n");
+    s.settle();
+}
+
+/// One that fails does not keep the others back.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_go_on() {
+    let s = Server::start().await;
+    let good = s.file("good.yaml", MAPS);
+    let bad = s.file("bad.yaml", "apiVersion: v1\nkind: [\n");
+    let printed = s.try_run(&format!("apply -f {bad} -f {good}")).await;
+    assert_eq!(printed.out, "configmap/a created\nconfigmap/b created\n", "{}", printed.err);
+    assert_eq!(printed.code, 1);
+    let (none, a) =
+        ("Error from server (NotFound): configmaps \"none\" not found\n", "configmap/a");
+    for (line, out) in [
+        ("label cm none a x=y", format!("{a} labeled\n")),
+        ("annotate cm none a x=y", format!("{a} annotated\n")),
+        ("patch cm none a --type=merge -p {\"data\":{\"k\":\"v\"}}", format!("{a} patched\n")),
+        ("wait cm none a --for=jsonpath={.data.k}=v", format!("{a} condition met\n")),
+        ("get cm none a -o name", format!("{a}\n")),
+    ] {
+        let printed = s.try_run(line).await;
+        let seen = (printed.out.as_str(), printed.err.as_str(), printed.code);
+        assert_eq!(seen, (out.as_str(), none, 1), "{line}");
+    }
+    let printed = s.try_run("describe cm none a").await;
+    assert!(printed.out.starts_with("Name:         a\n"), "{}", printed.out);
+    assert_eq!((printed.err.as_str(), printed.code), (none, 1));
+    s.run("delete cm a").await;
+    let printed = s.try_run(&format!("delete -f {bad} -f {good}")).await;
+    assert_eq!(printed.out, "configmap \"b\" deleted from default namespace\n");
+    assert!(printed.err.contains(": configmaps \"a\" not found\n"), "{}", printed.err);
+    assert!(printed.err.contains("error when deleting "), "{}", printed.err);
+    assert_eq!(printed.code, 1);
+    let several = s.run(&format!("create -f {good} --dry-run=client -o yaml")).await;
+    assert_eq!(several.matches("---\n").count(), 1, "{several}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused() {
+    let s = Server::start().await;
+    let text = s.file("plain.txt", "hello\n");
+    s.run("create cm c --from-literal=a=b").await;
+    for line in [
+        "create secret tls t --cert=FILE --key=FILE --dry-run=client",
+        "create clusterrole r --verb=get --non-resource-url=metrics",
+        "create quota q --hard=cpu=1x --dry-run=client",
+        "create pdb p --selector=a=b --max-unavailable=x --dry-run=client",
+        "create cm x --dry-run=client -o wide",
+        "run p '--image=bad image'",
+        "run p --image=x --image-pull-policy=Foo --dry-run=client",
+        "events --types=Foo",
+        "get pods,",
+        "get --raw version",
+        "config set clusters.test.insecure-skip-tls-verify notabool",
+        "config set-credentials u --token=a --username=b",
+        "rollout history deploy/web --revision=-1",
+        "wait cm/c --for=delete --timeout=-1x",
+    ] {
+        let line = line.replace("FILE", &text);
+        if line.contains("-1x") {
+            assert!(s.misread(&line).contains("time: unknown unit \"x\" in duration \"-1x\""));
+            continue;
+        }
+        s.fails(&line).await;
+        s.same(&line).await;
+    }
+    s.settle();
 }
 
 #[tokio::test(flavor = "multi_thread")]

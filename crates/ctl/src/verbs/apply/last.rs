@@ -8,6 +8,7 @@ use super::{last_applied, not_applied};
 use crate::apply::{LAST_APPLIED, annotate};
 use crate::error::Error;
 use crate::flags::Writing;
+use crate::gather::{InFile, Wanted};
 use crate::manifest::Files;
 use crate::output::format::Format;
 use crate::output::{json, yaml};
@@ -87,7 +88,8 @@ fn parsed(text: &str) -> Result<Value, Error> {
 impl View {
     async fn run(self, session: &Session) -> Result<(), Error> {
         let selectors = Selectors { selector: self.selector.clone(), field_selector: None };
-        let found = session.find(&self.args, &self.files, &selectors, false).await?;
+        let wanted = Wanted::new(&self.args, &self.files, &selectors);
+        let found = session.find(&Wanted { all: self.all, ..wanted }).await?;
         let format = Format::parse(&self.output)?;
         for one in &found {
             let text = last_applied(&one.value).ok_or_else(|| {
@@ -112,9 +114,10 @@ impl Set {
             return Err(Error::new("must specify one of -f and -k"));
         }
         let format = Format::parse(&self.output)?;
-        let targets = session.file_targets(&self.files).await?;
-        let manifests = self.files.read(session)?;
-        for ((target, namespace), manifest) in targets.into_iter().zip(manifests) {
+        let none = Selectors::default();
+        let (found, errors) = session.in_files(&Wanted::new(&[], &self.files, &none)).await?;
+        Error::all(errors)?;
+        for InFile { target, namespace, manifest } in found {
             let name = target.name.unwrap_or_default();
             let value = session.object(&target.mapping, &namespace, &name).await?;
             if last_applied(&value).is_none() && !self.create_annotation {
@@ -131,7 +134,7 @@ impl Set {
                 let suffix = self.writing.dry_run.suffix();
                 session.print(&format!("{} configured{suffix}\n", one.label()))?;
             } else {
-                session.print(&format.print(&object, false)?)?;
+                session.print_object(&format, &object)?;
             }
         }
         Ok(())
@@ -155,7 +158,9 @@ async fn keep(
 
 impl Edit {
     async fn run(self, session: &Session) -> Result<(), Error> {
-        for one in session.find(&self.args, &self.files, &Selectors::default(), false).await? {
+        let none = Selectors::default();
+        let wanted = Wanted::new(&self.args, &self.files, &none).whole_kinds(true);
+        for one in session.find(&wanted).await? {
             let text = last_applied(&one.value).ok_or_else(|| not_applied(&one.value))?;
             let before = yaml::to_string(&parsed(text)?);
             let after = editor(&before).await?;

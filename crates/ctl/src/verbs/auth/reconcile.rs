@@ -89,7 +89,7 @@ impl Reconcile {
                 }
             };
             if !format.is_table() {
-                session.print(&format.print(&object, false)?)?;
+                session.print_object(&format, &object)?;
                 continue;
             }
             let suffix = self.writing.dry_run.suffix();

@@ -159,6 +159,12 @@ impl SetCluster {
 impl SetCredentials {
     pub(super) fn run(self, session: &Session) -> Result<(), Error> {
         let globals = &session.globals;
+        if globals.token.is_some() && (globals.username.is_some() || globals.password.is_some()) {
+            return Err(Error::new(
+                "you cannot specify more than one authentication method at the same time: \
+                 --token, --username/--password",
+            ));
+        }
         let embed = self.embed_certs;
         let certificate = globals.client_certificate.as_deref();
         let mut fields =
@@ -243,8 +249,38 @@ pub(super) fn rename(session: &Session, old: &str, new: &str) -> Result<(), Erro
     session.print(&format!("Context {old:?} renamed to {new:?}.\n"))
 }
 
-/// `set` and, without a value, `unset`.
-pub(super) fn property(session: &Session, path: &str, value: Option<&str>) -> Result<(), Error> {
+/// A value as its field wants it: what a field of bytes holds stands there in base64.
+fn checked(field: &str, value: Option<Value>, raw: bool) -> Result<Option<Value>, Error> {
+    let text = match &value {
+        Some(Value::String(text)) => text.clone(),
+        _ => return Ok(value),
+    };
+    match field {
+        "insecure-skip-tls-verify" | "disable-compression" => match text.as_str() {
+            "1" | "t" | "T" | "TRUE" | "True" => Ok(Some(json!(true))),
+            "0" | "f" | "F" | "FALSE" | "False" => Ok(Some(json!(false))),
+            _ => Err(Error::new(format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))),
+        },
+        field if field.ends_with("-data") && raw => {
+            Ok(Some(json!(BASE64_STANDARD.encode(text.as_bytes()))))
+        }
+        field if field.ends_with("-data") => {
+            BASE64_STANDARD.decode(&text).map_err(|e| {
+                Error::new(format!("error decoding {text:?}: it is no base64 ({e})"))
+            })?;
+            Ok(value)
+        }
+        _ => Ok(value),
+    }
+}
+
+/// `set` and, without a value, `unset`; `raw`: bytes are given as they are.
+pub(super) fn property(
+    session: &Session,
+    path: &str,
+    value: Option<&str>,
+    raw: bool,
+) -> Result<(), Error> {
     let said = if value.is_some() { "set" } else { "unset" };
     let typed = value.map(|text| match text {
         "true" => json!(true),
@@ -290,6 +326,7 @@ pub(super) fn property(session: &Session, path: &str, value: Option<&str>) -> Re
         }
         ("", Some(_)) => return Err(Error::new(format!("unable to locate path {path}"))),
         (field, value) => {
+            let value = checked(field, value, raw)?;
             put(session, section, &name, vec![(field, value.unwrap_or(Value::Null))])?;
         }
     }

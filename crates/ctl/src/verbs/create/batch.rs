@@ -50,7 +50,7 @@ fn template(name: &str, image: &str, command: &[String], restart: &str) -> Value
         container["command"] = json!(command);
     }
     json!({
-        "metadata": {"creationTimestamp": null},
+        "metadata": {},
         "spec": {"containers": [container], "restartPolicy": restart},
     })
 }
@@ -107,7 +107,7 @@ impl CronJob {
     pub(super) fn made(self) -> Result<(Value, Common), Error> {
         let Self { name, image, schedule, restart, common, command } = self;
         let job = json!({
-            "metadata": {"creationTimestamp": null, "name": name},
+            "metadata": {"name": name},
             "spec": {"template": template(&name, &image, &command, &restart)},
         });
         let fields = json!({"spec": {"jobTemplate": job, "schedule": schedule}, "status": {}});

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 use super::{Common, object};
 use crate::error::Error;
 
+const QUANTITY: &str = "quantities must match the regular expression \
+     '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Budget {
     /// Its name
@@ -80,6 +83,11 @@ impl Budget {
                 ));
             }
         };
+        let digits = bound.strip_suffix('%').unwrap_or(&bound);
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            let flag = if field == "minAvailable" { "min-available" } else { "max-unavailable" };
+            return Err(Error::new(format!("invalid format specified for {flag}")));
+        }
         let spec = json!({field: number_or_text(&bound), "selector": selector_of(&selector)?});
         let status = json!({
             "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0,
@@ -147,6 +155,7 @@ impl Quota {
             let (name, amount) = pair.split_once('=').ok_or_else(|| {
                 Error::new(format!("Invalid argument syntax {pair}, expected <resource>=<value>"))
             })?;
+            amount.parse::<onggi_api::Quantity>().map_err(|_| Error::new(QUANTITY))?;
             hard.insert(name.to_owned(), amount.into());
         }
         if !hard.is_empty() {

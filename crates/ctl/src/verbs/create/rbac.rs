@@ -217,6 +217,9 @@ impl ClusterRole {
         {
             return Err(Error::new(format!("invalid verb: '{verb}' for nonResourceURL")));
         }
+        if urls.iter().any(|url| url != "*" && !url.starts_with('/')) {
+            return Err(Error::new("nonResourceURL should start with /"));
+        }
         let mut made = rules.of_resources(session, &verbs).await?;
         if !urls.is_empty() {
             made.push(json!({"nonResourceURLs": urls, "verbs": verbs}));

@@ -111,9 +111,24 @@ fn read(path: &str) -> Result<Vec<u8>, Error> {
     })
 }
 
+/// Whether a block of that kind stands in a file.
+fn holds_pem(bytes: &[u8], end: &str) -> bool {
+    let begins = |line: &str| line.starts_with("-----BEGIN ") && line.ends_with(end);
+    String::from_utf8_lossy(bytes).lines().any(|line| begins(line.trim_end()))
+}
+
 impl Tls {
     fn data(&self) -> Result<Value, Error> {
         let (certificate, key) = (read(&self.cert)?, read(&self.key)?);
+        for (bytes, end, what) in
+            [(&certificate, "CERTIFICATE-----", "certificate"), (&key, "PRIVATE KEY-----", "key")]
+        {
+            if !holds_pem(bytes, end) {
+                return Err(Error::new(format!(
+                    "tls: failed to find any PEM data in {what} input"
+                )));
+            }
+        }
         Ok(json!({"tls.crt": data::encode(&certificate), "tls.key": data::encode(&key)}))
     }
 }

@@ -70,14 +70,14 @@ impl Token {
         }
         let body = json!({
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
-            "metadata": {"creationTimestamp": null}, "spec": spec,
+            "metadata": {}, "spec": spec,
         });
         let accounts = onggi_api::GroupVersionResource::new("", "v1", "serviceaccounts");
         let request = Request::new(Verb::Create, accounts, &session.namespace(), &self.name);
         let answer = session.call(request.subresource("token").body(Body::Object(body))).await;
         let answer = answer.map_err(|error| super::failed(error, "token:"))?;
         if !format.is_table() {
-            return session.print(&format.print(&answer, false)?);
+            return session.print_object(&format, &answer);
         }
         session.print(&format!("{}\n", str_at(&answer, "status.token")))
     }

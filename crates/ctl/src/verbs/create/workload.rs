@@ -54,7 +54,7 @@ impl Deployment {
                 "selector": {"matchLabels": labels},
                 "strategy": {},
                 "template": {
-                    "metadata": {"creationTimestamp": null, "labels": labels},
+                    "metadata": {"labels": labels},
                     "spec": {"containers": containers},
                 },
             },

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{below, push, spec_path};
 use crate::error::Error;
 use crate::flags::{Printing, Writing};
+use crate::gather::Wanted;
 use crate::manifest::Files;
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
@@ -109,7 +110,8 @@ impl Which {
                 "one or more resources must be specified as <resource> <name> or <resource>/<name>",
             ));
         }
-        session.find(args, &self.files, &self.selectors, false).await
+        let wanted = Wanted::new(args, &self.files, &self.selectors);
+        session.find(&wanted.whole_kinds(self.all)).await
     }
 
     /// Sends a merge of maps and lists by key, and says what was done.
@@ -142,7 +144,7 @@ impl Which {
         if !self.printing.show_managed_fields {
             crate::output::format::hide_managed_fields(&mut object);
         }
-        session.print(&format.print(&object, false)?)
+        session.print_object(&format, &object)
     }
 }
 
