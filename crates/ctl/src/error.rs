@@ -67,7 +67,14 @@ impl Error {
                     format!("Unable to connect to the server: {message}\n")
                 }
             }
-            Self::Many(errors) => errors.iter().map(Self::report).collect(),
+            // As kubectl: of several, plain ones stand without the word.
+            Self::Many(errors) => errors
+                .iter()
+                .map(|error| match error {
+                    Self::Message(text) => format!("{text}\n"),
+                    error => error.report(),
+                })
+                .collect(),
             Self::Exit(_) => String::new(),
             Self::Bare(text) => format!("{text}\n"),
             Self::Coded(_, error) => error.report(),

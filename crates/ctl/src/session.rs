@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use onggi_base::pki::Pair;
+use onggi_client::http::Watcher;
 use onggi_client::kubeconfig::{Kubeconfig, Resolved};
 use onggi_client::{Client, Config, HttpTransport, Request, Response, Token};
 use parking_lot::Mutex;
@@ -18,6 +19,7 @@ use tokio::sync::OnceCell;
 
 use crate::discovery::Mapper;
 use crate::error::Error;
+use crate::noise;
 use crate::output::Format;
 
 /// Flags that every verb has.
@@ -151,6 +153,13 @@ impl Connection {
         let client = Client::new(Arc::new(http.clone()));
         Ok(Self { client, http, server: config.server.clone() })
     }
+
+    /// The same, with somebody who is told of every answer.
+    fn watched(self, watcher: Watcher) -> Self {
+        let http = self.http.watched(watcher);
+        let client = Client::new(Arc::new(http.clone()));
+        Self { client, http, server: self.server }
+    }
 }
 
 // === impl Session ===
@@ -187,7 +196,15 @@ impl Session {
         if let Some(connection) = self.connection.get() {
             return Ok(connection);
         }
-        let connection = Connection::open(&self.config()?)?;
+        let mut connection = Connection::open(&self.config()?)?;
+        if let Some(level @ 6..) = self.globals.verbosity {
+            let err = Arc::clone(&self.io.err);
+            connection = connection.watched(Arc::new(move |exchange| {
+                let text = noise::told(level, exchange, jiff::Timestamp::now());
+                // Where nobody reads it, nobody misses it.
+                let _unread = err.lock().write_all(text.as_bytes());
+            }));
+        }
         Ok(self.connection.get_or_init(|| connection))
     }
 

@@ -42,9 +42,9 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == "shop" => return shop(rest),
         _ => {}
     }
-    let args = match parse() {
+    let args = match parse(&given) {
         Ok(args) => args,
-        Err(error) => return usage(&error),
+        Err(error) => return plugin(&error, &given).unwrap_or_else(|| usage(&error)),
     };
     match run(args.command, args.globals) {
         Ok(code) => code,
@@ -56,9 +56,35 @@ fn main() -> ExitCode {
 }
 
 /// Reads the command line as kubectl would.
-fn parse() -> Result<Args, clap::Error> {
-    let matches = onggi_ctl::flags::as_kubectl(Args::command()).try_get_matches()?;
+fn parse(given: &[String]) -> Result<Args, clap::Error> {
+    let command = onggi_ctl::flags::as_kubectl(Args::command());
+    let matches = match given.split_first() {
+        // `help create cm` is `create cm --help`.
+        Some((help, verb)) if help == "help" => {
+            let help = "--help".to_owned();
+            let program = "onggi".to_owned();
+            command.try_get_matches_from(std::iter::once(&program).chain(verb).chain([&help]))?
+        }
+        _ => command.try_get_matches()?,
+    };
     Args::from_arg_matches(&matches)
+}
+
+/// Becomes the program `kubectl-VERB` or `onggi-VERB` where the verb is none of ours.
+fn plugin(error: &clap::Error, given: &[String]) -> Option<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    let first = given.first()?;
+    let unknown = error.kind() == clap::error::ErrorKind::InvalidSubcommand
+        && first != "help"
+        && Args::command().find_subcommand(first).is_none();
+    if !unknown {
+        return None;
+    }
+    let (program, count) = onggi_ctl::plugin::find(given, &std::env::var_os("PATH")?)?;
+    let arguments = std::env::args_os().skip(1 + count);
+    let failed = std::process::Command::new(&program).args(arguments).exec();
+    eprintln!("error: {}: {failed}", program.display());
+    Some(ExitCode::FAILURE)
 }
 
 /// Help and versions are answers; a command line that makes no sense is a failure like any other.

@@ -53,6 +53,26 @@ pub struct HttpTransport {
     user_agent: HeaderValue,
     /// `Impersonate-…`.
     impersonation: HeaderMap,
+    watcher: Option<Watcher>,
+}
+
+/// Is told of every answer.
+pub type Watcher = std::sync::Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+
+/// A request and how it was answered.
+pub struct Exchange<'a> {
+    /// `GET`.
+    pub method: &'a http::Method,
+    /// The whole address.
+    pub url: &'a Uri,
+    /// What was sent.
+    pub sent: &'a HeaderMap,
+    /// The code of the answer.
+    pub status: StatusCode,
+    /// What came back.
+    pub headers: &'a HeaderMap,
+    /// Until the answer began.
+    pub took: Duration,
 }
 
 impl HttpTransport {
@@ -75,7 +95,14 @@ impl HttpTransport {
             token: config.token.clone(),
             impersonation: impersonation(&config.impersonate)?,
             user_agent: HeaderValue::from_static(user_agent),
+            watcher: None,
         })
+    }
+
+    /// The same, with somebody who is told of every answer.
+    pub fn watched(mut self, watcher: Watcher) -> Self {
+        self.watcher = Some(watcher);
+        self
     }
 
     /// The server, as the configuration names it.
@@ -107,7 +134,21 @@ impl HttpTransport {
             *request.uri_mut() = self.absolute(request.uri())?;
             self.headers(request.headers_mut()).await?;
             let failed = |e: hyper_util::client::legacy::Error| self.broken(&e);
-            self.pool.request(request).await.map_err(failed)
+            let Some(watcher) = &self.watcher else {
+                return self.pool.request(request).await.map_err(failed);
+            };
+            let (method, url) = (request.method().clone(), request.uri().clone());
+            let (sent, begun) = (request.headers().clone(), std::time::Instant::now());
+            let response = self.pool.request(request).await.map_err(failed)?;
+            watcher(&Exchange {
+                method: &method,
+                url: &url,
+                sent: &sent,
+                status: response.status(),
+                headers: response.headers(),
+                took: begun.elapsed(),
+            });
+            Ok(response)
         })
     }
 

@@ -90,6 +90,7 @@ pub(super) fn cron_job(text: &mut Text, cron: &Value) {
         Some(false) => "False",
     };
     text.field(0, "Suspend", suspended);
+    text.field(0, "Time Zone", or(str_at(cron, "spec.timeZone"), "<unset>"));
     let limit = |path: &str| or_unset(cron, path, "");
     text.field(0, "Successful Job History Limit", &limit("spec.successfulJobsHistoryLimit"));
     text.field(0, "Failed Job History Limit", &limit("spec.failedJobsHistoryLimit"));
@@ -169,8 +170,8 @@ pub(super) fn bracketed(list: &[Value]) -> String {
 }
 
 pub(super) fn daemon_set(text: &mut Text, set: &Value, pods: &[Value]) {
-    // kubectl 1.32 leaves the namespace out here.
     text.field(0, "Name", str_at(set, "metadata.name"));
+    text.field(0, "Namespace", str_at(set, "metadata.namespace"));
     text.field(0, "Selector", &selector_text(at(set, "spec.selector")));
     let nodes: Vec<String> = entries_at(set, "spec.template.spec.nodeSelector")
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))

@@ -51,7 +51,11 @@ pub(super) fn node(text: &mut Text, node: &Value, related: &Related, now: i64) {
                     "{} \t{} \t{} \t{} \t{} \t{}",
                     str_at(c, "type"),
                     str_at(c, "status"),
-                    time(c, "lastHeartbeatTime"),
+                    // Of a node that never told anything, as Go spells no time.
+                    match at(c, "lastHeartbeatTime") {
+                        Value::Null => "Mon, 01 Jan 0001 00:00:00 +0000".to_owned(),
+                        _ => time(c, "lastHeartbeatTime"),
+                    },
                     time(c, "lastTransitionTime"),
                     str_at(c, "reason"),
                     str_at(c, "message"),
@@ -80,7 +84,6 @@ pub(super) fn node(text: &mut Text, node: &Value, related: &Related, now: i64) {
         ("Architecture", "architecture"),
         ("Container Runtime Version", "containerRuntimeVersion"),
         ("Kubelet Version", "kubeletVersion"),
-        ("Kube-Proxy Version", "kubeProxyVersion"),
     ] {
         text.field(1, label, str_at(at(node, "status.nodeInfo"), field));
     }

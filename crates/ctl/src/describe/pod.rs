@@ -57,6 +57,17 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
         }
     }
     let conditions = list_at(status, "conditions");
+    let gates = list_at(spec, "readinessGates");
+    if !gates.is_empty() {
+        text.line(0, "Readiness Gates:");
+        text.line(1, "Type\tStatus");
+        for gate in gates {
+            let kind = str_at(gate, "conditionType");
+            let met = conditions.iter().find(|c| str_at(c, "type") == kind);
+            let status = met.map_or("<none>", |c| str_at(c, "status"));
+            text.line(1, &format!("{kind} \t{status} "));
+        }
+    }
     if !conditions.is_empty() {
         text.line(0, "Conditions:");
         text.line(1, "Type\tStatus");
@@ -80,6 +91,27 @@ fn selectors_and_tolerations(text: &mut Text, spec: &Value) {
         let name = if at == 0 { "Tolerations:" } else { "" };
         text.line(0, &format!("{name}\t{toleration}"));
     }
+    for (at, constraint) in list_at(spec, "topologySpreadConstraints").iter().enumerate() {
+        let name = if at == 0 { "Topology Spread Constraints:" } else { "" };
+        text.line(0, &format!("{name}\t{}", spread(constraint)));
+    }
+}
+
+fn spread(constraint: &Value) -> String {
+    let of = |field: &str| str_at(constraint, field);
+    let skew = i64_at(constraint, "maxSkew").unwrap_or(0);
+    let selector = match at(constraint, "labelSelector") {
+        Value::Null => String::new(),
+        selector => {
+            let text = onggi_machinery::table::selector_text(selector);
+            format!(" for selector {text}")
+        }
+    };
+    format!(
+        "{}:{} when max skew {skew} is exceeded{selector}",
+        of("topologyKey"),
+        of("whenUnsatisfiable")
+    )
 }
 
 fn toleration(toleration: &Value) -> String {
@@ -206,7 +238,11 @@ fn ports(text: &mut Text, level: usize, ports: &[Value]) {
     let list = |field: &str| {
         let one = |port: &Value| {
             let protocol = or(str_at(port, "protocol"), "TCP");
-            format!("{}/{protocol}", i64_at(port, field).unwrap_or(0))
+            let name = match str_at(port, "name") {
+                "" => String::new(),
+                name => format!(" ({name})"),
+            };
+            format!("{}/{protocol}{name}", i64_at(port, field).unwrap_or(0))
         };
         let texts: Vec<String> = ports.iter().map(one).collect();
         if texts.is_empty() { "<none>".to_owned() } else { texts.join(", ") }
@@ -397,6 +433,19 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
         let kind = "LocalVolume (a persistent volume backed by local storage on a node)";
         text.field(level, "Type", kind);
         text.field(level, "Path", str_at(source, "path"));
+    } else if let Some(source) = volume.get("ephemeral") {
+        let kind = "EphemeralVolume (an inline specification for a volume that gets created and \
+                    deleted with the pod)";
+        text.field(level, "Type", kind);
+        let claim = at(source, "volumeClaimTemplate");
+        let spec = at(claim, "spec");
+        text.field(level, "StorageClass", str_at(spec, "storageClassName"));
+        text.field(level, "Volume", str_at(spec, "volumeName"));
+        text.map(level, "Labels", claim, "metadata.labels", "=");
+        text.map(level, "Annotations", claim, "metadata.annotations", ": ");
+        text.field(level, "Capacity", "");
+        text.field(level, "Access Modes", "");
+        text.field(level, "VolumeMode", or(str_at(spec, "volumeMode"), "Filesystem"));
     } else if let Some(source) = volume.get("csi") {
         csi(text, level, source);
     } else if let Some(source) = volume.get("image") {
@@ -428,18 +477,15 @@ fn csi(text: &mut Text, level: usize, source: &Value) {
 }
 
 fn projected(text: &mut Text, level: usize, source: &Value) {
-    let optional = |source: &Value| match source.get("optional").and_then(Value::as_bool) {
-        Some(optional) => optional.to_string(),
-        None => "<nil>".to_owned(),
-    };
+    let optional = |source: &Value| bool_at(source, "optional").to_string();
     if let Some(secret) = source.get("secret") {
         text.field(level, "SecretName", str_at(secret, "name"));
-        text.field(level, "SecretOptionalName", &optional(secret));
+        text.field(level, "Optional", &optional(secret));
     } else if source.get("downwardAPI").is_some() {
         text.field(level, "DownwardAPI", "true");
     } else if let Some(map) = source.get("configMap") {
         text.field(level, "ConfigMapName", str_at(map, "name"));
-        text.field(level, "ConfigMapOptional", &optional(map));
+        text.field(level, "Optional", &optional(map));
     } else if let Some(token) = source.get("serviceAccountToken") {
         let seconds = i64_at(token, "expirationSeconds").unwrap_or(3600);
         text.field(level, "TokenExpirationSeconds", &seconds.to_string());

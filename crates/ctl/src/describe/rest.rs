@@ -21,9 +21,12 @@ pub(super) fn service(text: &mut Text, service: &Value, slices: &[Value]) {
         let texts: Vec<String> = list_at(spec, path).iter().map(text_of).collect();
         texts.join(",")
     };
-    text.field(0, "IP Family Policy", or(str_at(spec, "ipFamilyPolicy"), "<none>"));
+    let is_name = str_at(spec, "type") == "ExternalName";
+    if !is_name {
+        text.field(0, "IP Family Policy", or(str_at(spec, "ipFamilyPolicy"), "<none>"));
+    }
     text.field(0, "IP Families", or(&joined("ipFamilies"), "<none>"));
-    text.field(0, "IP", or(str_at(spec, "clusterIP"), "<none>"));
+    text.field(0, "IP", or(str_at(spec, "clusterIP"), if is_name { "" } else { "<none>" }));
     text.field(0, "IPs", or(&joined("clusterIPs"), "<none>"));
     text.some(0, "External IPs", &joined("externalIPs"));
     text.some(0, "External Name", str_at(spec, "externalName"));
@@ -45,6 +48,7 @@ pub(super) fn service(text: &mut Text, service: &Value, slices: &[Value]) {
     text.field(0, "Session Affinity", str_at(spec, "sessionAffinity"));
     text.some(0, "External Traffic Policy", str_at(spec, "externalTrafficPolicy"));
     text.some(0, "Internal Traffic Policy", str_at(spec, "internalTrafficPolicy"));
+    text.some(0, "LoadBalancer Source Ranges", &joined("loadBalancerSourceRanges"));
 }
 
 /// The first three ready addresses behind a port.
@@ -125,8 +129,6 @@ pub(super) fn service_account(text: &mut Text, account: &Value) {
         or(&names.join("\n\t"), "<none>").to_owned()
     };
     text.field(0, "Image pull secrets", &names("imagePullSecrets"));
-    text.field(0, "Mountable secrets", &names("secrets"));
-    text.field(0, "Tokens", "<none>");
 }
 
 fn head(text: &mut Text, object: &Value, namespaced: bool) {
@@ -218,6 +220,14 @@ fn spaced(name: &str) -> String {
         before = Some(case);
     }
     words.retain(|word| !word.is_empty());
+    // Several of them: `URLs`.
+    if let [.., last, end] = words.as_mut_slice()
+        && end == "Ls"
+        && last == "UR"
+    {
+        last.push_str("Ls");
+        words.pop();
+    }
     for word in &mut words {
         let capitals = word.to_uppercase();
         if ACRONYMS.contains(&capitals.as_str()) {
@@ -239,7 +249,7 @@ mod tests {
             ("creationTimestamp", "Creation Timestamp"),
             ("uid", "UID"),
             ("apiGroups", "API Groups"),
-            ("nonResourceURLs", "Non Resource UR Ls"),
+            ("nonResourceURLs", "Non Resource URLs"),
             ("clusterIP", "Cluster IP"),
             ("HTTPServer", "HTTP Server"),
             ("f:spec", "f:spec"),

@@ -64,10 +64,17 @@ impl Columns {
     }
 }
 
-/// Go's own words for maps and lists are no use to anybody: they are JSON here.
+/// As Go spells values.
 fn cell(value: &Value) -> String {
     match value {
-        Value::Null => "<none>".to_owned(),
+        Value::Null => "<nil>".to_owned(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(cell).collect::<Vec<_>>().join(" "))
+        }
+        Value::Object(map) => {
+            let one = |(key, value): (&String, &Value)| format!("{key}:{}", cell(value));
+            format!("map[{}]", map.iter().map(one).collect::<Vec<_>>().join(" "))
+        }
         other => text_of(other),
     }
 }

@@ -55,6 +55,12 @@ impl Args {
             )));
         }
         let metrics = self.metrics()?;
+        if self.cpu_percent >= 0 {
+            session.print_error(
+                "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource \
+                 quantity format (e.g., '70%' for utilization or '500m' for milliCPU).\n",
+            )?;
+        }
         let none = Selectors::default();
         let wanted = Wanted::new(&self.args, &self.files, &none);
         let (found, mut errors) = session.gather(&wanted).await?.or_nothing("autoscale")?;

@@ -7,6 +7,9 @@ use crate::error::Error;
 use crate::output::Format;
 use crate::session::Session;
 
+/// The Kustomize that ours does as.
+const KUSTOMIZE: &str = "v5.8.1";
+
 /// Flags of `cluster-info`.
 #[derive(Debug, clap::Args)]
 pub struct InfoArgs {}
@@ -40,17 +43,24 @@ impl VersionArgs {
         let format = Format::parse(&self.output)?;
         let version = concat!("v", env!("CARGO_PKG_VERSION"));
         if format.is_table() {
-            session.print(&format!("Client Version: {version}\n"))?;
+            session
+                .print(&format!("Client Version: {version}\nKustomize Version: {KUSTOMIZE}\n"))?;
             if !self.client {
                 let server = session.get("/version", "application/json").await?;
                 session.print(&format!("Server Version: {}\n", str_at(&server, "gitVersion")))?;
             }
             return Ok(());
         }
-        let mut both = json!({"clientVersion": {"gitVersion": version}});
+        let mut both = json!({
+            "clientVersion": {"gitVersion": version}, "kustomizeVersion": KUSTOMIZE,
+        });
         if !self.client {
             both["serverVersion"] = session.get("/version", "application/json").await?;
         }
-        session.print_object(&format, &both)
+        match format {
+            // kubectl indents these by two.
+            Format::Json => session.print(&crate::output::json::indented(&both, "  ")),
+            format => session.print_object(&format, &both),
+        }
     }
 }

@@ -196,6 +196,11 @@ impl Args {
                 if !(raw || flatten) {
                     redact(&mut content);
                 }
+                for section in ["clusters", "contexts", "users"] {
+                    if list_at(&content, section).is_empty() {
+                        content[section] = Value::Null;
+                    }
+                }
                 match Format::parse(&output)? {
                     Format::Yaml => session.print(&yaml::to_string(&content)),
                     format => session.print_object(&format, &content),
@@ -208,7 +213,7 @@ impl Args {
 /// All files as one; what stands in an earlier one wins.
 fn content(session: &Session) -> Result<Value, Error> {
     let mut whole = json!({
-        "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": "",
+        "apiVersion": "v1", "kind": "Config", "current-context": "",
         "clusters": [], "contexts": [], "users": [],
     });
     for path in paths(session.globals.kubeconfig.as_deref()) {

@@ -27,8 +27,8 @@ pub struct Args {
     #[arg(long, hide = true, allow_negative_numbers = true, default_value_t = 500)]
     chunk_size: i64,
     /// Print events too
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
-    show_events: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    show_events: Option<bool>,
 }
 
 impl Args {
@@ -42,7 +42,9 @@ impl Args {
         }
         let now = jiff::Timestamp::now().as_second();
         for (at, one) in found.iter().enumerate() {
-            let related = match self.related(session, one).await {
+            // Those of several objects only where they are asked for.
+            let with_events = self.show_events.unwrap_or(found.len() == 1 && !by_prefix);
+            let related = match self.related(session, one, with_events).await {
                 Ok(related) => related,
                 Err(error) => {
                     errors.push(error);
@@ -100,7 +102,12 @@ impl Args {
         Ok(services)
     }
 
-    async fn related(&self, session: &Session, one: &Found) -> Result<Related, Error> {
+    async fn related(
+        &self,
+        session: &Session,
+        one: &Found,
+        with_events: bool,
+    ) -> Result<Related, Error> {
         let mut related = Related::default();
         let mapper = session.mapper().await?;
         match one.mapping.kind.as_str() {
@@ -153,7 +160,7 @@ impl Args {
             }
             _ => {}
         }
-        if !self.show_events {
+        if !with_events {
             return Ok(related);
         }
         if let Some(events) = mapper.by_kind("v1", "Event") {

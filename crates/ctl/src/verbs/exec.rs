@@ -65,6 +65,9 @@ impl Args {
     /// Runs it; the exit code is the command's.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         let pod = pod(session, &self.pod).await?;
+        if let Some(container) = &self.container {
+            container_of(session, &pod, Some(container))?;
+        }
         join(session, &pod, self.container.as_deref(), self.command, self.stdin, self.tty).await
     }
 }

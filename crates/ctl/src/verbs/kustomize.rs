@@ -1,5 +1,10 @@
 //! `kustomize`.
 
+use std::path::{Path, PathBuf};
+
+use onggi_machinery::value::str_at;
+use serde_json::Value;
+
 use crate::error::Error;
 use crate::kustomize::{Disk, build};
 use crate::output::yaml;
@@ -11,6 +16,12 @@ pub struct Args {
     /// Folder with a kustomization
     #[arg(default_value = ".")]
     dir: String,
+    /// Write there instead: a file, or a folder with a file for each object
+    #[arg(long, short, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// LoadRestrictionsRootOnly or LoadRestrictionsNone; files may stand anywhere here
+    #[arg(long, default_value = "LoadRestrictionsRootOnly", value_parser = ["LoadRestrictionsRootOnly", "LoadRestrictionsNone"])]
+    load_restrictor: String,
 }
 
 impl Args {
@@ -19,6 +30,23 @@ impl Args {
         let built = build(&Disk, &self.dir)?;
         session.warn(&built.warnings)?;
         let documents: Vec<String> = built.objects.iter().map(yaml::to_string).collect();
-        session.print(&documents.join("---\n"))
+        let Some(output) = self.output else { return session.print(&documents.join("---\n")) };
+        let failed = |path: &Path, e| Error::new(format!("{}: {e}", path.display()));
+        if !output.is_dir() {
+            return std::fs::write(&output, documents.join("---\n"))
+                .map_err(|e| failed(&output, e));
+        }
+        for (object, text) in built.objects.iter().zip(&documents) {
+            let path = output.join(file_name(object));
+            std::fs::write(&path, text).map_err(|e| failed(&path, e))?;
+        }
+        Ok(())
     }
+}
+
+/// `apps_v1_deployment_web.yaml`.
+fn file_name(object: &Value) -> String {
+    let text = |path: &str| str_at(object, path).to_ascii_lowercase();
+    let version = text("apiVersion").replace('/', "_");
+    format!("{version}_{}_{}.yaml", text("kind"), text("metadata.name"))
 }

@@ -248,7 +248,12 @@ pub(crate) fn container_of(
         return if there {
             Ok(named.to_owned())
         } else {
-            Err(Error::new(format!("container {named} is not valid for pod {pod_name}")))
+            let known: Vec<&str> =
+                main.iter().chain(&init).chain(&debug).map(AsRef::as_ref).collect();
+            Err(Error::new(format!(
+                "container {named} is not valid for pod {pod_name} out of: {}",
+                known.join(", ")
+            )))
         };
     }
     let annotated = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]

@@ -35,6 +35,7 @@ pub mod label;
 pub mod logs;
 pub mod options;
 pub mod patch;
+pub mod plugin;
 pub mod port_forward;
 pub mod proxy;
 mod raw;
@@ -132,6 +133,11 @@ pub enum Verb {
     Proxy(proxy::Args),
     /// Print what a shell completes the command line with
     Completion(completion::Args),
+    /// Print the programs on the PATH that are verbs too
+    Plugin(plugin::Args),
+    /// What may still change; there is nothing now
+    #[command(hide = true)]
+    Alpha,
     /// Print the flags that every verb has
     Options(options::Args),
     /// Print the versions of the client and of the server
@@ -197,6 +203,10 @@ impl Verb {
             Self::PortForward(args) => args.run(session).await,
             Self::Proxy(args) => args.run(session).await,
             Self::Completion(args) => args.run(session, own_command()),
+            Self::Plugin(args) => args.run(session),
+            Self::Alpha => {
+                session.print_error("No alpha commands are available in this version of kubectl\n")
+            }
             Self::Options(args) => args.run(session),
             Self::Version(args) => args.run(session).await,
         }

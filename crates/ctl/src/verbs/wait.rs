@@ -98,7 +98,7 @@ impl Args {
         for one in &found {
             let wait = tokio::time::timeout_at(deadline, state.reached(session, one));
             let result = wait.await.unwrap_or_else(|_| {
-                Err(Error::Bare(format!(
+                Err(Error::new(format!(
                     "timed out waiting for the condition on {}/{}",
                     one.mapping.plural,
                     one.name()
