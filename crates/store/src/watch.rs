@@ -115,9 +115,12 @@ impl Stream for LocalWatch {
         if self.ended {
             return Poll::Ready(None);
         }
+        let mut closed = false;
         if self.taken.is_empty() {
             // Before looking, so that no event can slip in between.
             self.watcher.waker.register(cx.waker());
+            // Likewise: behind what was written before the end there is nothing more.
+            closed = self.shared.closed();
             if let Err(error) = self.take() {
                 self.ended = true;
                 return Poll::Ready(Some(Err(error)));
@@ -125,7 +128,7 @@ impl Stream for LocalWatch {
         }
         match self.taken.pop_front() {
             Some(event) => Poll::Ready(Some(Ok(event))),
-            None if self.shared.closed() => {
+            None if closed => {
                 self.ended = true;
                 Poll::Ready(Some(Err(Error::Closed)))
             }

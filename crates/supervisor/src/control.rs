@@ -292,14 +292,13 @@ impl Control {
 
     /// The admission plugins.
     pub(crate) fn plugins(&self) -> Result<Plugins, Error> {
-        Plugins::new(&self.enable_admission_plugins, &self.disable_admission_plugins)
-            .map_err(|e| {
-                let option = match &e {
-                    UnknownPlugin::Unknown { option, .. } => option,
-                    _ => "enable-admission-plugins",
-                };
-                wrong(option)(e.to_string())
-            })
+        Plugins::new(&self.enable_admission_plugins, &self.disable_admission_plugins).map_err(|e| {
+            let option = match &e {
+                UnknownPlugin::Unknown { option, .. } => option,
+                _ => "enable-admission-plugins",
+            };
+            wrong(option)(e.to_string())
+        })
     }
 
     /// The beginnings of the store's keys whose values are sealed.

@@ -576,6 +576,10 @@ async fn configurations_of_removed_versions() {
         let left = get().await;
         assert_ne!(left.pointer(pointer), Some(&wanted), "{old}: {left}");
 
+        // What an event says never changes in the current version.
+        if current.starts_with("events.k8s.io/") {
+            continue;
+        }
         let mut config = first.clone();
         config.as_object_mut().unwrap().remove("status");
         config["metadata"] = json!({"name": config["metadata"]["name"]});

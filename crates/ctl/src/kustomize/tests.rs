@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use super::*;
 use crate::output::yaml::to_string;
@@ -13,15 +14,19 @@ fn text_of(built: &Built) -> String {
     built.objects.iter().map(to_string).collect::<Vec<_>>().join("---\n")
 }
 
-/// What the real one prints; `None` where it is not installed.
+/// What the real one prints; `None` where it is not installed, or of another version than the one
+/// that is followed.
 fn kubectl(dir: &Path) -> Option<Result<String, String>> {
-    let output = match Command::new("kubectl").arg("kustomize").arg(dir).output() {
-        Ok(output) => output,
-        Err(_) => {
-            println!("skipped: kubectl is not on the PATH");
-            return None;
-        }
-    };
+    static THERE: OnceLock<bool> = OnceLock::new();
+    let there = THERE.get_or_init(|| {
+        let said = Command::new("kubectl").args(["version", "--client"]).output();
+        said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains(": v1.36."))
+    });
+    if !there {
+        println!("skipped: kubectl v1.36 is not on the PATH");
+        return None;
+    }
+    let output = Command::new("kubectl").arg("kustomize").arg(dir).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Some(if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) })
 }

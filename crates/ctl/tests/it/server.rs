@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use futures::StreamExt;
@@ -151,8 +151,18 @@ impl Server {
         }
     }
 
-    /// The real one; `None` where it is not installed.
+    /// The real one; `None` where it is not installed, or of another version than the one that is
+    /// followed.
     pub(crate) async fn kubectl(&self, line: &str) -> Option<Printed> {
+        static THERE: OnceLock<bool> = OnceLock::new();
+        let there = THERE.get_or_init(|| {
+            let said = std::process::Command::new("kubectl").args(["version", "--client"]).output();
+            said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains(": v1.36."))
+        });
+        if !there {
+            println!("skipped: kubectl v1.36 is not on the PATH");
+            return None;
+        }
         let child = tokio::process::Command::new("kubectl")
             .args(words(line))
             .env("KUBECONFIG", self.path("config"))
@@ -162,10 +172,7 @@ impl Server {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
-        let Ok(mut child) = child else {
-            println!("skipped: kubectl is not on the PATH");
-            return None;
-        };
+        let mut child = child.unwrap();
         child.stdin.take().unwrap().shutdown().await.unwrap();
         let output = child.wait_with_output().await.unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
