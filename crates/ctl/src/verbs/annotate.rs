@@ -200,7 +200,7 @@ impl Metadata {
             if !self.printing.show_managed_fields {
                 hide_managed_fields(&mut object);
             }
-            return session.print_object(&format, &object);
+            return session.print_object(format, &object);
         }
         let removes = changes.values().all(Value::is_null);
         let said = match (word, changed) {

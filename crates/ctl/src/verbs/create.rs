@@ -332,7 +332,7 @@ pub(crate) fn show(
     if !common.printing.show_managed_fields {
         crate::output::format::hide_managed_fields(&mut object);
     }
-    session.print_object(&format, &object)
+    session.print_object(format, &object)
 }
 
 fn object(api_version: &str, kind: &str, name: &str, fields: Value) -> Value {

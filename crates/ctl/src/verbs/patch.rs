@@ -95,7 +95,7 @@ impl Args {
             if !self.printing.show_managed_fields {
                 hide_managed_fields(&mut object);
             }
-            return session.print_object(&format, &object);
+            return session.print_object(format, &object);
         }
         let version = "metadata.resourceVersion";
         let tries = self.local || dry_run == DryRun::Client;

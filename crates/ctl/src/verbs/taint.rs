@@ -150,7 +150,7 @@ impl Args {
             // kubectl says nothing of dry runs here.
             return session.print(&format!("{} {said}\n", one.label()));
         }
-        session.print_object(&format, &object)
+        session.print_object(format, &object)
     }
 
     /// The taints afterwards, and kubectl's word for it.

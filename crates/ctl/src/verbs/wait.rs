@@ -126,7 +126,7 @@ impl Args {
             return session.print(&format!("{label} condition met\n"));
         }
         hide_managed_fields(&mut value);
-        session.print_object(&format, &value)
+        session.print_object(format, &value)
     }
 
     async fn created(
