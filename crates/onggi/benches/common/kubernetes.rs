@@ -54,6 +54,7 @@ impl Kubernetes {
             path.display().to_string()
         };
         let key = file("peer.key", &serving.key);
+        let certificate = file("peer.crt", &serving.certificate);
         let mut command = Command::new(program);
         for (flag, value) in [
             ("etcd-servers", format!("http://{}", etcd::CLIENTS)),
@@ -62,10 +63,10 @@ impl Kubernetes {
             ("secure-port", ADDRESS.port().to_string()),
             ("authorization-mode", "Node,RBAC".to_owned()),
             ("client-ca-file", file("ca.crt", authority.certificate())),
-            ("tls-cert-file", file("peer.crt", &serving.certificate)),
+            ("tls-cert-file", certificate.clone()),
             ("tls-private-key-file", key.clone()),
             ("service-account-issuer", "https://peer".to_owned()),
-            ("service-account-key-file", key.clone()),
+            ("service-account-key-file", certificate),
             ("service-account-signing-key-file", key),
             ("service-cluster-ip-range", "10.200.0.0/16".to_owned()),
             ("cert-dir", directory.display().to_string()),
