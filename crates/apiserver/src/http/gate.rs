@@ -50,6 +50,9 @@ impl Gate {
     pub(super) fn enter(&self, address: IpAddr) -> Option<Ticket> {
         let mut state = self.0.lock();
         let counts = state.addresses.entry(address).or_default();
+        if counts.open >= OPEN {
+            return None;
+        }
         let oldest = counts.half_open.first().copied();
         if let Some(oldest) = oldest.filter(|_| counts.half_open.len() >= HALF_OPEN) {
             state.give_way(oldest);
@@ -60,9 +63,6 @@ impl Gate {
         }
         let number = state.next;
         let counts = state.addresses.entry(address).or_default();
-        if counts.open >= OPEN {
-            return None;
-        }
         counts.open += 1;
         counts.half_open.insert(number);
         state.next += 1;

@@ -94,13 +94,21 @@ impl Kind {
         if context.unchecked {
             return Errors::new();
         }
-        let mut errors = validation::metadata_update(object, old, self.row);
-        errors.extend((self.row.validate)(object));
-        // What a hook changes is not for everyone to change.
-        if whole {
-            errors.extend((self.row.validate_update)(object, old));
-            let version = context.version.into_iter();
-            errors.extend(version.flat_map(|version| version.validate_update(object, old)));
+        let mut errors = sought(|| {
+            let mut errors = validation::metadata_update(object, old, self.row);
+            errors.extend((self.row.validate)(object));
+            // What a hook changes is not for everyone to change.
+            if whole {
+                errors.extend((self.row.validate_update)(object, old));
+                let version = context.version.into_iter();
+                errors.extend(version.flat_map(|version| version.validate_update(object, old)));
+            }
+            errors
+        });
+        if !errors.is_empty() {
+            // Rules grow stricter: what is stored may stay as it is, or it could not even be deleted.
+            let before = sought(|| (self.row.validate)(old));
+            errors.retain(|error| !before.contains(error));
         }
         if let Some(custom) = &self.custom {
             errors.extend(custom.validate(object, Some(old)));

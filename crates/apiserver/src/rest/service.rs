@@ -231,7 +231,8 @@ impl Allocator {
                     let number = u16::try_from(number).unwrap_or(0);
                     if !self.ports.contains(&number) {
                         errors.push(FieldError::invalid(&at, number, self.outside()));
-                    } else if taken.has(number, &protocol_name) {
+                    // What it has it keeps, whoever has it too.
+                    } else if kept != Some(u64::from(number)) && taken.has(number, &protocol_name) {
                         let why = "provided port is already allocated";
                         errors.push(FieldError::invalid(&at, number, why));
                     }

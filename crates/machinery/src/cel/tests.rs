@@ -316,3 +316,16 @@ fn types_before_it_runs() {
         assert!(found.contains(expected), "{text}: {found}");
     }
 }
+
+#[test]
+fn types_that_double_have_an_end() {
+    let depth = 40;
+    let mut text = "[{1: 1}]".to_owned();
+    for _ in 0..depth {
+        text = format!("{text}.map(a, {{a: a}})");
+    }
+    let names = Declarations::new(["self"]);
+    let _ = compile(&text, &names);
+    let many = vec!["1 == 1"; 4000].join(" && ");
+    assert!(compile(&many, &names).is_ok());
+}

@@ -58,7 +58,9 @@ pub(super) fn assign(service: &mut Value, old: &Value) -> Vec<FieldError> {
     if !errors.is_empty() {
         return errors;
     }
-    if !is_free {
+    // What is stored may stay as it is.
+    let is_kept = families == had && old["spec"]["ipFamilyPolicy"] == policy.as_str();
+    if !is_free && !is_kept {
         if policy == "RequireDualStack" {
             errors.push(unfit("this cluster is not configured for dual-stack services"));
         }

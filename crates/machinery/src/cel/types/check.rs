@@ -45,6 +45,11 @@ fn path(expr: &Expr, field: &str) -> Option<String> {
 
 impl<'e, 's> Check<'e, 's> {
     fn of(&mut self, expr: &'e Expr) -> Found<'s> {
+        let found = self.any(expr)?;
+        Ok(self.known.bounded(found))
+    }
+
+    fn any(&mut self, expr: &'e Expr) -> Found<'s> {
         Ok(match expr {
             Expr::Null => Type::NULL,
             Expr::Bool(_) => Type::BOOL,
@@ -245,7 +250,7 @@ impl<'e, 's> Check<'e, 's> {
             if way.is_method != is_method || way.takes.len() != takes.len() {
                 continue;
             }
-            let before = self.known.clone();
+            let before = self.known.mark();
             let first = self.known.fresh(way.letters);
             let wanted = way.takes.iter().map(|ty| instance(ty, first));
             if takes.iter().zip(wanted).all(|(ty, wanted)| self.known.assignable(ty, &wanted)) {
@@ -255,7 +260,7 @@ impl<'e, 's> Check<'e, 's> {
                     _ => made,
                 });
             } else {
-                self.known = before;
+                self.known.undo(before);
             }
         }
         gives.ok_or_else(|| {

@@ -3,16 +3,51 @@
 
 use super::Type;
 
+/// The most parts of a type.
+const MOST_PARTS: usize = 256;
+
 /// What is known of the parameters.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Bindings<'s>(Vec<Option<Type<'s>>>);
+#[derive(Debug, Default)]
+pub(super) struct Bindings<'s> {
+    of: Vec<Option<Type<'s>>>,
+    /// What stood where something was learned, to be undone when an overload does not fit.
+    log: Vec<(usize, Option<Type<'s>>)>,
+}
+
+/// How much was known at a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    params: usize,
+    learned: usize,
+}
 
 impl<'s> Bindings<'s> {
     /// Parameters of which nothing is known; the number of the first.
     pub(super) fn fresh(&mut self, count: usize) -> usize {
-        let first = self.0.len();
-        self.0.resize(first + count, None);
+        let first = self.of.len();
+        self.of.resize(first + count, None);
         first
+    }
+
+    /// What is known now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { params: self.of.len(), learned: self.log.len() }
+    }
+
+    /// Forgets what was learned since.
+    pub(super) fn undo(&mut self, mark: Mark) {
+        for (param, before) in self.log.drain(mark.learned..).rev() {
+            if let Some(place) = self.of.get_mut(param) {
+                *place = before;
+            }
+        }
+        self.of.truncate(mark.params);
+    }
+
+    fn learn(&mut self, param: usize, ty: Type<'s>) {
+        if let Some(place) = self.of.get_mut(param) {
+            self.log.push((param, place.replace(ty)));
+        }
     }
 
     /// Follows a parameter to what it stands for; and the last parameter on the way.
@@ -20,12 +55,29 @@ impl<'s> Bindings<'s> {
         let (mut last, mut ty) = (None, ty.clone());
         while let Type::Param(at) = ty {
             last = Some(at);
-            match self.0.get(at) {
+            match self.of.get(at) {
                 Some(Some(bound)) => ty = bound.clone(),
                 _ => break,
             }
         }
         (last, ty)
+    }
+
+    /// `dyn` in the place of a type of more parts than anybody writes: one that stands in itself
+    /// twice doubles with each step.
+    pub(super) fn bounded(&self, ty: Type<'s>) -> Type<'s> {
+        let mut left = MOST_PARTS;
+        if self.fits(&ty, &mut left) { ty } else { Type::Dyn }
+    }
+
+    fn fits(&self, ty: &Type<'s>, left: &mut usize) -> bool {
+        let Some(rest) = left.checked_sub(1) else { return false };
+        *left = rest;
+        match self.head(ty).1 {
+            Type::List(inner) | Type::Optional(inner) => self.fits(&inner, left),
+            Type::Map(key, value) => self.fits(&key, left) && self.fits(&value, left),
+            _ => true,
+        }
     }
 
     /// The type with all that is known.
@@ -62,9 +114,7 @@ impl<'s> Bindings<'s> {
         if self.occurs(param, &ty) {
             return false;
         }
-        if let Some(place) = self.0.get_mut(param) {
-            *place = Some(ty);
-        }
+        self.learn(param, ty);
         true
     }
 
@@ -77,9 +127,7 @@ impl<'s> Bindings<'s> {
             // What was known of a parameter becomes more general.
             (Type::Dyn, _) | (_, Type::Dyn) => {
                 for param in [one_param, other_param].into_iter().flatten() {
-                    if let Some(place) = self.0.get_mut(param) {
-                        *place = Some(Type::Dyn);
-                    }
+                    self.learn(param, Type::Dyn);
                 }
                 true
             }

@@ -290,6 +290,8 @@ pub(super) fn validate_update(service: &Value, old: &Value) -> Errors {
     let health = spec.child("healthCheckNodePort");
     if needs_health_check(service)
         && needs_health_check(old)
+        // What an earlier version did not give is given now.
+        && is_set(old, "spec.healthCheckNodePort")
         && health.value != at(old, "spec.healthCheckNodePort")
     {
         errors.push(health.forbidden(IMMUTABLE));
