@@ -58,8 +58,7 @@ impl Options {
         Self {
             dir: dir.into(),
             history: History::default(),
-            // Moving it to the database file holds up whoever waits: seldom, then.
-            wal_bytes: 64 << 20,
+            wal_bytes: 16 << 20,
             sealing: None,
             vfs: None,
         }
