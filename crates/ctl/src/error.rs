@@ -106,9 +106,18 @@ impl Error {
                 status.message = format!("error when {doing} {source:?}: {}", status.message);
                 Self::Api(onggi_client::Error::Status(status))
             }
-            Self::Api(onggi_client::Error::Connection { .. }) => self,
+            Self::Api(onggi_client::Error::Connection { .. }) | Self::Output(_) => self,
             other => Self::Message(format!("error when {doing} {source:?}: {other}")),
         }
+    }
+
+    /// Keeps an error until the others have had their turn; where nobody reads, it ends at once.
+    pub(crate) fn note(errors: &mut Vec<Self>, error: Self) -> Result<(), Self> {
+        if matches!(error, Self::Output(_)) {
+            return Err(error);
+        }
+        errors.push(error);
+        Ok(())
     }
 
     /// One error, or all of them, or none.

@@ -7,7 +7,7 @@ use crate::apply::modernize;
 use crate::discovery::Mapper;
 use crate::error::Error;
 use crate::manifest::{Files, Manifest};
-use crate::select::{Found, Selectors, Target, targets};
+use crate::select::{Found, NAMELESS, Selectors, Target, targets};
 use crate::session::Session;
 use crate::verbs::apply::{Labels, labels};
 
@@ -149,6 +149,10 @@ impl Session {
                 own => own.to_owned(),
             };
             let name = Some(str_at(&manifest.value, "metadata.name").to_owned());
+            if name.as_deref() == Some("") {
+                errors.push(Error::new(NAMELESS));
+                continue;
+            }
             found.push(InFile { target: Target { mapping, name }, namespace, manifest });
         }
         Ok((found, errors))

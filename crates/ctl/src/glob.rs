@@ -47,6 +47,9 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
             let Some(end) = rest.iter().position(|c| *c == ']') else { return false };
             let (class, rest) = (rest.get(..end), rest.get(end + 1..));
             match (class, rest) {
+                (Some(['^', class @ ..]), Some(rest)) => {
+                    !in_class(class, *letter) && fits(rest, after)
+                }
                 (Some(class), Some(rest)) => in_class(class, *letter) && fits(rest, after),
                 _ => false,
             }
@@ -58,7 +61,6 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
 
 fn in_class(class: &[char], letter: char) -> bool {
     match class {
-        ['^', rest @ ..] => !in_class(rest, letter),
         [low, '-', high, rest @ ..] => (*low..=*high).contains(&letter) || in_class(rest, letter),
         [one, rest @ ..] => *one == letter || in_class(rest, letter),
         [] => false,
@@ -78,6 +80,8 @@ mod tests {
             ("?.json", "ab.json", false),
             ("[a-c]*", "bx", true),
             ("[^a-c]*", "bx", false),
+            ("[a^]", "^", true),
+            ("[a^]", "b", false),
             ("a[", "a[", false),
         ] {
             let chars = |text: &str| text.chars().collect::<Vec<_>>();

@@ -51,10 +51,13 @@ impl Files {
         self.filename.is_empty() && self.kustomize.is_none()
     }
 
-    /// Reads everything; lists are taken apart. The first fault ends it.
+    /// Reads everything; lists are taken apart. A fault ends it, and so does nothing at all.
     pub fn read(&self, session: &Session) -> Result<Vec<Manifest>, Error> {
         let Read { manifests, errors } = self.read_each(session)?;
         Error::all(errors)?;
+        if manifests.is_empty() {
+            return Err(Error::new("no objects passed"));
+        }
         Ok(manifests)
     }
 
@@ -68,7 +71,7 @@ impl Files {
             let built = kustomize::build(&kustomize::Disk, &path.to_string_lossy())?;
             session.warn(&built.warnings)?;
             for value in built.objects {
-                flatten(String::new(), value, &mut read.manifests);
+                flatten(String::new(), value, &mut read.manifests)?;
             }
         }
         for name in &self.filename {
@@ -97,7 +100,7 @@ impl Files {
                 }
             }
         }
-        if let Some(namespace) = &session.globals.namespace {
+        if let Some(namespace) = session.globals.namespace.as_deref().filter(|n| !n.is_empty()) {
             read.only_of(namespace);
         }
         Ok(read)
@@ -188,10 +191,7 @@ pub(crate) fn parse(source: &str, text: &str, into: &mut Vec<Manifest>) -> Resul
                 )));
             }
         }
-        if let Some(fault) = misread(&document.value) {
-            return Err(Error::new(format!("unable to decode {source:?}: {fault}")));
-        }
-        flatten(source.to_owned(), document.value, into);
+        flatten(source.to_owned(), document.value, into)?;
     }
     Ok(())
 }
@@ -257,15 +257,19 @@ fn misread(object: &Value) -> Option<String> {
     })
 }
 
-fn flatten(source: String, value: Value, into: &mut Vec<Manifest>) {
+fn flatten(source: String, value: Value, into: &mut Vec<Manifest>) -> Result<(), Error> {
+    if let Some(fault) = misread(&value) {
+        return Err(Error::new(format!("unable to decode {source:?}: {fault}")));
+    }
     let is_list = str_at(&value, "kind").ends_with("List") && value.get("items").is_some();
     if !is_list {
         into.push(Manifest { source, value });
-        return;
+        return Ok(());
     }
     for item in list_at(&value, "items") {
-        flatten(source.clone(), item.clone(), into);
+        flatten(source.clone(), item.clone(), into)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -294,6 +298,8 @@ mod tests {
         let said = "unable to decode \"f\": json: cannot unmarshal number into Go struct field \
                     ObjectMeta.metadata.name of type string";
         assert_eq!(read(&format!("{json}\n---\n{number}")), format!("a!{said}"));
+        let list = r#"{"apiVersion":"v1","kind":"List","items":[{"metadata":{"name":123}}]}"#;
+        assert_eq!(read(list), format!("!{said}"));
         let labels = number.replace("name: 123", "labels: {x: yes}");
         assert!(
             read(&labels)

@@ -19,7 +19,11 @@ pub fn find(words: &[String], path: &std::ffi::OsStr) -> Option<(PathBuf, usize)
         let is_name = !name.contains('/');
         let found = PREFIXES.iter().find_map(|prefix| {
             let file = format!("{prefix}{name}");
-            std::env::split_paths(path).map(|dir| dir.join(&file)).find(|file| is_program(file))
+            // A folder that depends on where one stands is not trusted, as for Go.
+            std::env::split_paths(path)
+                .filter(|dir| dir.is_absolute())
+                .map(|dir| dir.join(&file))
+                .find(|file| is_program(file))
         });
         found.filter(|_| is_name).map(|file| (file, count))
     })
@@ -67,6 +71,7 @@ mod tests {
         assert_eq!(named("a b-c d"), Some(("onggi-a-b_c".to_owned(), 2)));
         assert_eq!(named("a --x b-c"), Some(("kubectl-a".to_owned(), 1)));
         assert_eq!(named("d"), None);
+        assert_eq!(find(&["a".to_owned()], ".".as_ref()), None);
         assert_eq!(all(path).len(), 2);
     }
 }

@@ -19,15 +19,26 @@ const PAGE: usize = 500;
 /// Before a watch that the server closed is opened again.
 const REOPEN: Duration = Duration::from_millis(200);
 
+/// Without a name a path is that of the whole collection.
+pub(crate) const NAMELESS: &str = "resource name may not be empty";
+
+/// A text that counts as given when there is something in it.
+pub type Given = Option<String>;
+
+/// Reads a [`Given`]: kubectl takes a blank selector for none.
+pub(crate) fn given(text: &str) -> Result<Given, std::convert::Infallible> {
+    Ok(Some(text).filter(|text| !text.trim().is_empty()).map(str::to_owned))
+}
+
 /// Flags that select among the objects of a kind.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Selectors {
     /// Labels that the objects have: app=web,tier!=cache
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    pub selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    pub selector: crate::select::Given,
     /// Fields that the objects have: status.phase=Running
-    #[arg(long, value_name = "SELECTOR")]
-    pub field_selector: Option<String>,
+    #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    pub field_selector: crate::select::Given,
 }
 
 impl Selectors {
@@ -103,6 +114,9 @@ pub fn targets(mapper: &Mapper, args: &[String]) -> Result<Vec<Target>, Error> {
     let Some((types, names)) = args.split_first() else {
         return Err(Error::new("you must specify the type of resource, and files or names"));
     };
+    if names.iter().any(String::is_empty) {
+        return Err(Error::new(NAMELESS));
+    }
     let mut mappings = Vec::new();
     for name in types.split(',') {
         let category = mapper.by_category(&name.to_ascii_lowercase());
@@ -293,6 +307,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_blank_selector_is_none() {
+        assert_eq!(given(" ").unwrap(), None);
+        assert_eq!(given("a=b").unwrap().as_deref(), Some("a=b"));
+    }
+
+    #[test]
     fn command_lines() {
         let mapper = Mapper::builtin();
         let read = |line: &str| {
@@ -313,6 +333,8 @@ mod tests {
         }
         assert!(read("all").unwrap().contains("deployments:*"));
         assert_eq!(read("cm,configmaps,cm").unwrap(), "configmaps:*");
+        let nameless = targets(&mapper, &["pods".to_owned(), String::new()]);
+        assert_eq!(nameless.unwrap_err().to_string(), NAMELESS);
         for line in ["", "pods pod/a", "pod/a/b", "pod/", "bananas", "pods,", ","] {
             assert!(read(line).is_err(), "{line}");
         }

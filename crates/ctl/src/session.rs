@@ -272,7 +272,8 @@ impl Session {
 
     /// `-n`, else the context's, else `default`.
     pub fn namespace(&self) -> String {
-        if let Some(namespace) = &self.globals.namespace {
+        // An empty one is none, as for kubectl.
+        if let Some(namespace) = self.globals.namespace.as_ref().filter(|n| !n.is_empty()) {
             return namespace.clone();
         }
         if self.globals.server.is_some() {

@@ -1,11 +1,16 @@
 //! The binary: arguments, signals, `up`, `down`, `demo`.
 
-/// Prints to the output. What nobody reads any more nobody misses: the work goes on.
+/// Prints to the output. What nobody reads any more nobody misses: the work goes on; of another
+/// fault the exit code tells.
 macro_rules! out {
     ($($text:tt)*) => {{
         use std::io::Write as _;
         let mut output = std::io::stdout().lock();
-        let _unread = write!(output, $($text)*).and_then(|()| output.flush());
+        let written = write!(output, $($text)*).and_then(|()| output.flush());
+        drop(output);
+        if let Err(error) = written {
+            crate::unwritten(&error);
+        }
     }};
 }
 
@@ -25,6 +30,7 @@ mod lifecycle;
 mod status;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{CommandFactory, FromArgMatches};
 
@@ -32,6 +38,17 @@ use crate::args::{Args, Command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Whether something could not be printed.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// Says once why something could not be printed.
+fn unwritten(error: &std::io::Error) {
+    let is_unread = error.kind() == std::io::ErrorKind::BrokenPipe;
+    if !is_unread && !UNWRITTEN.swap(true, Ordering::Relaxed) {
+        eprintln!("error: cannot print: {error}");
+    }
+}
 
 fn main() -> ExitCode {
     // The hidden roles come first: a shim must stay small and needs nothing of what follows.
@@ -47,6 +64,7 @@ fn main() -> ExitCode {
         Err(error) => return plugin(&error, &given).unwrap_or_else(|| usage(&error)),
     };
     match run(args.command, args.globals) {
+        Ok(_) if UNWRITTEN.load(Ordering::Relaxed) => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", sentence(&error));
@@ -61,13 +79,24 @@ fn parse(given: &[String]) -> Result<Args, clap::Error> {
     let matches = match given.split_first() {
         // `help create cm` is `create cm --help`.
         Some((help, verb)) if help == "help" => {
-            let help = "--help".to_owned();
-            let program = "onggi".to_owned();
-            command.try_get_matches_from(std::iter::once(&program).chain(verb).chain([&help]))?
+            let words = about(&command, verb);
+            command.try_get_matches_from(words)?
         }
         _ => command.try_get_matches()?,
     };
     Args::from_arg_matches(&matches)
+}
+
+/// The command line that tells of a verb: its words alone, lest the rest make it run.
+fn about(command: &clap::Command, given: &[String]) -> Vec<String> {
+    let (mut words, mut within) = (vec!["onggi".to_owned()], command);
+    for word in given {
+        let Some(verb) = within.find_subcommand(word) else { break };
+        words.push(word.clone());
+        within = verb;
+    }
+    words.push("--help".to_owned());
+    words
 }
 
 /// Becomes the program `kubectl-VERB` or `onggi-VERB` where the verb is none of ours.
@@ -146,5 +175,21 @@ fn shop(arguments: &[String]) -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_runs_nothing() {
+        let said = |line: &str| {
+            let given: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            about(&Args::command(), &given).join(" ")
+        };
+        assert_eq!(said("create cm"), "onggi create cm --help");
+        assert_eq!(said("delete -- pods --all"), "onggi delete --help");
+        assert_eq!(said("delete pods x"), "onggi delete --help");
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Uri};
 use http_body_util::Full;
-use onggi_api::GroupVersionResource;
+use onggi_api::{GroupVersionResource, Status};
 use onggi_machinery::resource::Verb;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -61,6 +61,10 @@ pub(crate) fn path(
 
 pub(super) fn request(request: Request) -> Result<http::Request<Full<Bytes>>, Error> {
     let Request { verb, resource, namespace, name, subresource, list, write, body } = request;
+    if name.is_empty() && matches!(verb, Verb::Get | Verb::Update | Verb::Patch | Verb::Delete) {
+        // The path would be that of the collection.
+        return Err(Status::bad_request("resource name may not be empty").into());
+    }
     let mut query = Query::default();
     let (method, content_type, bytes) = match verb {
         Verb::Get => (Method::GET, None, Bytes::new()),
@@ -213,6 +217,15 @@ mod tests {
         let query = "watch=1&allowWatchBookmarks=true&sendInitialEvents=true\
                      &resourceVersionMatch=NotOlderThan";
         assert_eq!(uri, format!("/apis/apps/v1/replicasets?{query}"));
+    }
+
+    #[test]
+    fn one_object_has_a_name() {
+        for verb in [Verb::Get, Verb::Update, Verb::Patch, Verb::Delete] {
+            let pods = GroupVersionResource::new("", "v1", "pods");
+            let refused = request(Request::new(verb, pods, "d", "")).unwrap_err();
+            assert!(refused.to_string().contains("resource name may not be empty"));
+        }
     }
 
     #[test]

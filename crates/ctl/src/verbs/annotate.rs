@@ -128,7 +128,7 @@ impl Metadata {
         }
         for one in &found {
             if let Err(error) = self.one(session, one, &changes, field, word, &format).await {
-                errors.push(error);
+                Error::note(&mut errors, error)?;
             }
         }
         Error::all(errors)

@@ -37,8 +37,8 @@ pub struct Args {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "strict", default_missing_value = "strict")]
     validate: String,
     /// Only objects with these labels
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    selector: crate::select::Given,
     /// With --prune: whatever labels the objects have
     #[arg(long)]
     all: bool,
@@ -127,7 +127,7 @@ impl Args {
                 match apply::object(client, mapper, &options, manifest.value, source).await {
                     Ok(applied) => applied,
                     Err(error) => {
-                        errors.push(conflicting(error));
+                        Error::note(&mut errors, conflicting(error))?;
                         continue;
                     }
                 };

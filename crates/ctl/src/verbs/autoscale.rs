@@ -66,7 +66,7 @@ impl Args {
         let (found, mut errors) = session.gather(&wanted).await?.or_nothing("autoscale")?;
         for one in &found {
             if let Err(error) = self.one(session, one, &metrics).await {
-                errors.push(error);
+                Error::note(&mut errors, error)?;
             }
         }
         Error::all(errors)

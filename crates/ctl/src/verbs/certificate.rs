@@ -84,7 +84,7 @@ impl Which {
             let object = match self.condition(session, one.clone(), condition, verb).await {
                 Ok(object) => object,
                 Err(error) => {
-                    errors.push(error);
+                    Error::note(&mut errors, error)?;
                     continue;
                 }
             };

@@ -17,8 +17,8 @@ pub(crate) struct Nodes {
     #[arg(value_name = "NODE")]
     nodes: Vec<String>,
     /// Nodes with these labels
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    selector: crate::select::Given,
     /// Try it out only
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
     dry_run: DryRun,
@@ -105,7 +105,7 @@ impl Nodes {
                 let body = json!({"spec": {"unschedulable": flag}});
                 let kind = PatchKind::Strategic;
                 if let Err(error) = session.patch(one, "", kind, &body, "", self.dry_run).await {
-                    errors.push(error);
+                    Error::note(&mut errors, error)?;
                     continue;
                 }
             }

@@ -42,8 +42,8 @@ pub struct Args {
     #[command(flatten)]
     common: Common,
     /// Only objects with these labels
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    selector: crate::select::Given,
     /// Body of a POST, as it is, to this path
     #[arg(long, value_name = "PATH")]
     raw: Option<String>,
@@ -218,7 +218,7 @@ impl Args {
                 Err(error) if matches!(error, Error::Api(_)) => {
                     errors.push(error.about("creating", &source));
                 }
-                Err(error) => errors.push(error),
+                Err(error) => Error::note(&mut errors, error)?,
             }
         }
         if count == 0 && errors.is_empty() {
@@ -273,7 +273,9 @@ pub(crate) async fn print_or_send(
         let row = onggi_machinery::resource::by_kind(group, version, str_at(&object, "kind"));
         row.is_some_and(|row| !row.namespaced())
     };
-    if let Some(namespace) = session.globals.namespace.as_deref().filter(|_| !of_cluster()) {
+    if let Some(namespace) =
+        session.globals.namespace.as_deref().filter(|n| !n.is_empty() && !of_cluster())
+    {
         object["metadata"]["namespace"] = json!(namespace);
     }
     if common.writing.dry_run != DryRun::Client {

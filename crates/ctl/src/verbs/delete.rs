@@ -109,14 +109,13 @@ impl Args {
             match self.delete(session, &victim).await {
                 Ok(uid) => going.push((victim, uid)),
                 Err(error) if error.is_not_found() && ignore_not_found => {}
-                Err(Error::Output(error)) => return Err(Error::Output(error)),
-                Err(error) => errors.push(error.about("deleting", &victim.source)),
+                Err(error) => Error::note(&mut errors, error.about("deleting", &victim.source))?,
             }
         }
         if self.wait && self.dry_run == DryRun::None {
             for (one, uid) in &going {
                 let wait = gone(session, &one.mapping, &one.namespace, &one.name, uid);
-                match self.timeout {
+                let waited = match self.timeout {
                     Some(limit) if !limit.is_zero() => {
                         tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| {
                             let plural = &one.mapping.plural;
@@ -124,9 +123,14 @@ impl Args {
                                 "timed out waiting for the condition on {plural}/{}",
                                 one.name
                             )))
-                        })?;
+                        })
                     }
-                    _ => wait.await?,
+                    _ => wait.await,
+                };
+                if let Err(error) = waited {
+                    // What failed before is told too.
+                    Error::note(&mut errors, error)?;
+                    break;
                 }
             }
         }

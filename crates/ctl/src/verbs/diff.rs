@@ -30,8 +30,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "")]
     field_manager: String,
     /// Only objects with these labels
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    selector: crate::select::Given,
     /// Show the managers of fields too
     #[arg(long)]
     show_managed_fields: bool,

@@ -40,8 +40,8 @@ pub struct Args {
     #[arg(long, default_value = "0s", value_parser = crate::duration::parse, value_name = "TIME")]
     timeout: Duration,
     /// Only pods with these labels
-    #[arg(long, value_name = "SELECTOR")]
-    pod_selector: Option<String>,
+    #[arg(long, value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    pod_selector: crate::select::Given,
     /// Delete the pods, past their budgets
     #[arg(long)]
     disable_eviction: bool,
@@ -127,7 +127,7 @@ impl Args {
                         node.name()
                     ))?;
                     pending.push(node.name());
-                    errors.push(error);
+                    Error::note(&mut errors, error)?;
                 }
             }
         }

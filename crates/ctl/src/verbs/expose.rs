@@ -71,7 +71,7 @@ impl Args {
         let (found, mut errors) = session.gather(&wanted).await?.or_nothing("expose")?;
         for one in &found {
             if let Err(error) = self.one(session, one).await {
-                errors.push(error);
+                Error::note(&mut errors, error)?;
             }
         }
         Error::all(errors)

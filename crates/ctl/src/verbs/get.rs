@@ -125,6 +125,7 @@ impl Args {
             let [(target, namespace)] = targets.as_slice() else {
                 return Err(Error::new("you may only specify a single resource type to watch"));
             };
+            Error::all(errors)?;
             return session.follow(self.watch(session, target, namespace, &format)).await;
         }
         if format.is_table() {

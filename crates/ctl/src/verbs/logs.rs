@@ -28,8 +28,8 @@ pub struct Args {
     #[arg(value_name = "CONTAINER")]
     container_name: Option<String>,
     /// Pods with these labels
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    selector: crate::select::Given,
     /// The container
     #[arg(long, short)]
     container: Option<String>,

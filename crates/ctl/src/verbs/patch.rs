@@ -70,7 +70,7 @@ impl Args {
         };
         for one in &found {
             if let Err(error) = self.one(session, one, kind, &body, &format).await {
-                errors.push(error);
+                Error::note(&mut errors, error)?;
             }
         }
         Error::all(errors)

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, LOCATION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -212,7 +213,7 @@ impl Proxy {
         // As it came where that is possible: an escaped slash is none.
         let target = self.below_prefix(&raw).unwrap_or_else(|| escaped(&rest));
         let target = format!("{target}{query}");
-        let passed = if request.headers().contains_key(UPGRADE) {
+        let passed = if upgrades(request.headers()) {
             self.upgrade(request, &target).await
         } else {
             self.pass(request, &target).await
@@ -248,8 +249,11 @@ impl Proxy {
     ) -> Result<Response<Body>, String> {
         let ours = hyper::upgrade::on(&mut request);
         let mut passed = Request::builder().method(request.method()).uri(target);
-        for (name, value) in request.headers().iter().filter(|(name, _)| **name != HOST) {
-            passed = passed.header(name, value);
+        for (name, value) in request.headers().iter() {
+            // No body goes along.
+            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+                passed = passed.header(name, value);
+            }
         }
         let passed = passed.body(Full::default()).map_err(|e| e.to_string())?;
         let mut response = self.http.upgrade(passed).await.map_err(|e| e.to_string())?;
@@ -284,7 +288,7 @@ impl Proxy {
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|e| e.to_string())?;
         let mut passed = Request::builder().method(parts.method).uri(target);
         for (name, value) in &parts.headers {
-            if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
+            if ![HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE].contains(name) {
                 passed = passed.header(name, value);
             }
         }
@@ -302,6 +306,20 @@ impl Proxy {
         let stream = self.http.stream(Response::new(body)).map_ok(Frame::data);
         Response::from_parts(parts, BodyExt::boxed(SyncBody::new(StreamBody::new(stream))))
     }
+}
+
+/// Whether a connection is to become one that the API server knows; another (`h2c`) is not asked
+/// for, and the request is passed on as it is.
+fn upgrades(headers: &HeaderMap) -> bool {
+    let has = |name: HeaderName, fits: fn(&str) -> bool| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|text| text.split(',')).any(|token| fits(token.trim()))
+    };
+    has(CONNECTION, |token| token.eq_ignore_ascii_case("upgrade"))
+        && has(UPGRADE, |token| {
+            let token = token.to_ascii_lowercase();
+            token == "websocket" || token.starts_with("spdy/")
+        })
 }
 
 /// The stream behind a lock: bodies must be `Sync`, and are read by one task alone.
@@ -388,6 +406,21 @@ async fn file(dir: &std::path::Path, rest: &str) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_upgrades() {
+        for (connection, upgrade, expected) in [
+            ("Upgrade", "websocket", true),
+            ("keep-alive, upgrade", "SPDY/3.1", true),
+            ("Upgrade, HTTP2-Settings", "h2c", false),
+            ("keep-alive", "websocket", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONNECTION, HeaderValue::from_static(connection));
+            headers.insert(UPGRADE, HeaderValue::from_static(upgrade));
+            assert_eq!(upgrades(&headers), expected, "{connection} {upgrade}");
+        }
+    }
 
     #[test]
     fn paths_are_cleaned() {

@@ -14,7 +14,7 @@ use crate::apply::{LAST_APPLIED, Options, annotate, modernize, place};
 use crate::discovery::Mapping;
 use crate::error::Error;
 use crate::manifest::{Files, Manifest, Read};
-use crate::select::DryRun;
+use crate::select::{DryRun, NAMELESS};
 use crate::session::Session;
 
 /// Flags of `replace`.
@@ -67,12 +67,16 @@ impl Args {
         if manifests.is_empty() && errors.is_empty() {
             return Err(Error::new("no objects passed to replace"));
         }
+        let (manifests, nameless): (Vec<_>, Vec<_>) = manifests
+            .into_iter()
+            .partition(|manifest| !str_at(&manifest.value, "metadata.name").is_empty());
+        errors.extend(nameless.iter().map(|_| Error::new(NAMELESS)));
         if self.force {
             // Nothing goes while something is wrong with what shall take its place.
             Error::all(std::mem::take(&mut errors))?;
             for manifest in &manifests {
                 if let Err(error) = self.delete(session, manifest.clone()).await {
-                    errors.push(error);
+                    Error::note(&mut errors, error)?;
                 }
             }
             Error::all(std::mem::take(&mut errors))?;
@@ -81,8 +85,10 @@ impl Args {
             let source = manifest.source.clone();
             match self.one(session, manifest).await {
                 Ok(object) => show(session, &object, &format, &self.common, "replaced")?,
-                Err(error) if self.force => errors.push(error.about("creating", &source)),
-                Err(error) => errors.push(error.about("replacing", &source)),
+                Err(error) if self.force => {
+                    Error::note(&mut errors, error.about("creating", &source))?
+                }
+                Err(error) => Error::note(&mut errors, error.about("replacing", &source))?,
             }
         }
         Error::all(errors)

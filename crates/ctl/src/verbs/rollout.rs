@@ -153,6 +153,8 @@ impl Which {
     }
 
     async fn found(&self, session: &Session) -> Result<(Vec<Found>, Vec<Error>), Error> {
+        // Refused before anything is written.
+        Format::parse(&self.output)?;
         let wanted = Wanted::new(&self.args, &self.files, &self.selectors).whole_kinds(true);
         let Gathered { found, errors } = session.gather(&wanted).await?;
         if found.is_empty() && errors.is_empty() {
@@ -180,7 +182,7 @@ impl Which {
             let sent = session.patch(&one, "", kind, patch, "kubectl-rollout", DryRun::None).await;
             match sent {
                 Ok(object) => self.show(session, &one, &object, done)?,
-                Err(error) => errors.push(error),
+                Err(error) => Error::note(&mut errors, error)?,
             }
         }
         Error::all(errors)
@@ -198,7 +200,9 @@ impl Status {
                     .unwrap_or_else(|_| Err(Error::new("timed out waiting for the condition"))),
                 None => follow.await,
             };
-            errors.extend(followed.err());
+            if let Err(error) = followed {
+                Error::note(&mut errors, error)?;
+            }
         }
         Error::all(errors)
     }
@@ -258,7 +262,9 @@ impl History {
         let (found, mut errors) = self.which.found(session).await?;
         for one in found {
             let shown = self.show(session, &one).await;
-            errors.extend(shown.err());
+            if let Err(error) = shown {
+                Error::note(&mut errors, error)?;
+            }
         }
         Error::all(errors)
     }
@@ -300,7 +306,9 @@ impl Undo {
         let (found, mut errors) = self.which.found(session).await?;
         for one in found {
             let undone = self.one(session, &one).await;
-            errors.extend(undone.err());
+            if let Err(error) = undone {
+                Error::note(&mut errors, error)?;
+            }
         }
         Error::all(errors)
     }

@@ -45,11 +45,13 @@ pub struct Args {
 impl Args {
     /// Scales them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
+        // Refused before anything is written.
+        Format::parse(&self.output)?;
         let wanted = Wanted::new(&self.args, &self.files, &self.selectors).whole_kinds(self.all);
         let (found, mut errors) = session.gather(&wanted).await?.or_nothing("scale")?;
         for one in &found {
             if let Err(error) = self.one(session, one).await {
-                errors.push(error);
+                Error::note(&mut errors, error)?;
             }
         }
         Error::all(errors)

@@ -92,6 +92,8 @@ fn below(path: &str, patch: Value) -> Value {
 impl Set {
     /// Objects, and the arguments that change something.
     async fn found(&self, session: &Session) -> Result<(Vec<Found>, Vec<&str>), Error> {
+        // Refused before anything is written.
+        self.printing.format()?;
         let is_change = |arg: &&String| arg.contains('=') || arg.ends_with('-');
         let (changes, names): (Vec<_>, Vec<_>) = self.args.iter().partition(is_change);
         let names: Vec<String> = names.into_iter().cloned().collect();

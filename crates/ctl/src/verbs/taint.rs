@@ -26,8 +26,8 @@ pub struct Args {
     #[arg(value_name = "NODE | TAINT")]
     args: Vec<String>,
     /// Nodes with these labels
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    selector: crate::select::Given,
     /// All nodes
     #[arg(long)]
     all: bool,
@@ -116,7 +116,7 @@ impl Args {
         let Gathered { found, mut errors } = session.gather(&wanted).await?;
         for one in &found {
             if let Err(error) = self.one(session, one, &changes, &format).await {
-                errors.push(error);
+                Error::note(&mut errors, error)?;
             }
         }
         Error::all(errors)

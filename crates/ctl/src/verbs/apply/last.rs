@@ -37,8 +37,8 @@ pub(super) struct View {
     #[command(flatten)]
     files: Files,
     /// Labels that the objects have
-    #[arg(long, short = 'l', value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[arg(long, short = 'l', value_name = "SELECTOR", default_value = "", hide_default_value = true, value_parser = crate::select::given)]
+    selector: crate::select::Given,
     /// All objects of the kind
     #[arg(long)]
     all: bool,

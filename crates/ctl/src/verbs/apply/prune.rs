@@ -115,7 +115,7 @@ impl Flags {
                         continue;
                     }
                     if let Err(error) = pruning.delete(session, mapping, &object).await {
-                        errors.push(error);
+                        Error::note(&mut errors, error)?;
                     }
                 }
             }

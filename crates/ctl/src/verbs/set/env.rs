@@ -76,7 +76,9 @@ impl Changes {
                     changes.set.push(json!({"name": name, "value": value}));
                 }
                 None => {
-                    let name = arg.strip_suffix('-').unwrap_or(arg);
+                    let Some(name) = arg.strip_suffix('-') else {
+                        return Err(Error::new(format!("unknown environment variable: {arg}")));
+                    };
                     changes.removed.push(name.to_owned());
                 }
             }
@@ -137,6 +139,7 @@ impl Env {
                 "when specifying --keys, a configmap or secret must be provided with --from",
             ));
         }
+        self.set.printing.format()?;
         let from_input = self.set.args.iter().chain(&self.env).any(|arg| arg == "-");
         let mut input = String::new();
         if from_input {
@@ -160,7 +163,9 @@ impl Env {
             } else {
                 self.one(session, one, &changes).await
             };
-            errors.extend(done.err());
+            if let Err(error) = done {
+                Error::note(&mut errors, error)?;
+            }
         }
         Error::all(errors)
     }
@@ -365,6 +370,8 @@ mod tests {
     #[test]
     fn variables() {
         let old = [json!({"name": "A", "value": "1"}), json!({"name": "B", "value": "2"})];
+        let unknown = Changes::parse(["NAME"].into_iter()).unwrap_err();
+        assert_eq!(unknown.to_string(), "unknown environment variable: NAME");
         let changes = Changes::parse(["B=x", "C=y=z", "A-"].into_iter()).unwrap();
         let new = [json!({"name": "B", "value": "x"}), json!({"name": "C", "value": "y=z"})];
         assert_eq!(changes.applied(&old), new);
