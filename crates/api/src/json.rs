@@ -7,23 +7,41 @@ use serde_json::Value;
 pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     let (mut here, mut rest) = (value, path);
     while let Some(dot) = dot(rest.as_bytes()) {
-        here = here.get(&rest[..dot])?;
+        here = get(here, &rest[..dot])?;
         rest = &rest[dot + 1..];
     }
-    here.get(rest)
+    get(here, rest)
 }
 
-/// Where the first dot is. Most paths are one short key, for which a searcher of texts costs more
-/// than the lookup.
+/// What stands behind a key. In a small map names of another length are passed by, where a search
+/// would compare their letters.
+pub fn get<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    let map = value.as_object()?;
+    if map.len() > SMALL {
+        return map.get(key);
+    }
+    map.iter().find(|(name, _)| name.as_str() == key).map(|(_, value)| value)
+}
+
+/// As many keys as a node of a tree may have.
+const SMALL: usize = 11;
+
+/// Where the first dot is.
 pub fn dot(path: &[u8]) -> Option<usize> {
+    first(path, b'.')
+}
+
+/// Where a byte is first. Most paths are one short key, for which a searcher of texts costs more
+/// than the lookup.
+pub fn first(path: &[u8], byte: u8) -> Option<usize> {
     let (eights, rest) = path.as_chunks::<8>();
     for (number, eight) in eights.iter().enumerate() {
-        let zeros = zeros(u64::from_le_bytes(*eight) ^ (ONES * u64::from(b'.')));
+        let zeros = zeros(u64::from_le_bytes(*eight) ^ (ONES * u64::from(byte)));
         if zeros != 0 {
             return Some(number * 8 + zeros.trailing_zeros() as usize / 8);
         }
     }
-    let at = rest.iter().position(|byte| *byte == b'.')?;
+    let at = rest.iter().position(|other| *other == byte)?;
     Some(path.len() - rest.len() + at)
 }
 
@@ -73,45 +91,73 @@ pub fn write(out: &mut Vec<u8>, value: &Value) {
 
 /// Writes a text with its quotes.
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text.as_bytes();
     // Nearly all are plain: then this is all the room that they need.
-    out.reserve(rest.len() + 2);
+    out.reserve(text.len() + 2);
     out.push(b'"');
+    write_inside(out, text);
+    out.push(b'"');
+}
+
+/// Writes what stands between the quotes of a text.
+pub fn write_inside(out: &mut Vec<u8>, text: &str) {
+    let (start, text) = (out.len(), text.as_bytes());
+    if !write_plain(out, text) {
+        out.truncate(start);
+        write_escaped(out, text);
+    }
+}
+
+/// Copies a text, and looks at it meanwhile; says whether all of it could stand as it is: no quote,
+/// backslash or control character (RFC 8259, section 7).
+fn write_plain(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    let (eights, rest) = text.as_chunks::<8>();
+    // What does not fill a word is written with some of what was before it, which is taken back.
+    let more = |out: &mut Vec<u8>, last: &[u8]| {
+        out.truncate(out.len() + rest.len() % last.len() - last.len());
+        out.extend_from_slice(last);
+    };
+    if eights.len() > 8 {
+        // One large copy is faster.
+        out.extend_from_slice(text);
+        let last = text.last_chunk::<8>();
+        return eights.iter().chain(last).all(|eight| odd(u64::from_le_bytes(*eight)) == 0);
+    }
+    if let Some(last) = text.last_chunk::<8>() {
+        let mut found = odd(u64::from_le_bytes(*last));
+        for eight in eights {
+            found |= odd(u64::from_le_bytes(*eight));
+            out.extend_from_slice(eight);
+        }
+        if !rest.is_empty() {
+            more(out, last);
+        }
+        return found == 0;
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        let (a, b) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        out.extend_from_slice(first);
+        if text.len() > 4 {
+            more(out, last);
+        }
+        return odd(u64::from(a) << 32 | u64::from(b)) == 0;
+    }
+    let mut word = u64::from_le_bytes(*b"        ");
+    for byte in text {
+        word = word << 8 | u64::from(*byte);
+        out.push(*byte);
+    }
+    odd(word) == 0
+}
+
+fn write_escaped(out: &mut Vec<u8>, mut rest: &[u8]) {
+    let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
     loop {
-        let plain = plain(rest);
+        let plain = rest.iter().take_while(is_plain).count();
         out.extend_from_slice(&rest[..plain]);
         let Some(byte) = rest.get(plain) else { break };
         escape(out, *byte);
         rest = &rest[plain + 1..];
     }
-    out.push(b'"');
-}
-
-/// How many of the first bytes stand as they are: no quote, backslash or control character
-/// (RFC 8259, section 7).
-fn plain(text: &[u8]) -> usize {
-    if all_plain(text) {
-        return text.len();
-    }
-    let is_plain = |byte: &&u8| **byte >= 0x20 && **byte != b'"' && **byte != b'\\';
-    text.iter().take_while(is_plain).count()
-}
-
-fn all_plain(text: &[u8]) -> bool {
-    // What is left behind the eights is looked at with some of what was before it.
-    if let Some(last) = text.last_chunk::<8>() {
-        let (eights, _) = text.as_chunks::<8>();
-        return eights.iter().chain([last]).all(|eight| odd(u64::from_le_bytes(*eight)) == 0);
-    }
-    let word = match (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        (Some(first), Some(last)) => {
-            u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))
-        }
-        _ => text
-            .iter()
-            .fold(u64::from_le_bytes(*b"        "), |word, byte| word << 8 | u64::from(*byte)),
-    };
-    odd(word) == 0
 }
 
 /// Not nothing where one of eight bytes cannot stand as it is.

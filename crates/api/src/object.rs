@@ -124,6 +124,7 @@ struct Metadata {
     deletion_timestamp: Option<String>,
 }
 
+const MANAGED_FIELDS: &str = "managedFields";
 const METADATA_OPEN: &[u8] = b"\"metadata\":{";
 const VERSION_OPEN: &[u8] = b"\"resourceVersion\":\"";
 
@@ -138,6 +139,11 @@ pub fn opening(api_version: &str) -> [&'static str; 2] {
 /// Canonical bytes of an object for the store: what it is ([`opening`]) and `metadata` first, then
 /// the other fields by name; without `metadata.resourceVersion`.
 pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
+    encode_owned(value, None)
+}
+
+/// The same of an object that is without its `metadata.managedFields`: here they are as JSON.
+pub fn encode_owned(value: &Value, managed_fields: Option<&[u8]>) -> Result<Bytes, DecodeError> {
     let object = value.as_object().ok_or(DecodeError::Shape("not a JSON object"))?;
     let metadata = object
         .get("metadata")
@@ -153,14 +159,21 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
         out.push(b',');
     }
     out.extend_from_slice(METADATA_OPEN);
-    let mut first = true;
+    let start = out.len();
+    let mut owners = managed_fields;
     for (key, value) in metadata.iter().filter(|(key, _)| *key != "resourceVersion") {
-        if !std::mem::take(&mut first) {
+        if let Some(owners) = owners.take_if(|_| key.as_str() > MANAGED_FIELDS) {
+            write_owners(&mut out, start, owners);
+        }
+        if out.len() > start {
             out.push(b',');
         }
         json::write_text(&mut out, key);
         out.push(b':');
         json::write(&mut out, value);
+    }
+    if let Some(owners) = owners {
+        write_owners(&mut out, start, owners);
     }
     out.push(b'}');
     for (key, value) in object {
@@ -175,6 +188,15 @@ pub fn encode(value: &Value) -> Result<Bytes, DecodeError> {
     out.push(b'}');
     // It is kept for long: in no more memory than it needs.
     Ok(Bytes::copy_from_slice(&out))
+}
+
+fn write_owners(out: &mut Vec<u8>, start: usize, owners: &[u8]) {
+    if out.len() > start {
+        out.push(b',');
+    }
+    json::write_text(out, MANAGED_FIELDS);
+    out.push(b':');
+    out.extend_from_slice(owners);
 }
 
 /// Where the resource version belongs in bytes that [`encode`] wrote: behind `"metadata":{`.
@@ -197,6 +219,9 @@ pub fn field_text(value: &Value, field: &str) -> String {
         let found = json::at(value, path);
         found.map_or_else(|| fields::left_out(path).to_owned(), text_of)
     };
+    if json::first(field.as_bytes(), b'=').is_none() {
+        return text(field);
+    }
     fields::paths(field).map(text).find(|text| !text.is_empty()).unwrap_or_default()
 }
 

@@ -116,7 +116,52 @@ impl Quantity {
 
     /// The text that Kubernetes stores for a text that came in: `1024Mi` becomes `1Gi`.
     pub fn canonical(text: &str) -> Result<String, ParseQuantityError> {
+        if Self::plain(text).is_some() {
+            return Ok(text.to_owned());
+        }
         Ok(text.parse::<Self>()?.to_string())
+    }
+
+    /// What most are: below a thousand, without sign and fraction, with an everyday suffix. Such a
+    /// text is canonical.
+    fn plain(text: &str) -> Option<Self> {
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, suffix) = text.split_at(digits);
+        if !(1..=3).contains(&digits) || number.starts_with('0') {
+            return None;
+        }
+        let (nanos, format) = match suffix {
+            "m" => (NANO / 1000, Format::DecimalSi),
+            "" => (NANO, Format::DecimalSi),
+            "k" => (NANO * 1000, Format::DecimalSi),
+            "M" => (NANO * 1_000_000, Format::DecimalSi),
+            "G" => (NANO * 1_000_000_000, Format::DecimalSi),
+            "Ki" => (NANO << 10, Format::BinarySi),
+            "Mi" => (NANO << 20, Format::BinarySi),
+            "Gi" => (NANO << 30, Format::BinarySi),
+            _ => return None,
+        };
+        let number = number
+            .bytes()
+            .fold(0_i128, |sum, digit| sum * 10 + i128::from(digit.wrapping_sub(b'0')));
+        Some(Self { nanos: number * nanos, format })
+    }
+
+    fn parse_any(text: &str) -> Result<Self, ParseQuantityError> {
+        let (negative, rest) = match text.as_bytes().first() {
+            Some(b'-') => (true, &text[1..]),
+            Some(b'+') => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, suffix) = rest.split_at(end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Err(ParseQuantityError);
+        }
+        let (multiplier, format) = suffix_multiplier(suffix)?;
+        let nanos = scale(whole, fraction, multiplier).ok_or(ParseQuantityError)?;
+        Ok(Self { nanos: if negative { -nanos } else { nanos }, format })
     }
 }
 
@@ -154,20 +199,7 @@ impl FromStr for Quantity {
     type Err = ParseQuantityError;
 
     fn from_str(text: &str) -> Result<Self, ParseQuantityError> {
-        let (negative, rest) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, suffix) = rest.split_at(end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(ParseQuantityError);
-        }
-        let (multiplier, format) = suffix_multiplier(suffix)?;
-        let nanos = scale(whole, fraction, multiplier).ok_or(ParseQuantityError)?;
-        Ok(Self { nanos: if negative { -nanos } else { nanos }, format })
+        Self::plain(text).map_or_else(|| Self::parse_any(text), Ok)
     }
 }
 
@@ -257,6 +289,22 @@ impl fmt::Display for Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_ones_are_as_all() {
+        for suffix in ["m", "", "k", "M", "G", "Ki", "Mi", "Gi"] {
+            for number in 1..1000 {
+                let text = format!("{number}{suffix}");
+                let (plain, any) =
+                    (Quantity::plain(&text).unwrap(), Quantity::parse_any(&text).unwrap());
+                assert_eq!((plain.nanos, plain.format), (any.nanos, any.format), "{text}");
+                assert_eq!(any.to_string(), text);
+            }
+        }
+        for other in ["0", "01", "1000", "1n", "1E", "-1", "+1", "1.5", "", "Mi", "1e3", "1 Mi"] {
+            assert!(Quantity::plain(other).is_none(), "{other}");
+        }
+    }
 
     #[test]
     fn canonical_texts() {

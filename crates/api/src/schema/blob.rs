@@ -218,6 +218,5 @@ fn expand(blob: Blob) -> Option<Table> {
         let (group, version, kind) = (name(group)?, name(version)?, name(kind)?);
         table.kinds.push(Kind { group, version, kind, id: SchemaId(id) });
     }
-    table.kinds.sort();
-    Some(table)
+    Some(table.indexed())
 }

@@ -67,9 +67,8 @@ impl Builder {
     }
 
     /// The table.
-    pub fn finish(mut self) -> Table {
-        self.table.kinds.sort();
-        self.table
+    pub fn finish(self) -> Table {
+        self.table.indexed()
     }
 
     fn push(&mut self, shape: Shape) -> SchemaId {

@@ -128,6 +128,12 @@ impl Admission {
     }
 }
 
+/// Whether a policy or webhook of the user's may look at what is written.
+pub(crate) fn is_watched(registry: &Registry) -> bool {
+    let Admission { policies, configurations, .. } = &registry.admission;
+    policies.may_count(registry) || configurations.may_count(registry)
+}
+
 /// What the plugins, policies and webhooks make of a new or changed object. Says whether one that
 /// is not ours changed it: then what a client may not choose must be put right again.
 pub(crate) fn mutate<'a>(

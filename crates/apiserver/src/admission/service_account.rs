@@ -45,7 +45,7 @@ impl Plugin for ServiceAccount {
         if !pod["spec"].is_object() {
             return Ok(());
         }
-        if pod.pointer("/metadata/annotations/kubernetes.io~1config.mirror").is_some() {
+        if pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {
             return mirror(attributes, pod);
         }
         if text(pod, "/spec/serviceAccountName").is_empty() {
@@ -98,6 +98,9 @@ async fn find(
     let row = resource::by_gvr("", "v1", "serviceaccounts").ok_or_else(Status::no_such_path)?;
     let key = cache::key(row, namespace, name);
     let collection = registry.cache.of(row)?;
+    if let Some(account) = collection.get(&key) {
+        return Ok(Some(account));
+    }
     let patience = if name == "default" { PATIENCE } else { Duration::ZERO };
     let mut applied = registry.cache.subscribe();
     let found = applied.wait_for(|_| collection.get(&key).is_some());

@@ -1,6 +1,6 @@
 //! Create.
 
-use onggi_api::Status;
+use onggi_api::{Status, object};
 use onggi_client::{Request, Response};
 use onggi_machinery::managedfields::{self, Sent};
 use onggi_machinery::resource::Resource;
@@ -49,8 +49,13 @@ impl Registry {
         warnings.extend(meta::drop_same_owners(&mut object));
         kind.default(&mut object);
         let owner = Owner::of(self, context, row, request, "");
-        let owners = owner.created(self, &object, ownership).await?;
-        managedfields::put(&mut object, owners);
+        // Where nobody looks at the owners before they are stored, they need not be values.
+        let is_seen = request.write.dry_run || admission::is_watched(self);
+        let owned = if is_seen { None } else { owner.created_text(&object, &ownership) };
+        if owned.is_none() {
+            let owners = owner.created(self, &object, ownership).await?;
+            managedfields::put(&mut object, owners);
+        }
         (row.prepare_create)(&mut object);
         authn::stamp_requester(row, &context.user, &mut object);
         let given = super::text(&object, "/metadata/name").to_owned();
@@ -67,6 +72,10 @@ impl Registry {
         if admission::mutate(self, &attributes, &mut object).await? {
             meta::begin_create(row, &request.namespace, &mut object)?;
             kind.prune(&mut object);
+            if owned.is_some() {
+                // Whoever came in between knows nothing of the owners.
+                managedfields::take(&mut object);
+            }
             if let Err(problem) = owners::check(&object) {
                 warnings.push(owners::spoiled(&problem));
                 managedfields::take(&mut object);
@@ -112,7 +121,12 @@ impl Registry {
                 warnings.extend(kind.warnings(&object));
                 return Ok(Response::Document { value: object, created: true, warnings });
             }
-            let bytes = self.encoded(row, &object).await?;
+            let bytes = match &owned {
+                Some(owned) => {
+                    object::encode_owned(&object, Some(owned)).map_err(Status::internal)?
+                }
+                None => self.encoded(row, &object).await?,
+            };
             let _announced = self.cache.announce(row, &object, &bytes);
             match self.store.txn(Txn::put(key.clone(), Expect::Absent, bytes.clone())).await {
                 Ok(committed) => {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
-use onggi_api::{GroupVersionResource, Object, Status};
+use onggi_api::{GroupVersionResource, Object, Status, json};
 use onggi_base::Clock;
 use onggi_machinery::conversion::Version;
 use onggi_machinery::resource::{self, Resource};
@@ -180,17 +180,17 @@ impl Registry {
 
 fn below<'v>(value: &'v Value, pointer: &str) -> Option<&'v Value> {
     let (mut here, mut rest) = (value, pointer.strip_prefix('/')?);
-    while let Some(end) = rest.bytes().position(|byte| byte == b'/') {
-        here = here.get(&rest[..end])?;
+    while let Some(end) = json::first(rest.as_bytes(), b'/') {
+        here = json::get(here, &rest[..end])?;
         rest = &rest[end + 1..];
     }
-    here.get(rest)
+    json::get(here, rest)
 }
 
 /// A text of the object, empty where it has none.
 pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
     // Asked for dozens of times a write; only a pointer with escapes needs more than this.
-    let found = match pointer.contains('~') {
+    let found = match json::first(pointer.as_bytes(), b'~').is_some() {
         true => value.pointer(pointer),
         false => below(value, pointer),
     };

@@ -125,6 +125,15 @@ impl Owner {
         }
     }
 
+    /// The list of a new object as it is stored, where it can be told without values.
+    pub(super) fn created_text(&self, object: &Value, ownership: &Ownership) -> Option<Vec<u8>> {
+        let is_plain = matches!(ownership, Ownership::Changes(Sent::Nothing | Sent::Reset));
+        if !is_plain || self.version.is_some() || self.row.custom.is_some() {
+            return None;
+        }
+        self.with(|writer| writer.created_text(object))
+    }
+
     /// The list of a changed object. Neither object has its list in it; `list` is the old one.
     pub(super) async fn changed(
         &self,

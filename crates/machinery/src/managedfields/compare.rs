@@ -124,7 +124,7 @@ impl Comparison {
                 }
                 None => {
                     let child = ty.child(key);
-                    here.graft(&mut self.removed, of_new(child.ty, before, child.always));
+                    here.graft(&mut self.removed, of_new(child.ty, before, child.is_always()));
                 }
             }
         }
@@ -134,7 +134,7 @@ impl Comparison {
             }
             let child = ty.child(key);
             let here = Path::Field(path, key);
-            here.graft(&mut self.added, of_new(child.ty, after, child.always));
+            here.graft(&mut self.added, of_new(child.ty, after, child.is_always()));
         }
     }
 

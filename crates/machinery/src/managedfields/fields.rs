@@ -38,7 +38,7 @@ fn below(ty: Type<'_>, value: &Value, there: bool) -> Nodes {
         (Class::Map, Value::Object(map)) => {
             for (key, value) in map {
                 let child = ty.child(key);
-                if let Some(found) = of_new(child.ty, value, there && child.always) {
+                if let Some(found) = of_new(child.ty, value, there && child.is_always()) {
                     nodes.insert(field(key), found);
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! A [`FieldSet`] is a set of fields as `fieldsV1` writes it; an [`Entry`] says which manager owns
 //! which set; [`Managed`] are all entries of an object. A [`Writer`] is who writes:
-//! [`Writer::created`] and [`Writer::updated`] give what changed to who changed it,
+//! [`Writer::created`] (as text: [`Writer::created_text`]) and [`Writer::updated`] give what changed to who changed it,
 //! [`Writer::applied`] merges a configuration. A [`Type`] says which values are owned as a whole and
 //! which by their parts, for built-in and for custom kinds. Everything is pure; the behaviour is
 //! that of `k8s.io/apimachinery/pkg/util/managedfields` and of structured-merge-diff.
@@ -26,6 +26,7 @@ mod unowned;
 mod update;
 mod validate;
 mod versions;
+mod written;
 
 pub use apply::{Applied, ApplyError, Conflict, check_kind};
 pub use entries::{Entry, Id, Managed, Operation, Sent, put, same_but_times, take};

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use onggi_api::schema::{ListKind, Name, Schema, Shape};
+use onggi_api::schema::{Field, ListKind, Name, Schema, Shape};
 use serde_json::Value;
 
 /// The type of a value.
@@ -44,9 +44,16 @@ pub(super) struct Child<'s> {
     pub(super) ty: Type<'s>,
     /// It is a field of an object, not a free key.
     pub(super) named: bool,
+    /// The schema that it is a field of, and the field.
+    field: Option<(Schema<'s>, &'s Field)>,
+}
+
+impl Child<'_> {
     /// Go's type has it in every object: a struct that is no pointer, a list that is written when
     /// it is empty. That it is there belongs to nobody.
-    pub(super) always: bool,
+    pub(super) fn is_always(&self) -> bool {
+        self.field.is_some_and(|(owner, field)| field.required || is_struct(owner, &field.name))
+    }
 }
 
 /// What a scalar of a schema may be.
@@ -180,14 +187,14 @@ impl<'s> Type<'s> {
 
     /// What stands behind a key.
     pub(super) fn child(self, key: &str) -> Child<'s> {
-        let free = |ty| Child { ty, named: false, always: false };
+        let free = |ty| Child { ty, named: false, field: None };
         match self {
             Self::Known(schema) => match schema.shape() {
                 Shape::Object(_) => match schema.field(key) {
                     Some(field) => Child {
                         ty: Self::Known(schema.at(field.schema)),
                         named: true,
-                        always: field.required || is_struct(schema, key),
+                        field: Some((schema, field)),
                     },
                     None => free(Self::Deduced),
                 },
@@ -200,9 +207,7 @@ impl<'s> Type<'s> {
             Self::Custom(node) => match node.kind {
                 Kind::Metadata => Self::metadata().child(key),
                 _ => match (node.properties.get(key), &node.additional) {
-                    (Some(field), _) => {
-                        Child { ty: Self::Custom(field), named: true, always: false }
-                    }
+                    (Some(field), _) => Child { ty: Self::Custom(field), named: true, field: None },
                     (None, Some(value)) => free(Self::Custom(value)),
                     (None, None) => free(Self::Deduced),
                 },

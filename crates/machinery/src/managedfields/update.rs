@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::compare::{Comparison, compare};
+use super::element::field;
 use super::entries::{Entry, Id, Managed, Operation, Sent};
 use super::fields::of_object;
 use super::set::FieldSet;
@@ -39,24 +40,34 @@ impl std::fmt::Debug for Writer<'_> {
     }
 }
 
-/// Fields that nobody owns: what names the object and what only the server sets.
+/// Fields of an object that nobody owns: what it is.
+pub(super) const UNOWNED: [&str; 2] = ["apiVersion", "kind"];
+
+/// Fields of its metadata that nobody owns: what names the object and what only the server sets.
+pub(super) const UNOWNED_METADATA: [&str; 9] = [
+    "name",
+    "namespace",
+    "creationTimestamp",
+    "selfLink",
+    "uid",
+    "clusterName",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+];
+
+/// Both.
 pub(super) fn unowned() -> &'static FieldSet {
-    static UNOWNED: std::sync::OnceLock<FieldSet> = std::sync::OnceLock::new();
-    UNOWNED.get_or_init(|| {
-        FieldSet::of(&[
-            &["f:apiVersion"],
-            &["f:kind"],
-            &["f:metadata"],
-            &["f:metadata", "f:name"],
-            &["f:metadata", "f:namespace"],
-            &["f:metadata", "f:creationTimestamp"],
-            &["f:metadata", "f:selfLink"],
-            &["f:metadata", "f:uid"],
-            &["f:metadata", "f:clusterName"],
-            &["f:metadata", "f:generation"],
-            &["f:metadata", "f:managedFields"],
-            &["f:metadata", "f:resourceVersion"],
-        ])
+    static SET: std::sync::OnceLock<FieldSet> = std::sync::OnceLock::new();
+    SET.get_or_init(|| {
+        let mut set = FieldSet::of(&[&["f:metadata"]]);
+        for name in UNOWNED {
+            set.insert(&[&field(name)]);
+        }
+        for name in UNOWNED_METADATA {
+            set.insert(&["f:metadata", &field(name)]);
+        }
+        set
     })
 }
 

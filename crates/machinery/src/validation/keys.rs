@@ -18,8 +18,8 @@ impl Keys {
     /// What stands at a dotted path below the value whose keys these are.
     pub(super) fn find<'a>(&self, value: &'a Value, path: &str) -> &'a Value {
         let Some(map) = value.as_object() else { return &value::NULL };
-        // Few keys are found at once.
-        if map.len() < 4 {
+        // One key is found at once.
+        if map.len() < 2 {
             return value::at(value, path);
         }
         if self.0.get() == 0 {

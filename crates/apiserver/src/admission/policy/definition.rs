@@ -98,6 +98,12 @@ impl Policies {
     pub(super) fn mutating(&self, registry: &Registry) -> Result<Bound, Status> {
         bound(registry, &self.mutating, &self.mutating_bindings, mutate)
     }
+
+    /// Whether a policy is bound; those that cannot be read now may be.
+    pub(in crate::admission) fn may_count(&self, registry: &Registry) -> bool {
+        let all = [self.mutating(registry), self.validating(registry)];
+        all.iter().any(|bound| bound.as_ref().map_or(true, |bound| !bound.is_empty()))
+    }
 }
 
 fn bound(

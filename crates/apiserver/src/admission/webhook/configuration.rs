@@ -61,6 +61,12 @@ impl Configurations {
     pub(super) fn validating(&self, registry: &Registry) -> Result<Arc<Vec<Hook>>, Status> {
         self.validating.get(registry, |objects| objects.iter().flat_map(hooks).collect())
     }
+
+    /// Whether there is a hook; those that cannot be read now may be there.
+    pub(in crate::admission) fn may_count(&self, registry: &Registry) -> bool {
+        let all = [self.mutating(registry), self.validating(registry)];
+        all.iter().any(|hooks| hooks.as_ref().map_or(true, |hooks| !hooks.is_empty()))
+    }
 }
 
 fn hooks(configuration: &Value) -> Vec<Hook> {
