@@ -36,6 +36,10 @@ pub fn sealed_resources(text: &str) -> Result<Vec<String>, String> {
     if config["kind"] != "EncryptionConfiguration" {
         return Err(format!("kind: expected EncryptionConfiguration, found {}", config["kind"]));
     }
+    if config["apiVersion"] != "apiserver.config.k8s.io/v1" {
+        let found = &config["apiVersion"];
+        return Err(format!("apiVersion: expected apiserver.config.k8s.io/v1, found {found}"));
+    }
     let mut found = Vec::new();
     for (at, entry) in list_at(&config, "resources").iter().enumerate() {
         let providers = list_at(entry, "providers");

@@ -67,11 +67,38 @@ pub(crate) enum WebhookError {
         message: String,
     },
     /// An answer that is no success.
-    #[error("failed to call webhook: the server responded with the status code {0}")]
-    Code(u16),
+    #[error("failed to call webhook: {0}")]
+    Code(String),
     /// An answer that cannot be read.
     #[error("received invalid webhook response: {0}")]
     Answer(String),
+}
+
+/// What client-go makes of a refusal (`apimachinery/pkg/api/errors.NewGenericServerResponse`).
+fn refusal(code: u16, body: &[u8]) -> String {
+    /// How much of a body is told.
+    const TOLD: usize = 2048;
+    let text = String::from_utf8_lossy(&body[..body.len().min(TOLD)]);
+    let text = text.trim();
+    match code {
+        401 => "the server has asked for the client to provide credentials".to_owned(),
+        403 => format!("forbidden: {text}"),
+        404 => "the server could not find the requested resource".to_owned(),
+        405 => "the server does not allow this method on the requested resource".to_owned(),
+        409 => "the server reported a conflict".to_owned(),
+        429 => "the server has received too many requests and has asked us to try again later"
+            .to_owned(),
+        503 => "the server is currently unable to handle the request".to_owned(),
+        504 => "the server was unable to return a response in the time allotted, but may still be \
+                processing the request"
+            .to_owned(),
+        500.. => {
+            format!("an error on the server ({text:?}) has prevented the request from succeeding")
+        }
+        _ => format!(
+            "the server responded with the status code {code} but did not return more information"
+        ),
+    }
 }
 
 impl Webhooks {
@@ -101,11 +128,11 @@ impl Webhooks {
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER);
             let body = body.collect().await.map_err(|error| broken(error.to_string()))?;
+            let body = body.to_bytes();
             if !status.is_success() {
-                return Err(WebhookError::Code(status.as_u16()));
+                return Err(WebhookError::Code(refusal(status.as_u16(), &body)));
             }
-            serde_json::from_slice(&body.to_bytes())
-                .map_err(|error| WebhookError::Answer(error.to_string()))
+            serde_json::from_slice(&body).map_err(|error| WebhookError::Answer(error.to_string()))
         };
         tokio::time::timeout(timeout, exchange)
             .await

@@ -65,6 +65,21 @@ pub fn double(number: f64) -> Option<Number> {
     if is_whole { Some((number as i64).into()) } else { Number::from_f64(number) }
 }
 
+/// The numbers of a value that no schema describes, as Go writes what it has read: `2.0` and `2e0`
+/// become `2`.
+pub fn settle_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(same) = number.as_f64().and_then(double) {
+                *number = same;
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(settle_numbers),
+        Value::Object(map) => map.values_mut().for_each(settle_numbers),
+        _ => {}
+    }
+}
+
 /// A value as Go's `%v` prints what `encoding/json` made of it; messages of the API hold such texts.
 pub fn go_text(value: &Value) -> String {
     match value {
@@ -123,8 +138,11 @@ pub fn items_mut<'a>(
 
 /// Puts a value at the path, making the maps above it.
 pub fn set(value: &mut Value, path: &str, new: impl Into<Value>) {
-    let last = path.bytes().rposition(|byte| byte == b'.');
-    let (above, key) = last.map_or(("", path), |dot| (&path[..dot], &path[dot + 1..]));
+    if json::dot(path.as_bytes()).is_none() {
+        as_map(value).insert(path.to_owned(), new.into());
+        return;
+    }
+    let (above, key) = path.rsplit_once('.').unwrap_or(("", path));
     map_mut(value, above).insert(key.to_owned(), new.into());
 }
 

@@ -1,5 +1,6 @@
 //! Responses to bytes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -85,10 +86,50 @@ fn advise(response: &mut Response<Body>, row: &Resource, warnings: &[String]) {
     }
 }
 
+/// What an answer warns of, before it is brought into bounds.
+#[derive(Clone, Default)]
+struct Warnings(Vec<String>);
+
 /// Adds `Warning` headers.
 pub(super) fn warn(response: &mut Response<Body>, warnings: &[String]) {
-    let values = warnings.iter().filter_map(|warning| warning_header(warning));
-    response.headers_mut().extend(values.map(|value| (header::WARNING, value)));
+    if warnings.is_empty() {
+        return;
+    }
+    let mut all: Warnings = response.extensions_mut().remove().unwrap_or_default();
+    all.0.extend_from_slice(warnings);
+    let texts = bounded(&all.0);
+    let values = texts.iter().filter_map(|text| warning_header(text));
+    let headers = response.headers_mut();
+    headers.remove(header::WARNING);
+    headers.extend(values.map(|value| (header::WARNING, value)));
+    response.extensions_mut().insert(all);
+}
+
+/// How many characters all warnings of an answer may have together
+/// (`apiserver/pkg/endpoints/filters/warning.go`).
+const WARNINGS_MAX: usize = 4096;
+/// How many one has where they would have more.
+const WARNING_MAX: usize = 256;
+
+/// Each once; shortened where there are too many, and no more than clients take.
+fn bounded(warnings: &[String]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let texts = warnings.iter().filter(|text| !text.is_empty() && seen.insert(text.as_str()));
+    let texts: Vec<&String> = texts.collect();
+    if texts.iter().map(|text| text.chars().count()).sum::<usize>() <= WARNINGS_MAX {
+        return texts.into_iter().cloned().collect();
+    }
+    let mut written = 0;
+    let mut short = Vec::new();
+    for text in texts {
+        if written >= WARNINGS_MAX {
+            break;
+        }
+        let text: String = text.chars().take(WARNING_MAX).collect();
+        written += text.chars().count();
+        short.push(text);
+    }
+    short
 }
 
 /// `299 - "text"` (RFC 7234, 5.5).

@@ -371,6 +371,13 @@ async fn route(
             .await
             .map_err(|_| Status::timeout("request did not complete within the allotted timeout"));
     }
+    if seen.stream {
+        streams::check_method(place, request.method())?;
+        if info.verb != Verb::Create && streams::needs_create(place) {
+            let asked = Attributes { verb: Verb::Create.as_str(), ..asked };
+            server.authorize(&asked, None).await?;
+        }
+    }
     let context = Context { user_agent: user_agent(&request), ..Context::new(user) };
     if let Some(record) = &mut seen.record {
         record.reads(&context.notes);

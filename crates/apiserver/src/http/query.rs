@@ -50,7 +50,8 @@ impl Query {
         match self.get(name) {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| {
-                Status::bad_request(format!("query parameter {name}: {text:?} is not a number"))
+                let problem = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+                Status::bad_request(format!("query parameter {name}: {problem}"))
             }),
         }
     }

@@ -129,7 +129,7 @@ pub(crate) fn configuration(
         return Err(Status::bad_request("the request has no configuration in its body"));
     };
     let bad = |problem: String| Status::bad_request(format!("error decoding patch: {problem}"));
-    let (value, twice) = if body.trim_ascii_start().starts_with(b"{") {
+    let (mut value, twice) = if body.trim_ascii_start().starts_with(b"{") {
         let parsed = schema::json::parse(body).map_err(|error| bad(error.to_string()))?;
         let twice = parsed
             .duplicates
@@ -148,6 +148,7 @@ pub(crate) fn configuration(
     if schema::is_too_deep(&value) {
         return Err(bad("it is nested too deeply".to_owned()));
     }
+    value::settle_numbers(&mut value);
     let twice: Vec<String> = twice
         .iter()
         .map(|(line, key)| format!("line {line}: key {key:?} already set in map"))

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use onggi_api::object::metadata_mut;
 use onggi_api::status::Details;
-use onggi_api::{FieldError, FieldPath, Object, Status};
+use onggi_api::{FieldError, FieldPath, GroupVersionKind, Object, Status};
 use onggi_base::clock::rfc3339;
 use onggi_client::{Body, Request, Response, WriteOptions};
 use onggi_machinery::resource::Resource;
+use onggi_machinery::schema;
 use onggi_machinery::value::is_set;
 use onggi_store::{Error as StoreError, Expect, Txn};
 use serde_json::{Value, json};
 
-use super::{ATTEMPTS, Context, MODIFIED, Registry, store_status, text};
+use super::{ATTEMPTS, Context, MODIFIED, Registry, problem_status, store_status, text};
 use crate::admission::{self, Attributes, Operation, Options};
 use crate::cache;
 use crate::rest::{self, Hooks};
@@ -54,6 +55,10 @@ const AT_ONCE: usize = 32;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
+fn options_kind() -> GroupVersionKind {
+    GroupVersionKind { group: String::new(), version: "v1".into(), kind: "DeleteOptions".into() }
+}
+
 impl DeleteOptions {
     pub(crate) fn read(options: &WriteOptions, body: &Body) -> Result<Self, Status> {
         let Body::Object(body) = body else {
@@ -66,12 +71,14 @@ impl DeleteOptions {
             };
             return read.checked(Vec::new());
         };
-        let owned = |pointer| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let mut errors = Vec::new();
         let kind = body["kind"].as_str().unwrap_or("DeleteOptions");
         if kind != "DeleteOptions" {
             return Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"));
         }
+        let mut body = body.clone();
+        schema::fit(&mut body, &options_kind()).map_err(|problem| problem_status(&problem))?;
+        let owned = |pointer| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let mut errors = Vec::new();
         let dry_run = body["dryRun"].as_array().map_or(&[][..], Vec::as_slice);
         if dry_run.iter().any(|value| value != "All") {
             let path = FieldPath::new("dryRun");

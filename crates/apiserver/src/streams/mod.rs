@@ -13,7 +13,7 @@ pub(crate) mod websocket;
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{Method, Response};
 use onggi_api::Status;
 
 use crate::ApiServer;
@@ -31,6 +31,23 @@ pub(crate) fn is_stream(place: &ResourcePlace) -> bool {
         ("", "services" | "nodes") => place.subresource == "proxy",
         _ => false,
     }
+}
+
+/// The methods that a stream may be opened by; others are refused before anything is asked of the
+/// node (`pkg/registry/core/pod/rest`).
+pub(crate) fn check_method(place: &ResourcePlace, method: &Method) -> Result<(), Status> {
+    let fits = match place.subresource.as_str() {
+        "proxy" => true,
+        "log" => method == Method::GET,
+        _ => method == Method::GET || method == Method::POST,
+    };
+    if fits { Ok(()) } else { Err(Status::method_not_allowed()) }
+}
+
+/// Whether it takes the right to `create` whatever its method is: a WebSocket begins with GET, and
+/// who may only read may not run anything (KEP-4006).
+pub(crate) fn needs_create(place: &ResourcePlace) -> bool {
+    matches!(place.subresource.as_str(), "exec" | "attach" | "portforward")
 }
 
 pub(crate) async fn answer(

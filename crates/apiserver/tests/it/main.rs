@@ -23,6 +23,7 @@ mod many;
 mod node;
 mod ownership;
 mod policies;
+mod refused;
 mod server;
 mod versions;
 mod webhooks;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::json::{MAX_FAULTS, short};
 use super::union::{Alternative, union};
 use super::zero::is_nothing;
-use crate::value::double;
+use crate::value::{double, settle_numbers};
 
 /// `resource.ParseQuantity`'s words.
 const QUANTITY: &str = "quantities must match the regular expression \
@@ -122,6 +122,7 @@ impl Check {
     /// Anything, but in the unions of JSON schemas. These Go reads by hand: what it does not know
     /// in them it drops and tells nobody.
     fn any(&mut self, schema: Schema<'_>, value: &mut Value, path: Path<'_>) -> Result<(), String> {
+        settle_numbers(value);
         let Some((alternative, props)) = union(schema) else { return Ok(()) };
         let told = self.unknown.len();
         match value {

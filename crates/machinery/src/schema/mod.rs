@@ -207,6 +207,7 @@ pub fn admit_custom(
     match built_in {
         Some(schema) => check.object(schema, value).map_err(unfit)?,
         None => {
+            crate::value::settle_numbers(value);
             let meta = onggi_api::schema::table()
                 .definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
             if let (Some(meta), Some(metadata)) = (meta, value.get_mut("metadata")) {
@@ -230,6 +231,20 @@ pub fn admit_custom(
         return Err(unfit(format!("strict decoding error: {}", faults.join(", "))));
     }
     Ok(faults)
+}
+
+/// Checks a value against the schema of a kind that is not stored, such as `DeleteOptions`, whatever
+/// version it says that it is of; what the schema does not know goes.
+pub fn fit(value: &mut Value, kind: &GroupVersionKind) -> Result<(), DecodeProblem> {
+    let Some(schema) = onggi_api::schema::of(&kind.group, &kind.version, &kind.kind) else {
+        return Ok(());
+    };
+    Check::default().object(schema, value).map_err(|problem| DecodeProblem::Unfit {
+        found: kind.kind.clone(),
+        version: kind.version.clone(),
+        kind: kind.kind.clone(),
+        problem,
+    })
 }
 
 /// Levels of nesting that an object may have. Text is refused earlier by its parsers; patches and
@@ -280,6 +295,14 @@ fn settle_kind(
         ))),
     };
     let (version, found) = (text("apiVersion")?, text("kind")?);
+    if found.is_empty() && !built_in {
+        return Err(DecodeProblem::Unfit {
+            found: kind.kind.clone(),
+            version: kind.version.clone(),
+            kind: kind.kind.clone(),
+            problem: format!("Object 'Kind' is missing in '{value}'"),
+        });
+    }
     let expected = kind.api_version();
     let same_version = version.is_empty() || version == expected;
     let same_kind = found.is_empty() || found == kind.kind;

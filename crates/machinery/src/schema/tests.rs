@@ -278,10 +278,26 @@ fn kind_and_version_must_fit() {
 
 #[test]
 fn kinds_without_a_schema_keep_their_fields() {
-    let body = json!({"metadata": {"name": "x", "colour": 1}, "spec": {"any": [null]}});
+    let body = json!({
+        "kind": "Release", "metadata": {"name": "x", "colour": 1}, "spec": {"any": [null]},
+    });
     let decoded = decode_json(body, "onggi.dev/v1", "Release", FieldValidation::Warn).unwrap();
     assert_eq!(decoded.value["spec"], json!({"any": [null]}));
     assert_eq!(decoded.warnings, ["unknown field \"metadata.colour\""]);
+}
+
+#[test]
+fn custom_kinds_name_themselves_and_have_whole_numbers() {
+    let kind = gvk("x.io/v1", "W");
+    let admit = |mut value: Value| admit(&mut value, &kind, FieldValidation::Ignore).map(|_| value);
+    let made = admit(json!({"apiVersion": "x.io/v1", "kind": "W", "spec": {"n": [2.0, 1e3, 1.5]}}));
+    assert_eq!(made.unwrap()["spec"].to_string(), r#"{"n":[2,1000,1.5]}"#);
+    let problem = admit(json!({"metadata": {"name": "c"}})).unwrap_err().to_string();
+    assert_eq!(
+        problem,
+        "W in version \"v1\" cannot be handled as a W: Object 'Kind' is missing in \
+         '{\"metadata\":{\"name\":\"c\"}}'"
+    );
 }
 
 #[test]
