@@ -283,14 +283,14 @@ impl ApiServer {
                 self.record(&asked, &request.resource, &context.user_agent).await
             else {
                 self.authorize(&asked, None).await?;
-                return self.perform(context.clone(), request).await;
+                return self.carry_out(context, request).await;
             };
             let allowed = self.authorize(&asked, Some(&mut record)).await;
             record.reads(&context.notes);
             let done = match allowed {
                 Ok(()) => {
                     record.asked(&request.body);
-                    self.perform(context.clone(), request).await
+                    self.carry_out(context, request).await
                 }
                 Err(status) => Err(status),
             };
@@ -311,6 +311,19 @@ impl ApiServer {
             record.complete(code, false).await;
             done
         })
+    }
+
+    /// Any verb but watch, here or at the aggregated server that answers for its group.
+    async fn carry_out(
+        self: &Arc<Self>,
+        context: &Context,
+        request: Request,
+    ) -> Result<Response, Status> {
+        let GroupVersionResource { group, version, .. } = &request.resource;
+        match self.aggregation.route(group, version) {
+            Some(route) => self.aggregation.call(&route, &context.user, request).await,
+            None => self.perform(context.clone(), request).await,
+        }
     }
 
     /// Any verb but watch; who may has been decided. A write goes on to its end when the caller
@@ -353,10 +366,10 @@ impl ApiServer {
         let asked = Attributes { user, verb: "watch", target };
         let Some(mut record) = self.record(&asked, &spec.resource, user_agent).await else {
             self.authorize(&asked, None).await?;
-            return self.open_watch(spec, None).await;
+            return self.begin_watch(user, spec).await;
         };
         let opened = match self.authorize(&asked, Some(&mut record)).await {
-            Ok(()) => self.open_watch(spec, None).await,
+            Ok(()) => self.begin_watch(user, spec).await,
             Err(status) => Err(status),
         };
         match opened {
@@ -372,6 +385,13 @@ impl ApiServer {
                 record.complete(status.code, false).await;
                 Err(status)
             }
+        }
+    }
+
+    async fn begin_watch(&self, user: &User, spec: &WatchSpec) -> Result<EventStream, Status> {
+        match self.aggregation.route(&spec.resource.group, &spec.resource.version) {
+            Some(route) => self.aggregation.watch(&route, user, spec.clone()).await,
+            None => self.open_watch(spec, None).await,
         }
     }
 

@@ -4,6 +4,7 @@
 //! ```text
 //!  http::route ─▶ Aggregation::route ─▶ proxy ─▶ Remote (pool) ─▶ endpoint of the Service
 //!  http::documents ─▶ Aggregation::documents: our documents and theirs
+//!  server::handle ─▶ calls ─▶ Remote: the same, asked from within the process
 //!  keeper: APIServices of custom groups, Available conditions, what the others serve
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! write was answered, and where there is none a request pays one look at a number.
 
 mod availability;
+mod calls;
 mod discovery;
 mod documents;
 mod keeper;
