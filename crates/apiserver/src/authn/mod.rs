@@ -3,6 +3,7 @@
 
 mod bootstrap_token;
 mod certificate;
+mod counts;
 mod impersonate;
 mod jwt;
 mod reviews;
@@ -25,6 +26,7 @@ use crate::access::{Access, Anonymous};
 use crate::registry::Registry;
 
 pub(crate) use certificate::{ClientAuthorities, Peer};
+use counts::{Attempt, Counts};
 pub(crate) use impersonate::impersonated;
 pub(crate) use reviews::{self_subject_review, token_review};
 pub use static_tokens::StaticTokens;
@@ -127,6 +129,7 @@ pub(crate) struct Authenticators {
     /// Whom this server takes tokens for.
     audiences: Vec<String>,
     pub(crate) certificates: ClientAuthorities,
+    counts: Counts,
 }
 
 /// The only paths that `system:anonymous` may see where it is restricted.
@@ -159,6 +162,7 @@ impl Authenticators {
             anonymous,
             audiences,
             certificates: ClientAuthorities::new(access)?,
+            counts: Counts::default(),
         })
     }
 
@@ -196,6 +200,27 @@ impl Authenticators {
 
     /// Who sends a request over HTTP: a proxy's word, the certificate, the token, or nobody.
     pub(crate) async fn request(
+        &self,
+        registry: &Registry,
+        peer: Option<&Peer>,
+        headers: &http::HeaderMap,
+        path: &str,
+    ) -> Result<Arc<User>, Status> {
+        let found = self.identify(registry, peer, headers, path).await;
+        self.counts.count(match &found {
+            Ok(user) => Attempt::Success(&user.name),
+            Err(_) if headers.contains_key(http::header::AUTHORIZATION) => Attempt::Error,
+            Err(_) => Attempt::Failure,
+        });
+        found
+    }
+
+    /// What is counted, in the text format of Prometheus.
+    pub(crate) fn write_metrics(&self, out: &mut String) {
+        self.counts.write(out);
+    }
+
+    async fn identify(
         &self,
         registry: &Registry,
         peer: Option<&Peer>,

@@ -48,6 +48,16 @@ impl OpenApi {
         Self { served, made, v2, v2_protobuf }
     }
 
+    /// Whether the documents of v3 are made: it takes a while.
+    pub(crate) fn has_v3(&self) -> bool {
+        self.made.get().is_some()
+    }
+
+    /// Whether this form of v2 is made.
+    pub(crate) fn has_v2(&self, protobuf: bool) -> bool {
+        if protobuf { &self.v2_protobuf } else { &self.v2 }.get().is_some()
+    }
+
     /// `/openapi/v3`: where the documents are.
     pub(crate) fn index(&self) -> &Value {
         &self.made().index
@@ -71,22 +81,30 @@ impl OpenApi {
         }))
     }
 
-    /// `/openapi/v2`: everything in one document.
-    pub(crate) fn v2(&self) -> &Document {
+    /// `/openapi/v2`: everything in one document, as JSON or as a protobuf message.
+    pub(crate) fn v2(&self, protobuf: bool) -> &Document {
+        if protobuf { self.v2_protobuf() } else { self.v2_json() }
+    }
+
+    fn v2_json(&self) -> &Document {
         self.v2.get_or_init(|| {
-            let mut whole = v2::Builder::default();
-            for custom in [false, true] {
-                each_document(&self.served, custom, |_, document| whole.add(&document));
-            }
-            Document::compact(&whole.finish(VERSION), JSON)
+            // No custom kind can be in these groups: made once, whatever comes and goes.
+            static BUILTIN: OnceLock<v2::Packed> = OnceLock::new();
+            let builtin = BUILTIN.get_or_init(|| {
+                let mut whole = v2::Builder::default();
+                each_document(&self.served, false, |_, document| whole.add(&document));
+                whole.pack()
+            });
+            let mut custom = builtin.more();
+            each_document(&self.served, true, |_, document| custom.add(&document));
+            Document::compact_bytes(builtin.with(&custom, VERSION).into(), JSON)
         })
     }
 
-    /// The same as a protobuf message.
-    pub(crate) fn v2_protobuf(&self) -> &Document {
+    fn v2_protobuf(&self) -> &Document {
         const TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
         self.v2_protobuf.get_or_init(|| {
-            let document = serde_json::from_slice(&self.v2().bytes()).unwrap_or_default();
+            let document = serde_json::from_slice(&self.v2_json().bytes()).unwrap_or_default();
             Document::compact_bytes(protobuf::openapi::v2(&document).into(), TYPE)
         })
     }
@@ -291,8 +309,8 @@ mod tests {
             serde_json::from_slice(&openapi.document("apis/apps/v1").unwrap().bytes()).unwrap();
         let schemas = &document["components"]["schemas"];
         let deployment = &schemas["io.k8s.api.apps.v1.Deployment"];
-        let said = "Deployment enables declarative updates for Pods and ReplicaSets.";
-        assert_eq!(deployment["description"], said);
+        let enables = "Deployment enables declarative updates for Pods and ReplicaSets.";
+        assert_eq!(deployment["description"], enables);
         assert_eq!(
             deployment["properties"]["spec"],
             json!({
@@ -302,8 +320,8 @@ mod tests {
         );
         let path = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
         assert_eq!(path["get"]["description"], "read the specified Deployment");
-        let v2: Value = serde_json::from_slice(&openapi.v2().bytes()).unwrap();
-        assert_eq!(v2["definitions"]["io.k8s.api.apps.v1.Deployment"]["description"], said);
+        let v2: Value = serde_json::from_slice(&openapi.v2(false).bytes()).unwrap();
+        assert_eq!(v2["definitions"]["io.k8s.api.apps.v1.Deployment"]["description"], enables);
         let port = &v2["definitions"]["io.k8s.apimachinery.pkg.util.intstr.IntOrString"];
         assert_eq!((&port["type"], port["description"].is_string()), (&json!("string"), true));
     }

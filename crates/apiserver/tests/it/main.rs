@@ -25,5 +25,6 @@ mod ownership;
 mod policies;
 mod server;
 mod versions;
+mod watched;
 mod webhooks;
 mod wire;

@@ -9,9 +9,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::{GroupVersionResource, Object};
 use onggi_client::informer::Whole;
-use onggi_client::{
-    Body, Cache, ListOptions, Next, Patch, Request, Source, WriteOptions,
-};
+use onggi_client::{Body, Cache, ListOptions, Next, Patch, Request, Source, WriteOptions};
 use onggi_machinery::kinds::namespace::FINALIZER;
 use onggi_machinery::resource::{self, Resource, Verb};
 use onggi_machinery::value::{at, list_at, set};
