@@ -17,6 +17,7 @@ use crate::VERSION;
 use crate::discovery::JSON;
 use crate::document::Document;
 use crate::served::{Custom, Served};
+use schemas::Said;
 
 const REF: &str = "#/components/schemas/";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
@@ -161,9 +162,9 @@ fn each_document(served: &[Served], custom: bool, mut take: impl FnMut(String, V
     if places.is_empty() {
         return;
     }
-    let prose = schema::prose();
+    let said = Said::read();
     for (place, entries) in places {
-        take(place, document(&entries, &prose));
+        take(place, document(&entries, &said));
     }
 }
 
@@ -171,7 +172,7 @@ fn base((group, version): (&str, &str)) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-fn document(entries: &[Entry<'_>], prose: &Prose) -> Value {
+fn document(entries: &[Entry<'_>], said: &Said) -> Value {
     let mut paths = Map::new();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     let mut old = Vec::new();
@@ -204,10 +205,10 @@ fn document(entries: &[Entry<'_>], prose: &Prose) -> Value {
     }
     wanted.insert(format!("{META}DeleteOptions"));
     wanted.insert(format!("{META}Status"));
-    let mut schemas = schemas::components(wanted, prose);
+    let mut schemas = schemas::components(wanted, said);
     for entry in entries {
         if let Some(custom) = entry.custom {
-            add_custom(entry, custom, &mut schemas, prose);
+            add_custom(entry, custom, &mut schemas, &said.prose);
         }
     }
     for entry in entries {
@@ -316,12 +317,28 @@ mod tests {
             json!({
                 "allOf": [{"$ref": format!("{REF}io.k8s.api.apps.v1.DeploymentSpec")}],
                 "description": "Specification of the desired behavior of the Deployment.",
+                "default": {},
             })
         );
+        let kind = &schemas["io.k8s.api.apps.v1.DeploymentStrategy"]["properties"]["type"];
+        assert_eq!(kind["enum"], json!(["Recreate", "RollingUpdate"]));
+        assert_eq!(kind["default"], Value::Null);
+        let said = kind["description"].as_str().unwrap();
+        let values = "\n\nPossible enum values:\n - `\"Recreate\"` Kill all existing pods before creating \
+                      new ones.\n - `\"RollingUpdate\"` Replace";
+        assert!(said.contains(values), "{said}");
+        let command = &schemas["io.k8s.api.core.v1.Container"]["properties"]["command"];
+        assert_eq!(command["items"], json!({"type": "string", "default": ""}));
         let path = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
         assert_eq!(path["get"]["description"], "read the specified Deployment");
         let v2: Value = serde_json::from_slice(&openapi.v2(false).bytes()).unwrap();
         assert_eq!(v2["definitions"]["io.k8s.api.apps.v1.Deployment"]["description"], enables);
+        let spec = &v2["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"];
+        assert_eq!(spec["restartPolicy"]["enum"], json!(["Always", "Never", "OnFailure"]));
+        assert_eq!(
+            v2["definitions"]["io.k8s.api.core.v1.Container"]["properties"]["name"]["default"],
+            Value::Null
+        );
         let port = &v2["definitions"]["io.k8s.apimachinery.pkg.util.intstr.IntOrString"];
         assert_eq!((&port["type"], port["description"].is_string()), (&json!("string"), true));
     }
