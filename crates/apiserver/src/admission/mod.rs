@@ -133,7 +133,7 @@ impl Admission {
         self.metrics.write(out);
     }
 
-    fn weak_server(&self) -> Weak<ApiServer> {
+    pub(crate) fn weak_server(&self) -> Weak<ApiServer> {
         self.server.get().cloned().unwrap_or_default()
     }
 }

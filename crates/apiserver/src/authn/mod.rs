@@ -6,12 +6,13 @@ mod certificate;
 mod counts;
 mod impersonate;
 mod jwt;
+mod last_used;
 mod reviews;
 mod static_tokens;
 mod token;
 mod webhook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -20,6 +21,7 @@ use futures::future::BoxFuture;
 use onggi_api::Status;
 use onggi_machinery::resource::Resource;
 use onggi_machinery::value::map_mut;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::access::{Access, Anonymous};
@@ -44,6 +46,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// What else is known: which credential it was, which pod it was given to.
     pub extra: BTreeMap<String, Vec<String>>,
+    /// What its requests are warned of; empty: nothing.
+    pub(crate) advice: &'static str,
 }
 
 /// The group of all who have shown who they are.
@@ -130,6 +134,8 @@ pub(crate) struct Authenticators {
     audiences: Vec<String>,
     pub(crate) certificates: ClientAuthorities,
     counts: Counts,
+    /// Uids of Secrets whose last use is being written down.
+    marking: Arc<Mutex<HashSet<String>>>,
 }
 
 /// The only paths that `system:anonymous` may see where it is restricted.
@@ -163,6 +169,7 @@ impl Authenticators {
             audiences,
             certificates: ClientAuthorities::new(access)?,
             counts: Counts::default(),
+            marking: Arc::default(),
         })
     }
 

@@ -376,6 +376,9 @@ async fn route(
             .map_err(|_| Status::timeout("request did not complete within the allotted timeout"));
     }
     let context = Context { user_agent: user_agent(&request), ..Context::new(user) };
+    if !context.user.advice.is_empty() {
+        context.notes.warn(context.user.advice);
+    }
     if let Some(record) = &mut seen.record {
         record.reads(&context.notes);
         request.extensions_mut().insert(seen.ending.clone());
