@@ -17,6 +17,7 @@ pub(super) fn text(server: &ApiServer) -> Bytes {
     server.registry.authenticators.write_metrics(&mut out);
     server.registry.admission.write_metrics(&mut out);
     server.flow_control.write_metrics(&mut out);
+    server.aggregation.write_metrics(&mut out);
     onggi_client::queue::write_metrics(&mut out);
     if let Some(audit) = &server.audit {
         audit.write_metrics(&mut out);

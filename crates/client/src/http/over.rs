@@ -49,17 +49,17 @@ pub async fn call(
         let body = body.collect().await.map_err(|e| broken(carrier, super::causes(&e)))?;
         Ok((parts, body.to_bytes()))
     };
-    let (parts, body) = tokio::time::timeout(within, exchange).await.unwrap_or_else(|_| {
-        Err(broken(carrier, format!("no answer within {} s", within.as_secs())))
-    })?;
+    let (parts, body) = tokio::time::timeout(within, exchange)
+        .await
+        .unwrap_or_else(|_| Err(late(carrier, within)))?;
     if !parts.status.is_success() {
         return Err(failure(parts.status, &body).into());
     }
     decode::response(&context, &parts, &body)
 }
 
-/// A watch. Where it is to begin with the present state, that is listed first, page by page, each
-/// `within` this time: servers before v1.32 begin no watch with it.
+/// A watch, which begins `within` this time. Where it is to begin with the present state, that is
+/// listed first, page by page, each within it too: servers before v1.32 begin no watch with it.
 pub async fn watch(
     carrier: &dyn Carrier,
     mut spec: WatchSpec,
@@ -76,7 +76,8 @@ pub async fn watch(
         spec.resource_version = Some(revision);
     }
     let fields = decode::fields_of(&spec.resource);
-    let response = carrier.carry(encode::watch(&spec)?).await?;
+    let opened = tokio::time::timeout(within, carrier.carry(encode::watch(&spec)?)).await;
+    let response = opened.unwrap_or_else(|_| Err(late(carrier, within)))?;
     if !response.status().is_success() {
         let status = response.status();
         let body = response.into_body().collect().await;
@@ -133,6 +134,10 @@ fn bookmark(resource: &GroupVersionResource, revision: u64) -> Result<Object, Er
         "metadata": {"resourceVersion": revision.to_string()},
     });
     Ok(Object::from_value(&object, &[])?)
+}
+
+fn late(carrier: &dyn Carrier, within: Duration) -> Error {
+    broken(carrier, format!("no answer within {} s", within.as_secs()))
 }
 
 fn broken(carrier: &dyn Carrier, message: String) -> Error {
