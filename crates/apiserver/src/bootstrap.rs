@@ -48,6 +48,7 @@ impl ApiServer {
     pub fn bootstrap(self: &Arc<Self>, advertise: SocketAddr) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async move {
             self.bootstrapping.store(true, Ordering::Relaxed);
+            self.advertised.get_or_init(|| advertise);
             let made = self.make_first_objects(advertise).await;
             self.bootstrapping.store(made.is_err(), Ordering::Relaxed);
             if made.is_ok() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use onggi_client::transport::Error;
 use onggi_client::{EventStream, Request, Response, Transport, WatchSpec};
+use serde_json::Value;
 
 use crate::ApiServer;
 use crate::admission::Notes;
@@ -33,5 +34,9 @@ impl Transport for LocalTransport {
     async fn watch(&self, spec: WatchSpec) -> Result<EventStream, Error> {
         let Context { user, user_agent, .. } = &self.context;
         Ok(self.server.handle_watch(user, user_agent, &spec).await?)
+    }
+
+    async fn aggregated(&self) -> Result<Value, Error> {
+        Ok(self.server.aggregation.others())
     }
 }

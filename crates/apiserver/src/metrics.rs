@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -43,12 +43,16 @@ pub(crate) struct Metrics {
     long_running: Table<Labels, AtomicI64>,
     watch_events: Table<(&'static str, &'static str, &'static str), AtomicU64>,
     store: Table<&'static str, StoreOperation>,
+    deprecated: Table<Deprecated, ()>,
+    authorized: AtomicU64,
+    denied: AtomicU64,
+    no_opinion: AtomicU64,
     reading: AtomicI64,
     writing: AtomicI64,
 }
 
 /// A series for each set of labels.
-struct Table<K, V>(RwLock<HashMap<K, Arc<V>>>);
+pub(crate) struct Table<K, V>(RwLock<HashMap<K, Arc<V>>>);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
@@ -60,12 +64,21 @@ struct Request {
     codes: RwLock<Vec<(u16, AtomicU64)>>,
     duration: Histogram,
     sizes: Histogram,
+    /// Of requests that waited for webhooks: how long they took, and how long without these.
+    waited: OnceLock<Box<[Histogram; 2]>>,
 }
+
+/// The first bounds of [`SECONDS`], so many, that `apiserver_request_sli_duration_seconds` has not.
+const NOT_SLI: usize = 2;
+
+/// A version that is deprecated or gone: group, version, resource, part, and the Kubernetes version
+/// that has it no more.
+pub(crate) type Deprecated = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 struct StoreOperation(Histogram);
 
 /// Counts by upper bound.
-struct Histogram {
+pub(crate) struct Histogram {
     bounds: &'static [f64],
     counts: Box<[AtomicU64]>,
     /// In millionths.
@@ -93,7 +106,7 @@ impl Drop for InFlight<'_> {
 impl Default for Request {
     fn default() -> Self {
         let (duration, sizes) = (Histogram::new(SECONDS), Histogram::new(BYTES));
-        Self { codes: RwLock::default(), duration, sizes }
+        Self { codes: RwLock::default(), duration, sizes, waited: OnceLock::new() }
     }
 }
 
@@ -103,8 +116,9 @@ impl Default for StoreOperation {
     }
 }
 
-impl<K: Eq + Hash + Copy + Ord, V: Default> Table<K, V> {
-    fn of(&self, key: K) -> Arc<V> {
+impl<K: Eq + Hash + Clone + Ord, V: Default> Table<K, V> {
+    /// The series, made when it is first asked for.
+    pub(crate) fn of(&self, key: K) -> Arc<V> {
         if let Some(found) = self.0.read().get(&key) {
             return Arc::clone(found);
         }
@@ -120,38 +134,97 @@ impl<K: Eq + Hash + Copy + Ord, V: Default> Table<K, V> {
         act(&self.of(key));
     }
 
-    fn sorted(&self) -> Vec<(K, Arc<V>)> {
-        let mut all: Vec<_> = self.0.read().iter().map(|(k, v)| (*k, Arc::clone(v))).collect();
-        all.sort_by_key(|(key, _)| *key);
+    /// All series, by their keys.
+    pub(crate) fn sorted(&self) -> Vec<(K, Arc<V>)> {
+        let table = self.0.read();
+        let mut all: Vec<_> = table.iter().map(|(k, v)| (k.clone(), Arc::clone(v))).collect();
+        drop(table);
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
         all
     }
 }
 
 impl Histogram {
-    fn new(bounds: &'static [f64]) -> Self {
+    /// Bounds rise.
+    pub(crate) fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { bounds, counts, sum: AtomicU64::new(0) }
     }
 
-    fn observe(&self, value: f64) {
+    pub(crate) fn observe(&self, value: f64) {
         let at = self.bounds.partition_point(|bound| *bound < value);
         self.counts[at].fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add((value * 1e6) as u64, Ordering::Relaxed);
     }
 
-    fn write(&self, name: &str, labels: &str, out: &mut String) {
-        if self.counts.iter().all(|count| count.load(Ordering::Relaxed) == 0) {
+    /// Those that have counted nothing are left out.
+    pub(crate) fn write(&self, name: &str, labels: &str, out: &mut String) {
+        self.snapshot().write((name, labels), self.bounds, 0, out);
+    }
+
+    /// Sum and count alone.
+    pub(crate) fn write_sum(&self, name: &str, labels: &str, out: &mut String) {
+        let Snapshot { counts, sum } = self.snapshot();
+        let count: i64 = counts.iter().sum();
+        if count != 0 {
+            let _ = write_sum(out, (name, labels), sum, count);
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed) as i64;
+        Snapshot { counts: self.counts.iter().map(read).collect(), sum: read(&self.sum) }
+    }
+}
+
+/// What a histogram has counted.
+struct Snapshot {
+    counts: Vec<i64>,
+    /// In millionths.
+    sum: i64,
+}
+
+impl Snapshot {
+    /// Takes part in the counts, with a sign.
+    fn add(&mut self, other: &Histogram, sign: i64) {
+        let other = other.snapshot();
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += sign * more;
+        }
+        self.sum += sign * other.sum;
+    }
+
+    /// The first bounds, so many, are left out.
+    fn write(
+        &self,
+        (name, labels): (&str, &str),
+        bounds: &[f64],
+        without: usize,
+        out: &mut String,
+    ) {
+        if self.counts.iter().all(|count| *count == 0) {
             return;
         }
         let mut count = 0;
-        let bounds = self.bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
-        for (bound, bucket) in bounds.zip(&self.counts) {
-            count += bucket.load(Ordering::Relaxed);
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+        let bounds = bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+        for (at, (bound, bucket)) in bounds.zip(&self.counts).enumerate() {
+            count += bucket;
+            if at >= without {
+                let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+            }
         }
-        let sum = self.sum.load(Ordering::Relaxed) as f64 / 1e6;
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
+        let _ = write_sum(out, (name, labels), self.sum, count);
     }
+}
+
+fn write_sum(
+    out: &mut String,
+    (name, labels): (&str, &str),
+    sum: i64,
+    count: i64,
+) -> std::fmt::Result {
+    let sum = sum as f64 / 1e6;
+    writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}")
 }
 
 impl Labels {
@@ -169,11 +242,23 @@ impl Labels {
 }
 
 impl Metrics {
-    /// A request is done.
-    pub(crate) fn done(&self, labels: Labels, code: u16, took: Duration, size: Option<u64>) {
+    /// A request is done; it `waited` for webhooks in between.
+    pub(crate) fn done(
+        &self,
+        labels: Labels,
+        code: u16,
+        (took, waited): (Duration, Duration),
+        size: Option<u64>,
+    ) {
         self.requests.with(labels, |request| {
             request.count(code);
             request.duration.observe(took.as_secs_f64());
+            if !waited.is_zero() {
+                let make = || Box::new([Histogram::new(SECONDS), Histogram::new(SECONDS)]);
+                let [whole, own] = &**request.waited.get_or_init(make);
+                whole.observe(took.as_secs_f64());
+                own.observe(took.saturating_sub(waited).as_secs_f64());
+            }
             if let Some(size) = size {
                 request.sizes.observe(size as f64);
             }
@@ -183,6 +268,21 @@ impl Metrics {
     /// A stream has ended as it should or was refused; it is counted without its time.
     pub(crate) fn count(&self, labels: Labels, code: u16) {
         self.requests.with(labels, |request| request.count(code));
+    }
+
+    /// A version was asked for that is deprecated or gone.
+    pub(crate) fn deprecated(&self, what: Deprecated) {
+        self.deprecated.with(what, |()| {});
+    }
+
+    /// It was decided whether a user may do something; `None`: nobody had an opinion.
+    pub(crate) fn decided(&self, allowed: Option<bool>) {
+        let counter = match allowed {
+            Some(true) => &self.authorized,
+            Some(false) => &self.denied,
+            None => &self.no_opinion,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request is being handled.
@@ -231,6 +331,16 @@ impl Metrics {
         for (labels, request) in &requests {
             request.duration.write(name, &labels.with_dry_run(), out);
         }
+        let name = "apiserver_request_sli_duration_seconds";
+        title(out, name, "histogram", "How long requests took, less what webhooks did.");
+        for (labels, request) in &requests {
+            let mut own = request.duration.snapshot();
+            if let Some([whole, less]) = request.waited.get().map(|both| &**both) {
+                own.add(whole, -1);
+                own.add(less, 1);
+            }
+            own.write((name, &labels.text()), SECONDS, NOT_SLI, out);
+        }
         let name = "apiserver_response_sizes";
         title(out, name, "histogram", "How many bytes were answered.");
         for (labels, request) in &requests {
@@ -256,6 +366,27 @@ impl Metrics {
                 out,
                 "{name}{{group=\"{group}\",resource=\"{resource}\",version=\"{version}\"}} {count}"
             );
+        }
+        let name = "apiserver_requested_deprecated_apis";
+        title(out, name, "gauge", "Deprecated versions that were asked for.");
+        for ((group, version, resource, part, removed), ()) in
+            self.deprecated.sorted().iter().map(|(key, there)| (*key, &**there))
+        {
+            let _ = writeln!(
+                out,
+                "{name}{{group=\"{group}\",removed_release=\"{removed}\",resource=\"{resource}\",\
+                 subresource=\"{part}\",version=\"{version}\"}} 1"
+            );
+        }
+        let name = "authorization_attempts_total";
+        title(out, name, "counter", "Decisions whether somebody may do something.");
+        for (result, count) in [
+            ("allowed", &self.authorized),
+            ("denied", &self.denied),
+            ("no-opinion", &self.no_opinion),
+        ] {
+            let count = count.load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}{{result=\"{result}\"}} {count}");
         }
         let name = "etcd_request_duration_seconds";
         title(out, name, "histogram", "How long the store took.");
@@ -303,9 +434,13 @@ mod tests {
             scope: "namespace",
             ..Labels::default()
         };
-        metrics.done(labels, 200, Duration::from_millis(30), Some(500));
-        metrics.done(labels, 200, Duration::from_secs(90), Some(5000));
-        metrics.done(labels, 404, Duration::ZERO, None);
+        let none = Duration::ZERO;
+        metrics.done(labels, 200, (Duration::from_millis(30), none), Some(500));
+        let webhooks = Duration::from_millis(89_900);
+        metrics.done(labels, 200, (Duration::from_secs(90), webhooks), Some(5000));
+        metrics.done(labels, 404, (none, none), None);
+        metrics.decided(None);
+        metrics.deprecated(("batch", "v1beta1", "cronjobs", "", "1.25"));
         let running = metrics.long_running(Labels { verb: "WATCH", ..labels });
         let mut text = String::new();
         metrics.write(&mut text);
@@ -320,6 +455,12 @@ mod tests {
             format!(
                 "apiserver_request_duration_seconds_bucket{{dry_run=\"\",{series},le=\"+Inf\"}} 3"
             ),
+            format!("apiserver_request_sli_duration_seconds_bucket{{{series},le=\"0.05\"}} 2"),
+            format!("apiserver_request_sli_duration_seconds_bucket{{{series},le=\"0.1\"}} 3"),
+            "authorization_attempts_total{result=\"no-opinion\"} 1".to_owned(),
+            "apiserver_requested_deprecated_apis{group=\"batch\",removed_release=\"1.25\",\
+             resource=\"cronjobs\",subresource=\"\",version=\"v1beta1\"} 1"
+                .to_owned(),
             format!("apiserver_response_sizes_count{{{series}}} 2"),
             format!("apiserver_longrunning_requests{{{}}} 1", series.replace("LIST", "WATCH")),
         ] {

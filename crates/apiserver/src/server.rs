@@ -1,5 +1,7 @@
 //! The server itself: what it is made of, who may do what, which verb goes where.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -19,7 +21,7 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Access;
+use crate::access::{Access, Anonymous};
 use crate::admission::{self, Admission, Attributes as Admitting, Operation, Plugins};
 use crate::aggregation::{self, Aggregation};
 use crate::audit::{self, Audit, Record};
@@ -31,7 +33,7 @@ use crate::custom::{self, CustomKinds};
 use crate::detach::Detach;
 use crate::expiry;
 use crate::flowcontrol::{self, FlowControl};
-use crate::http::{Batches, Forms};
+use crate::http::{Batches, Checks, Forms};
 use crate::identity::Identity;
 use crate::local::LocalTransport;
 use crate::metered::Metered;
@@ -102,6 +104,16 @@ pub struct ApiServer {
     pub(crate) bootstrapping: AtomicBool,
     pub(crate) forms: Forms,
     pub(crate) batches: Batches,
+    /// Where it tells clients to reach it, from its first objects on.
+    pub(crate) advertised: OnceLock<SocketAddr>,
+    /// Documents are made one at a time.
+    pub(crate) making: tokio::sync::Mutex<()>,
+    /// What the checks of health have found.
+    pub(crate) checks: Checks,
+    /// Options as `/flagz` shows them.
+    pub(crate) flags: BTreeMap<&'static str, String>,
+    /// Seconds since 1970.
+    pub(crate) began: i64,
     /// Set when it has its Lease.
     pub(crate) identity: OnceLock<Identity>,
     nodes: RwLock<Option<Arc<dyn NodeConnector>>>,
@@ -121,6 +133,7 @@ impl ApiServer {
     ) -> BoxFuture<'static, Result<Arc<Self>, Error>> {
         Box::pin(async move {
             let shutdown = CancellationToken::new();
+            let (flags, began) = (flags(&options, &plugins), options.clock.seconds());
             let tokens = TokenAuthority::new(
                 &options.token_key,
                 &options.access.verify_keys,
@@ -162,6 +175,11 @@ impl ApiServer {
                 bootstrapping: AtomicBool::new(false),
                 forms: Forms::default(),
                 batches: Batches::default(),
+                advertised: OnceLock::new(),
+                making: tokio::sync::Mutex::default(),
+                checks: Checks::default(),
+                flags,
+                began,
                 identity: OnceLock::new(),
                 nodes: RwLock::default(),
                 shutdown,
@@ -233,6 +251,11 @@ impl ApiServer {
         if let Some(record) = record {
             record.decided(&decision);
         }
+        self.metrics.decided(match &decision {
+            Decision::Allow(_) => Some(true),
+            Decision::Deny(_) => Some(false),
+            Decision::NoOpinion(_) => None,
+        });
         match decision {
             Decision::Allow(_) => Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => {
@@ -283,14 +306,14 @@ impl ApiServer {
                 self.record(&asked, &request.resource, &context.user_agent).await
             else {
                 self.authorize(&asked, None).await?;
-                return self.perform(context.clone(), request).await;
+                return self.carry_out(context, request).await;
             };
             let allowed = self.authorize(&asked, Some(&mut record)).await;
             record.reads(&context.notes);
             let done = match allowed {
                 Ok(()) => {
                     record.asked(&request.body);
-                    self.perform(context.clone(), request).await
+                    self.carry_out(context, request).await
                 }
                 Err(status) => Err(status),
             };
@@ -311,6 +334,19 @@ impl ApiServer {
             record.complete(code, false).await;
             done
         })
+    }
+
+    /// Any verb but watch, here or at the aggregated server that answers for its group.
+    async fn carry_out(
+        self: &Arc<Self>,
+        context: &Context,
+        request: Request,
+    ) -> Result<Response, Status> {
+        let GroupVersionResource { group, version, .. } = &request.resource;
+        match self.aggregation.route(group, version) {
+            Some(route) => self.aggregation.call(&route, &context.user, request).await,
+            None => self.perform(context.clone(), request).await,
+        }
     }
 
     /// Any verb but watch; who may has been decided. A write goes on to its end when the caller
@@ -353,10 +389,10 @@ impl ApiServer {
         let asked = Attributes { user, verb: "watch", target };
         let Some(mut record) = self.record(&asked, &spec.resource, user_agent).await else {
             self.authorize(&asked, None).await?;
-            return self.open_watch(spec, None).await;
+            return self.begin_watch(user, spec).await;
         };
         let opened = match self.authorize(&asked, Some(&mut record)).await {
-            Ok(()) => self.open_watch(spec, None).await,
+            Ok(()) => self.begin_watch(user, spec).await,
             Err(status) => Err(status),
         };
         match opened {
@@ -372,6 +408,13 @@ impl ApiServer {
                 record.complete(status.code, false).await;
                 Err(status)
             }
+        }
+    }
+
+    async fn begin_watch(&self, user: &User, spec: &WatchSpec) -> Result<EventStream, Status> {
+        match self.aggregation.route(&spec.resource.group, &spec.resource.version) {
+            Some(route) => self.aggregation.watch(&route, user, spec.clone()).await,
+            None => self.open_watch(spec, None).await,
         }
     }
 
@@ -408,6 +451,9 @@ impl ApiServer {
             let Some(version) = versions::find(&request.resource) else {
                 return self.dispatch_current(context, request).await;
             };
+            if let Some(gone) = versions::gone(version, &request.subresource) {
+                self.metrics.deprecated(gone);
+            }
             let (context, warnings) = versions::enter(version, context, &mut request)?;
             let response = self.dispatch_current(&context, request).await?;
             versions::leave(version, response, warnings)
@@ -431,6 +477,7 @@ impl ApiServer {
         }
         if !row.deprecated.is_empty() {
             context.notes.warn(row.deprecated);
+            self.metrics.deprecated((row.group, row.version, row.plural, "", ""));
         }
         if !row.verbs.contains(&Verb::Delete)
             && let Some(answer) = rest::computed(registry, context, row, &request).await
@@ -509,6 +556,31 @@ impl ApiServer {
         }
         rest::hooks(row).subresource(registry, context, row, &request).await
     }
+}
+
+/// What a server was told, by the names of kube-apiserver's options; no keys and no tokens.
+fn flags(options: &Options, plugins: &Plugins) -> BTreeMap<&'static str, String> {
+    let Options { service_cidr, node_ports, issuer, access, .. } = options;
+    let modes: Vec<String> = access
+        .modes
+        .iter()
+        .filter_map(|mode| serde_json::to_value(mode).ok()?.as_str().map(str::to_owned))
+        .collect();
+    let audiences = if access.api_audiences.is_empty() {
+        issuer.clone()
+    } else {
+        access.api_audiences.join(",")
+    };
+    BTreeMap::from([
+        ("anonymous-auth", (access.anonymous != Anonymous::Nowhere).to_string()),
+        ("api-audiences", format!("[{audiences}]")),
+        ("authorization-mode", format!("[{}]", modes.join(","))),
+        ("enable-admission-plugins", format!("[{}]", plugins.names().join(","))),
+        ("enable-bootstrap-token-auth", access.bootstrap_tokens.to_string()),
+        ("service-account-issuer", format!("[{issuer}]")),
+        ("service-cluster-ip-range", service_cidr.to_string()),
+        ("service-node-port-range", format!("{}-{}", node_ports.start(), node_ports.end())),
+    ])
 }
 
 /// What the field selector of a list or watch means for authorization: the one name that it selects

@@ -12,6 +12,7 @@ use onggi_machinery::conversion::{self, Version};
 use onggi_machinery::resource::Verb;
 use serde_json::Value;
 
+use crate::metrics::Deprecated;
 use crate::registry::{Context, problem_status, validation};
 
 /// The versions whose stored one is served.
@@ -23,6 +24,13 @@ pub(crate) fn served() -> impl Iterator<Item = &'static Version> {
 pub(crate) fn find(resource: &GroupVersionResource) -> Option<&'static Version> {
     conversion::version(&resource.group, &resource.version, &resource.resource)
         .filter(|version| version.resource().is_some())
+}
+
+/// What is counted of a request for a version that is no more.
+pub(crate) fn gone(version: &'static Version, subresource: &str) -> Option<Deprecated> {
+    let (_, removed) = version.removed?;
+    let part = version.resource()?.subresource(subresource).map_or("", |part| part.name);
+    Some((version.group, version.version, version.plural, part, removed))
 }
 
 /// Makes the request one for the stored version; gives the context for it and the warnings.

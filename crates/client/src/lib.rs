@@ -1,7 +1,7 @@
 //! How every component talks to the API server: transport, typed and dynamic client, informers,
 //! work queue, events, node connector.
 //!
-//! Begin with [`Transport`]: two operations, `call` and `watch`. In the process of the API server
+//! Begin with [`Transport`]: `call`, `watch`, and what others serve. In the process of the API server
 //! it is a function call through the whole filter chain (`apiserver::local`); from anywhere else it
 //! is HTTP/2 over TLS ([`http::HttpTransport`]). Components cannot tell which one they hold.
 //!

@@ -271,6 +271,12 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Opens a watch; authorized once, when it opens.
     async fn watch(&self, spec: WatchSpec) -> Result<EventStream, Error>;
+
+    /// What aggregated API servers say that they serve, as an `APIGroupDiscoveryList`; groups of the
+    /// API server's own may stand beside them. Empty where there are none.
+    async fn aggregated(&self) -> Result<Value, Error> {
+        Ok(serde_json::json!({"items": []}))
+    }
 }
 
 // === impl Request ===

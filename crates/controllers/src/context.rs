@@ -13,6 +13,8 @@ use crate::Options;
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) name: &'static str,
+    /// The name of its work queue.
+    pub(crate) queue: &'static str,
     pub(crate) options: Arc<Options>,
     pub(crate) client: Client,
     pub(crate) events: Recorder,
@@ -22,9 +24,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// For the controller of that name, which is also the source of its events.
+    /// For the controller of that name, which is also the source of its events; and the name of its
+    /// work queue.
     pub(crate) fn new(
-        name: &'static str,
+        (name, queue): (&'static str, &'static str),
         options: &Arc<Options>,
         informers: &SharedInformers,
         clock: &Arc<dyn Clock>,
@@ -36,6 +39,7 @@ impl Context {
         tokio::spawn(sink.run(shutdown.clone()));
         Self {
             name,
+            queue,
             options: Arc::clone(options),
             client,
             events,

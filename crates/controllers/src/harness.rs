@@ -16,101 +16,121 @@ const CONTROLLERS: &[Row] = &[
     Row {
         option: "bootstrap-signer-controller",
         name: "bootstrap-signer",
+        queue: "bootstrap_signer_queue",
         launch: crate::bootstrap::launch_signer,
     },
     Row {
         option: "certificatesigningrequest-signing-controller",
         name: "certificate-controller",
+        queue: "certificate",
         launch: crate::certificates::launch,
     },
     Row {
         option: "clusterrole-aggregation-controller",
         name: "clusterrole-aggregation-controller",
+        queue: "ClusterRoleAggregator",
         launch: crate::clusterrole_aggregation::launch,
     },
     Row {
         option: "deployment-controller",
         name: "deployment-controller",
+        queue: "deployment",
         launch: crate::deployment::launch,
     },
     Row {
         option: "endpoints-controller",
         name: "endpoint-controller",
+        queue: "endpoint",
         launch: crate::endpoints::launch,
     },
     Row {
         option: "endpointslice-controller",
         name: "endpoint-slice-controller",
+        queue: "endpoint_slice",
         launch: crate::endpointslice::launch,
     },
     Row {
         option: "endpointslice-mirroring-controller",
         name: "endpoint-slice-mirroring-controller",
+        queue: "endpoint_slice_mirroring",
         launch: crate::endpointslicemirroring::launch,
     },
     Row {
         option: "garbage-collector-controller",
         name: "generic-garbage-collector",
+        queue: "garbage_collector_attempt_to_delete",
         launch: crate::garbagecollector::launch,
     },
     Row {
         option: "namespace-controller",
         name: "namespace-controller",
+        queue: "namespace",
         launch: crate::namespace::launch,
     },
     Row {
         option: "node-lifecycle-controller",
         name: "node-controller",
+        queue: "node_lifecycle_controller",
         launch: crate::nodelifecycle::launch,
     },
     Row {
         option: "pod-garbage-collector-controller",
         name: "pod-garbage-collector",
+        queue: "orphaned_pods_nodes",
         launch: crate::podgc::launch,
     },
     Row {
         option: "persistentvolume-protection-controller",
         name: "pv-protection-controller",
+        queue: "pvprotection",
         launch: crate::storageprotection::launch_volumes,
     },
     Row {
         option: "persistentvolumeclaim-protection-controller",
         name: "pvc-protection-controller",
+        queue: "pvcprotection",
         launch: crate::storageprotection::launch_claims,
     },
     Row {
         option: "replicaset-controller",
         name: "replicaset-controller",
+        queue: "replicaset",
         launch: crate::replicaset::launch,
     },
     Row {
         option: "replicationcontroller-controller",
         name: "replication-controller",
+        queue: "replicationmanager",
         launch: crate::replicaset::launch_replication_controllers,
     },
     Row {
         option: "resourcequota-controller",
         name: "resourcequota-controller",
+        queue: "resourcequota_primary",
         launch: crate::resourcequota::launch,
     },
     Row {
         option: "serviceaccount-controller",
         name: "service-account-controller",
+        queue: "serviceaccount",
         launch: crate::serviceaccount::launch,
     },
     Row {
         option: "taint-eviction-controller",
         name: "taint-eviction-controller",
+        queue: "noexec_taint_node",
         launch: crate::tainteviction::launch,
     },
     Row {
         option: "token-cleaner-controller",
         name: "token-cleaner",
+        queue: "token_cleaner",
         launch: crate::bootstrap::launch_cleaner,
     },
     Row {
         option: "validatingadmissionpolicy-status-controller",
         name: "validatingadmissionpolicy-status-controller",
+        queue: "validatingadmissionpolicy-status",
         launch: crate::validatingadmissionpolicystatus::launch,
     },
 ];
@@ -124,6 +144,8 @@ struct Row {
     option: &'static str,
     /// Its name in events.
     name: &'static str,
+    /// Its name in metrics of work queues.
+    queue: &'static str,
     /// Names what is watched; the future works until the shutdown.
     launch: fn(Context) -> BoxFuture<'static, ()>,
 }
@@ -150,7 +172,8 @@ pub(crate) struct Harness<K: Key> {
 impl<K: Key> Harness<K> {
     pub(crate) fn new(context: &Context) -> Self {
         let context = context.clone();
-        Self { context, queue: WorkQueue::new(), watching: Vec::new(), synced: Vec::new() }
+        let queue = WorkQueue::named(context.queue);
+        Self { context, queue, watching: Vec::new(), synced: Vec::new() }
     }
 
     /// The queue, for controllers that find work by themselves.
@@ -236,7 +259,7 @@ pub(crate) async fn run(
 ) {
     let chosen = CONTROLLERS.iter().filter(|row| options.chosen.contains(row.option));
     let running = chosen.map(|row| {
-        let context = Context::new(row.name, options, informers, clock, shutdown);
+        let context = Context::new((row.name, row.queue), options, informers, clock, shutdown);
         let launched = tokio::spawn((row.launch)(context));
         async move {
             if let Err(error) = launched.await {

@@ -1,4 +1,5 @@
-//! The custom kinds that are served, as they come and go: what CustomResourceDefinitions say.
+//! Kinds whose objects controllers follow; and the custom ones as they come and go: what
+//! CustomResourceDefinitions say.
 
 use std::sync::Arc;
 
@@ -8,6 +9,41 @@ use onggi_machinery::crd::{self, Definition};
 use onggi_machinery::resource::Resource;
 
 use crate::context::Context;
+
+/// A kind, whoever serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) resource: GroupVersionResource,
+    /// The group of the kind, which of aggregated servers need not be that of the resource.
+    pub(crate) group: String,
+    /// `Deployment`.
+    pub(crate) name: String,
+    pub(crate) namespaced: bool,
+    /// `deletecollection` …
+    pub(crate) verbs: Vec<String>,
+    /// Of the table: no custom kind, none of another server.
+    pub(crate) built_in: bool,
+    /// Of another server.
+    pub(crate) elsewhere: bool,
+}
+
+impl Kind {
+    pub(crate) fn of(row: &Resource) -> Self {
+        Self {
+            resource: row.gvr(),
+            group: row.group.to_owned(),
+            name: row.kind.to_owned(),
+            namespaced: row.namespaced(),
+            verbs: row.verbs.iter().map(|verb| verb.as_str().to_owned()).collect(),
+            built_in: row.custom.is_none(),
+            elsewhere: false,
+        }
+    }
+
+    pub(crate) fn can(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|known| known == verb)
+    }
+}
 
 /// Of a definition: the row of its kind, while that is served.
 #[derive(Debug, Clone)]

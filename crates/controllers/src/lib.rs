@@ -5,6 +5,7 @@
 //! controller: `plan.rs` decides from a snapshot, `mod.rs` reads the caches and carries it out.
 
 mod addresses;
+mod aggregated;
 mod bootstrap;
 mod certificates;
 mod chosen;

@@ -11,10 +11,12 @@ use anyhow::{Result, bail};
 
 const HELP: &str = "\
 cargo xtask schemas --from WHEEL_OR_DIR --protobuf DIR [--check]
-    Writes crates/api/src/schema/schema.bin from the published definitions.
+    Writes crates/api/src/schema/{schema,prose,facts}.bin from the published definitions and the
+    Go types.
     WHEEL_OR_DIR  the package kubernetes-validate of PyPI, packed or unpacked
     DIR           the sources of the Go modules k8s.io/{api,apimachinery,apiextensions-apiserver,
-                  kube-aggregator} of the same version: every generated.proto below it is read
+                  kube-aggregator} of the same version: every generated.proto below it is read,
+                  and the sources beside it
     --check       writes nothing; fails when the file holds another table
 cargo xtask api-page [--check]
     Writes docs/kubernetes-api.md from the resource table.

@@ -1,13 +1,15 @@
 //! The schemas of every kind of Kubernetes v1.36: names, types, list keys, merge keys and protobuf
 //! field numbers. One table serves the strict check of fields, patches, server-side apply, protobuf
-//! and the OpenAPI documents. What they mean in words stands apart ([`prose()`]).
+//! and the OpenAPI documents. What they mean in words stands apart ([`prose()`]), and so does what there
+//! is to choose from ([`facts()`]).
 //!
-//! `schema.bin` and `prose.bin` are written by `cargo xtask schemas` from the published definitions
-//! (as the PyPI package `kubernetes-validate` carries them) and the `generated.proto` files of the
-//! same version; both come from the Kubernetes project and are under the Apache License 2.0.
+//! `schema.bin`, `prose.bin` and `facts.bin` are written by `cargo xtask schemas` from the published
+//! definitions (as the PyPI package `kubernetes-validate` carries them) and the `generated.proto` files
+//! and Go types of the same version; all come from the Kubernetes project and are under the Apache License 2.0.
 
 mod blob;
 mod builder;
+mod facts;
 mod prose;
 
 use std::collections::{BTreeMap, HashSet};
@@ -15,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use blob::BlobError;
 pub use builder::Builder;
+pub use facts::{Choice, Fact, Facts};
 pub use prose::Prose;
 
 /// The bytes that [`table`] is read from.
@@ -34,6 +37,15 @@ pub fn table() -> &'static Table {
 #[allow(clippy::expect_used, reason = "the blob is part of the program and a test reads it")]
 pub fn prose() -> Prose {
     Prose::from_blob(table(), PROSE).expect("the texts that were built in are whole")
+}
+
+/// The bytes that [`facts()`] reads.
+pub const FACTS: &[u8] = include_bytes!("facts.bin");
+
+/// The values and defaults of the fields of [`table`]'s definitions; unpacked anew each time.
+#[allow(clippy::expect_used, reason = "the blob is part of the program and a test reads it")]
+pub fn facts() -> Facts {
+    Facts::from_blob(FACTS).expect("the facts that were built in are whole")
 }
 
 /// The schema of a built-in kind.

@@ -1,6 +1,7 @@
 //! The request that is to be admitted, and what admission says about it to people.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use onggi_api::Status;
 use onggi_client::WriteOptions;
@@ -202,6 +203,7 @@ pub(crate) struct Notes(Arc<Mutex<Said>>);
 struct Said {
     warnings: Vec<String>,
     annotations: Vec<(String, String)>,
+    waited: Duration,
 }
 
 /// How many warnings a request may gather.
@@ -229,6 +231,16 @@ impl Notes {
         if !said.annotations.iter().any(|(known, _)| *known == key) {
             said.annotations.push((key, value));
         }
+    }
+
+    /// The request waited so long for webhooks.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.0.lock().waited += time;
+    }
+
+    /// How long it has waited for them so far.
+    pub(crate) fn has_waited(&self) -> Duration {
+        self.0.lock().waited
     }
 
     /// The warnings so far, which are taken away.

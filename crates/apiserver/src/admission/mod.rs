@@ -15,6 +15,7 @@ mod connect;
 mod expression;
 mod lookup;
 mod matching;
+mod metrics;
 mod plugins;
 mod policy;
 mod rounds;
@@ -43,6 +44,7 @@ mod tolerations;
 mod volume_resize;
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -53,6 +55,7 @@ use crate::ApiServer;
 use crate::registry::Registry;
 
 pub(crate) use attributes::{Attributes, Notes, Operation, Options};
+use metrics::Step;
 use plugins::Stage;
 pub use plugins::{Plugins, UnknownPlugin};
 use rounds::Rounds;
@@ -90,6 +93,7 @@ pub(crate) struct Admission {
     configurations: webhook::Configurations,
     policies: policy::Policies,
     default_priority: priority::DefaultClass,
+    metrics: metrics::Metrics,
     server: OnceLock<Weak<ApiServer>>,
 }
 
@@ -109,6 +113,7 @@ impl Admitted {
 impl Admission {
     pub(crate) fn new(plugins: Plugins) -> Self {
         Self {
+            metrics: metrics::Metrics::new(plugins.names_of_ours().iter().copied()),
             plugins,
             quotas: quota::Quotas::default(),
             configurations: webhook::Configurations::default(),
@@ -123,7 +128,12 @@ impl Admission {
         let _ = self.server.set(Arc::downgrade(server));
     }
 
-    fn weak_server(&self) -> Weak<ApiServer> {
+    /// What is counted, in the text format of Prometheus.
+    pub(crate) fn write_metrics(&self, out: &mut String) {
+        self.metrics.write(out);
+    }
+
+    pub(crate) fn weak_server(&self) -> Weak<ApiServer> {
         self.server.get().cloned().unwrap_or_default()
     }
 }
@@ -161,13 +171,27 @@ async fn mutate_whole(
     attributes: &Attributes<'_>,
     object: &mut Value,
 ) -> Result<bool, Status> {
-    let plugins = &registry.admission.plugins;
+    let began = Instant::now();
+    let changed = mutate_in_rounds(registry, attributes, object).await;
+    registry.admission.metrics.step(Step::Admit, attributes, changed.is_err(), began);
+    changed
+}
+
+async fn mutate_in_rounds(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    object: &mut Value,
+) -> Result<bool, Status> {
+    let Admission { plugins, metrics, .. } = &registry.admission;
     let mut rounds = Rounds::default();
     for number in 0..2 {
         rounds.number = number;
-        for plugin in plugins.ours() {
+        for (at, plugin) in plugins.ours().iter().enumerate() {
             if plugin.mutates(attributes) {
-                plugin.mutate(registry, attributes, object).await?;
+                let began = Instant::now();
+                let done = plugin.mutate(registry, attributes, object).await;
+                metrics.plugin((at, Step::Admit), attributes, done.is_err(), began);
+                done?;
             }
         }
         if plugins.has(Stage::MutatingPolicies) {
@@ -206,10 +230,24 @@ async fn validate_whole(
     attributes: &Attributes<'_>,
     object: &Value,
 ) -> Result<Admitted, Status> {
+    let began = Instant::now();
+    let admitted = ask_all(registry, attributes, object).await;
+    registry.admission.metrics.step(Step::Validate, attributes, admitted.is_err(), began);
+    admitted
+}
+
+async fn ask_all(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    object: &Value,
+) -> Result<Admitted, Status> {
     let admission = &registry.admission;
-    for plugin in admission.plugins.ours() {
+    for (at, plugin) in admission.plugins.ours().iter().enumerate() {
         if plugin.validates(attributes) {
-            plugin.validate(registry, attributes, object).await?;
+            let began = Instant::now();
+            let done = plugin.validate(registry, attributes, object).await;
+            admission.metrics.plugin((at, Step::Validate), attributes, done.is_err(), began);
+            done?;
         }
     }
     if admission.plugins.has(Stage::ValidatingPolicies) {

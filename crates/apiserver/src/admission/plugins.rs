@@ -114,6 +114,8 @@ const ROWS: &[Row] = &[
 /// The plugins that are on.
 pub struct Plugins {
     ours: Vec<&'static dyn Plugin>,
+    /// Beside them.
+    names_of_ours: Vec<&'static str>,
     stages: Vec<Stage>,
     names: Vec<&'static str>,
 }
@@ -156,14 +158,22 @@ impl Plugins {
         if let Some(both) = enable.iter().find(|name| disable.contains(name)) {
             return Err(UnknownPlugin::Both(both.clone()));
         }
-        let mut found = Self { ours: Vec::new(), stages: Vec::new(), names: Vec::new() };
+        let mut found = Self {
+            ours: Vec::new(),
+            names_of_ours: Vec::new(),
+            stages: Vec::new(),
+            names: Vec::new(),
+        };
         for row in ROWS {
             let named = |names: &[String]| names.iter().any(|name| name == row.name);
             if !(row.on || named(enable)) || named(disable) {
                 continue;
             }
             match row.kind {
-                Kind::Ours(plugin) => found.ours.push(plugin),
+                Kind::Ours(plugin) => {
+                    found.ours.push(plugin);
+                    found.names_of_ours.push(row.name);
+                }
                 Kind::Stage(stage) => found.stages.push(stage),
                 Kind::Idle => {}
                 Kind::Missing => return Err(UnknownPlugin::Missing(row.name.to_owned())),
@@ -187,6 +197,11 @@ impl Plugins {
         &self.ours
     }
 
+    /// The names of [`Self::ours`].
+    pub(super) fn names_of_ours(&self) -> &[&'static str] {
+        &self.names_of_ours
+    }
+
     pub(super) fn has(&self, stage: Stage) -> bool {
         self.stages.contains(&stage)
     }
@@ -201,6 +216,11 @@ impl Default for Plugins {
                 _ => None,
             })
             .collect(),
+            names_of_ours: ROWS
+                .iter()
+                .filter(|row| row.on && matches!(row.kind, Kind::Ours(_)))
+                .map(|row| row.name)
+                .collect(),
             stages: ROWS
                 .iter()
                 .filter_map(|row| match row.kind {

@@ -128,7 +128,7 @@ impl Documents {
     }
 
     fn v2_value(&self) -> Value {
-        let ours = self.catalog.openapi().v2().bytes();
+        let ours = self.catalog.openapi().v2(false).bytes();
         let mut all: Value = serde_json::from_slice(&ours).unwrap_or_default();
         for route in self.routes.values() {
             let theirs = self.known.get(&route.name).and_then(|known| known.openapi_v2.as_ref());
@@ -138,6 +138,11 @@ impl Documents {
             }
         }
         all
+    }
+
+    /// Whether this form of v2 is made: it takes a while.
+    pub(crate) fn has_v2(&self, as_protobuf: bool) -> bool {
+        if as_protobuf { &self.v2_protobuf } else { &self.v2_json }.get().is_some()
     }
 
     /// `/openapi/v2`.

@@ -3,6 +3,7 @@
 //! they serve is asked for again and again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::availability::{self, Verdict};
 use super::discovery::{self, Known};
 use super::remote::Remote;
-use super::{Aggregation, Route, proxy};
+use super::{Aggregation, Route, is_available, proxy};
 use crate::ApiServer;
 use crate::authn::User;
 use crate::cache::{self, Selection};
@@ -299,6 +300,10 @@ async fn tell(server: &Arc<ApiServer>, route: &Route, verdict: &Verdict) -> Resu
     if list_at(&object, "status.conditions").is_empty() || is_set(&object, "spec.service") {
         let now = server.registry.clock.rfc3339();
         let Some(new) = availability::with(&object, verdict, &now) else { return Ok(()) };
+        if is_available(&object) && !verdict.available {
+            let losses = &server.aggregation.losses;
+            losses.of((route.name.clone(), verdict.reason)).fetch_add(1, Ordering::Relaxed);
+        }
         let update = Request::new(Verb::Update, row.gvr(), "", &route.name);
         let update = update.subresource("status").body(Body::Object(new));
         server.handle(&context(), update).await?;

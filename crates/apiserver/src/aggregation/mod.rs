@@ -4,6 +4,7 @@
 //! ```text
 //!  http::route ─▶ Aggregation::route ─▶ proxy ─▶ Remote (pool) ─▶ endpoint of the Service
 //!  http::documents ─▶ Aggregation::documents: our documents and theirs
+//!  server::handle ─▶ calls ─▶ Remote: the same, asked from within the process
 //!  keeper: APIServices of custom groups, Available conditions, what the others serve
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! write was answered, and where there is none a request pays one look at a number.
 
 mod availability;
+mod calls;
 mod discovery;
 mod documents;
 mod keeper;
@@ -20,6 +22,7 @@ mod publish;
 mod remote;
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -32,6 +35,7 @@ use serde_json::Value;
 
 use crate::ApiServer;
 use crate::cache::{Cache, Selection};
+use crate::metrics::{Table, title};
 use crate::served::Catalog;
 
 pub(crate) use documents::Documents;
@@ -77,6 +81,8 @@ pub(crate) struct Aggregation {
     /// What each has said that it serves.
     known: Mutex<BTreeMap<String, Arc<discovery::Known>>>,
     documents: Mutex<Option<Arc<Documents>>>,
+    /// How often each became unavailable, by its name and the reason.
+    losses: Table<(String, &'static str), AtomicU64>,
 }
 
 impl Aggregation {
@@ -90,6 +96,7 @@ impl Aggregation {
             refreshing: Mutex::new(None),
             known: Mutex::default(),
             documents: Mutex::default(),
+            losses: Table::default(),
         }
     }
 
@@ -130,6 +137,27 @@ impl Aggregation {
         let made = Arc::new(Documents::new(Arc::clone(catalog), routes, known));
         *documents = Some(Arc::clone(&made));
         Some(made)
+    }
+
+    /// Which `APIService`s can be reached, in the text format of Prometheus
+    /// (`kube-aggregator/pkg/controllers/status/metrics`).
+    pub(crate) fn write_metrics(&self, out: &mut String) {
+        let Ok(collection) = self.cache.of(&apiservice::RESOURCE) else { return };
+        let name = "aggregator_unavailable_apiservice";
+        title(out, name, "gauge", "Whether an APIService cannot be reached.");
+        let found = collection.list(&Selection::everything(), self.cache.applied(), 0);
+        for object in &found.items {
+            let Ok(value) = object.value() else { continue };
+            let lost = u8::from(!is_available(&value));
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{name}{{name=\"{}\"}} {lost}", object.head().name);
+        }
+        let name = "aggregator_unavailable_apiservice_total";
+        title(out, name, "counter", "How often an APIService became unreachable.");
+        for ((service, reason), count) in self.losses.sorted() {
+            let count = count.load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}{{name=\"{service}\",reason=\"{reason}\"}} {count}");
+        }
     }
 
     /// The routes as the watch cache has them now.

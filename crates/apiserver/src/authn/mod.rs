@@ -3,14 +3,16 @@
 
 mod bootstrap_token;
 mod certificate;
+mod counts;
 mod impersonate;
 mod jwt;
+mod last_used;
 mod reviews;
 mod static_tokens;
 mod token;
 mod webhook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -19,12 +21,14 @@ use futures::future::BoxFuture;
 use onggi_api::Status;
 use onggi_machinery::resource::Resource;
 use onggi_machinery::value::map_mut;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
 use crate::access::{Access, Anonymous};
 use crate::registry::Registry;
 
 pub(crate) use certificate::{ClientAuthorities, Peer};
+use counts::{Attempt, Counts};
 pub(crate) use impersonate::impersonated;
 pub(crate) use reviews::{self_subject_review, token_review};
 pub use static_tokens::StaticTokens;
@@ -42,6 +46,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// What else is known: which credential it was, which pod it was given to.
     pub extra: BTreeMap<String, Vec<String>>,
+    /// What its requests are warned of; empty: nothing.
+    pub(crate) advice: &'static str,
 }
 
 /// The group of all who have shown who they are.
@@ -127,6 +133,9 @@ pub(crate) struct Authenticators {
     /// Whom this server takes tokens for.
     audiences: Vec<String>,
     pub(crate) certificates: ClientAuthorities,
+    counts: Counts,
+    /// Uids of Secrets whose last use is being written down.
+    marking: Arc<Mutex<HashSet<String>>>,
 }
 
 /// The only paths that `system:anonymous` may see where it is restricted.
@@ -159,6 +168,8 @@ impl Authenticators {
             anonymous,
             audiences,
             certificates: ClientAuthorities::new(access)?,
+            counts: Counts::default(),
+            marking: Arc::default(),
         })
     }
 
@@ -196,6 +207,27 @@ impl Authenticators {
 
     /// Who sends a request over HTTP: a proxy's word, the certificate, the token, or nobody.
     pub(crate) async fn request(
+        &self,
+        registry: &Registry,
+        peer: Option<&Peer>,
+        headers: &http::HeaderMap,
+        path: &str,
+    ) -> Result<Arc<User>, Status> {
+        let found = self.identify(registry, peer, headers, path).await;
+        self.counts.count(match &found {
+            Ok(user) => Attempt::Success(&user.name),
+            Err(_) if headers.contains_key(http::header::AUTHORIZATION) => Attempt::Error,
+            Err(_) => Attempt::Failure,
+        });
+        found
+    }
+
+    /// What is counted, in the text format of Prometheus.
+    pub(crate) fn write_metrics(&self, out: &mut String) {
+        self.counts.write(out);
+    }
+
+    async fn identify(
         &self,
         registry: &Registry,
         peer: Option<&Peer>,

@@ -8,12 +8,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use onggi_api::{Object, Status};
 use onggi_machinery::resource;
+use onggi_machinery::value::list_at;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-use super::{CREDENTIAL_ID, Shown, User};
+use super::{CREDENTIAL_ID, Shown, User, last_used};
 use crate::cache;
 use crate::registry::{Registry, text};
 
@@ -345,8 +346,22 @@ fn verify_legacy(registry: &Registry, token: &str, claims: Value) -> Result<Show
         && text(&value, "/type") == LEGACY_TYPE
         && !stored.head().deleting;
     let account = lives(registry, "serviceaccounts", &namespace, &Bound { name, uid });
-    match account.filter(|_| same) {
-        Some(account) => Ok(Shown { user: user(&namespace, &account), audiences: Vec::new() }),
-        None => Err(gone()),
+    let account = account.filter(|_| same).ok_or_else(gone)?;
+    last_used::mark(registry, &stored);
+    if !stored.head().labels.get(last_used::INVALID_SINCE).is_none_or(String::is_empty) {
+        return Err(format!(
+            "the token in secret {namespace}/{secret} for service account {namespace}/{} has been \
+             marked invalid. Use tokens from the TokenRequest API or manually created secret-based \
+             tokens, or remove the '{}' label from the secret to temporarily allow use of this token",
+            account.head().name,
+            last_used::INVALID_SINCE
+        ));
     }
+    let mut user = user(&namespace, &account);
+    let account = account.value().map_err(|_| refused())?;
+    if list_at(&account, "secrets").iter().any(|known| known["name"] == secret.as_str()) {
+        user.advice = "Use tokens from the TokenRequest API or manually created secret-based tokens \
+                       instead of auto-generated secret-based tokens.";
+    }
+    Ok(Shown { user, audiences: Vec::new() })
 }

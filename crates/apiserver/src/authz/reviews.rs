@@ -110,6 +110,7 @@ fn subject(spec: &Value) -> User {
         uid: str_at(spec, "uid").into(),
         groups: texts(&spec["groups"]),
         extra: extra.map(|(key, values)| (key.clone(), texts(values))).collect(),
+        ..User::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Paths that are no resources: health, version, metrics, discovery, OpenAPI, keys for tokens.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::accept::{Accept, Format, Offer};
 use super::answer::write;
 use super::query::Query;
+use super::zpages::{self, Page};
 use super::{Body, Incomings, compress, exposition, full, health};
 use crate::discovery::{Audience, Wanted};
 use crate::document::Document;
@@ -18,11 +20,14 @@ use crate::{ApiServer, VERSION};
 /// Paths that `GET /` lists beside the groups.
 const PATHS: &[&str] = &[
     "/.well-known/openid-configuration",
+    "/flagz",
     "/metrics",
+    "/metrics/slis",
     "/openapi/v2",
     "/openapi/v3",
     "/openapi/v3/",
     "/openid/v1/jwks",
+    "/statusz",
     "/version",
 ];
 
@@ -31,13 +36,16 @@ const FOREVER: &str = "public, immutable";
 
 pub(super) async fn answer(
     server: &Arc<ApiServer>,
+    remote: Option<IpAddr>,
     request: &Incomings,
 ) -> Result<Response<Body>, Status> {
     let path = request.uri().path().trim_end_matches('/');
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let known = matches!(segments.as_slice(), [] | ["version" | "metrics" | "api" | "apis"])
-            || matches!(segments.as_slice(), ["openapi", ..] | ["api", _])
+        let known = matches!(
+            segments.as_slice(),
+            [] | ["version" | "metrics" | "api" | "apis" | "statusz" | "flagz"]
+        ) || matches!(segments.as_slice(), ["openapi", ..] | ["api", _])
             || health::is_one(&segments);
         let status = if known { Status::method_not_allowed() } else { Status::no_such_path() };
         return Err(status);
@@ -52,6 +60,12 @@ pub(super) async fn answer(
             let gzip = compress::wanted(request.headers());
             Ok(compress::response(exposition::text(server), exposition::CONTENT_TYPE, gzip).await)
         }
+        ["metrics", "slis"] => {
+            let text = server.checks.text();
+            Ok(compress::response(text, exposition::CONTENT_TYPE, false).await)
+        }
+        ["statusz"] => zpages::answer(server, request, Page::Statusz, &all_paths(server)),
+        ["flagz"] => zpages::answer(server, request, Page::Flagz, &[]),
         [".well-known", "openid-configuration"] => {
             let issuer = &server.registry.authenticators.service_accounts;
             Ok(of_issuer(&issuer.openid_configuration(), "application/json"))
@@ -60,14 +74,28 @@ pub(super) async fn answer(
             let issuer = &server.registry.authenticators.service_accounts;
             Ok(of_issuer(&issuer.jwks(), "application/jwk-set+json"))
         }
-        ["openapi", "v2"] => Ok(open_api_v2(server, request)),
-        ["openapi", "v3"] => match server.documents() {
-            Some(all) => value_answer(request, &all.index()),
-            None => value_answer(request, server.catalog().openapi().index()),
-        },
-        ["openapi", "v3", place @ ..] => open_api(server, request, &place.join("/")),
+        ["openapi", "v2"] => open_api_v2(server, request).await,
+        ["openapi", "v3"] => {
+            v3_is_made(server).await?;
+            match server.documents() {
+                Some(all) => value_answer(request, &all.index()),
+                None => value_answer(request, server.catalog().openapi().index()),
+            }
+        }
+        ["openapi", "v3", place @ ..] => {
+            v3_is_made(server).await?;
+            open_api(server, request, &place.join("/"))
+        }
         ["apis"] if let Some(all) = server.documents() => {
             discovery(request, all.groups(wanted(request), audience(request)))
+        }
+        ["api"] if wanted(request) == Wanted::Legacy => {
+            let catalog = server.catalog();
+            let list = catalog.discovery().groups(true, Wanted::Legacy, audience(request));
+            let mut list = serde_json::from_slice(&list.bytes()).map_err(Status::internal)?;
+            addresses(server, remote, &mut list);
+            accept(request, true)?;
+            value_answer(request, &list)
         }
         ["api"] | ["apis"] => {
             let core = segments[0] == "api";
@@ -118,15 +146,50 @@ fn value_answer(request: &Incomings, value: &Value) -> Result<Response<Body>, St
     Ok(response)
 }
 
-fn open_api_v2(server: &ApiServer, request: &Incomings) -> Response<Body> {
+async fn open_api_v2(
+    server: &Arc<ApiServer>,
+    request: &Incomings,
+) -> Result<Response<Body>, Status> {
     let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let protobuf = accept.is_some_and(|types| types.contains("com.github.proto-openapi.spec.v2"));
     if let Some(all) = server.documents() {
-        return kept(request, all.v2(protobuf), None);
+        if !all.has_v2(protobuf) {
+            let making = Arc::clone(&all);
+            made(server, move || {
+                making.v2(protobuf);
+            })
+            .await?;
+        }
+        return Ok(kept(request, all.v2(protobuf), None));
     }
     let catalog = server.catalog();
-    let openapi = catalog.openapi();
-    kept(request, if protobuf { openapi.v2_protobuf() } else { openapi.v2() }, None)
+    if !catalog.openapi().has_v2(protobuf) {
+        let making = Arc::clone(&catalog);
+        made(server, move || {
+            making.openapi().v2(protobuf);
+        })
+        .await?;
+    }
+    Ok(kept(request, catalog.openapi().v2(protobuf), None))
+}
+
+/// Documents of v3 are there when this answers.
+async fn v3_is_made(server: &Arc<ApiServer>) -> Result<(), Status> {
+    let catalog = server.catalog();
+    if catalog.openapi().has_v3() {
+        return Ok(());
+    }
+    made(server, move || {
+        catalog.openapi().index();
+    })
+    .await
+}
+
+/// Makes documents where that holds up no other request, and never two at once: each takes a core
+/// for a while, and memory. Whoever comes meanwhile finds it made.
+async fn made(server: &ApiServer, make: impl FnOnce() + Send + 'static) -> Result<(), Status> {
+    let _one = server.making.lock().await;
+    tokio::task::spawn_blocking(make).await.map_err(Status::internal)
 }
 
 /// Major and minor.
@@ -165,6 +228,10 @@ fn go_arch() -> &'static str {
 }
 
 fn paths(server: &ApiServer) -> Value {
+    json!({"paths": all_paths(server)})
+}
+
+fn all_paths(server: &ApiServer) -> Vec<String> {
     let catalog = server.catalog();
     let groups = catalog.discovery().paths();
     let own = PATHS.iter().map(|path| (*path).to_owned());
@@ -174,10 +241,27 @@ fn paths(server: &ApiServer) -> Value {
     }
     all.sort();
     all.dedup();
-    json!({"paths": all})
+    all
 }
 
 // === Discovery ===
+
+/// Says where clients reach the server: all at the address that is told to everybody, those within
+/// the network of services at its Service.
+fn addresses(server: &ApiServer, remote: Option<IpAddr>, versions: &mut Value) {
+    let everywhere = server.advertised.get().map(|at| ("0.0.0.0/0".to_owned(), at.to_string()));
+    let services = &server.registry.services;
+    let range = services.range();
+    let is_inside = remote.is_some_and(|ip| match ip.to_canonical() {
+        IpAddr::V4(ip) => range.contains(ip),
+        IpAddr::V6(_) => false,
+    });
+    let inside =
+        is_inside.then(|| (range.to_string(), format!("{}:443", services.kubernetes_address())));
+    let all = everywhere.into_iter().chain(inside);
+    versions["serverAddressByClientCIDRs"] =
+        all.map(|(cidr, at)| json!({"clientCIDR": cidr, "serverAddress": at})).collect();
+}
 
 fn wanted(request: &Incomings) -> Wanted {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());

@@ -14,7 +14,11 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 pub(super) fn text(server: &ApiServer) -> Bytes {
     let mut out = String::with_capacity(64 << 10);
     server.metrics.write(&mut out);
+    server.registry.authenticators.write_metrics(&mut out);
+    server.registry.admission.write_metrics(&mut out);
     server.flow_control.write_metrics(&mut out);
+    server.aggregation.write_metrics(&mut out);
+    onggi_client::queue::write_metrics(&mut out);
     if let Some(audit) = &server.audit {
         audit.write_metrics(&mut out);
     }

@@ -2,14 +2,60 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use onggi_api::Status;
 
 use super::query::Query;
 use super::{Body, full};
 use crate::ApiServer;
+use crate::metrics::{Table, title};
+
+/// How often checks went well, for `/metrics/slis`: by their name and that of the path.
+#[derive(Default)]
+pub(crate) struct Checks(Table<(&'static str, &'static str), Count>);
+
+#[derive(Default)]
+struct Count {
+    good: AtomicU64,
+    bad: AtomicU64,
+    is_bad: AtomicBool,
+}
+
+impl Checks {
+    fn observe(&self, check: &'static str, path: &'static str, good: bool) {
+        let count = self.0.of((check, path));
+        if good { &count.good } else { &count.bad }.fetch_add(1, Ordering::Relaxed);
+        count.is_bad.store(!good, Ordering::Relaxed);
+    }
+
+    /// In the text format of Prometheus, by Kubernetes' names (`component-base/metrics/prometheus/slis`).
+    pub(super) fn text(&self) -> Bytes {
+        let all = self.0.sorted();
+        let mut out = String::new();
+        let name = "kubernetes_healthcheck";
+        title(&mut out, name, "gauge", "Whether a check went well the last time.");
+        for ((check, path), count) in &all {
+            let good = i32::from(!count.is_bad.load(Ordering::Relaxed));
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{name}{{name=\"{check}\",type=\"{path}\"}} {good}");
+        }
+        let name = "kubernetes_healthchecks_total";
+        title(&mut out, name, "counter", "How often checks went well and did not.");
+        for ((check, path), count) in &all {
+            for (status, count) in [("error", &count.bad), ("success", &count.good)] {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    let labels = format!("name=\"{check}\",status=\"{status}\",type=\"{path}\"");
+                    let _ = writeln!(out, "{name}{{{labels}}} {count}");
+                }
+            }
+        }
+        out.into()
+    }
+}
 
 /// A check: its name, and what is wrong.
 type Check = (&'static str, fn(&ApiServer) -> Result<(), String>);
@@ -129,16 +175,19 @@ fn all(server: &ApiServer, name: &str, query: &Query) -> (bool, String) {
     let mut excluded: BTreeSet<&str> = query.all("exclude").collect();
     let mut lines = String::new();
     let mut ok = true;
+    let path = ["livez", "readyz"].into_iter().find(|path| *path == name).unwrap_or("healthz");
     for (check, run) in checks(name) {
         // Writing to a String cannot fail.
         let _ = if excluded.remove(check) {
             writeln!(lines, "[+]{check} excluded: ok")
         } else if let Err(error) = run(server) {
+            server.checks.observe(check, path, false);
             tracing::info!(%error, check, "a health check failed");
             ok = false;
             // Everybody may ask; what is wrong is for the log.
             writeln!(lines, "[-]{check} failed: reason withheld")
         } else {
+            server.checks.observe(check, path, true);
             writeln!(lines, "[+]{check} ok")
         };
     }

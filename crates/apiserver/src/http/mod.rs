@@ -25,6 +25,7 @@ mod query;
 mod status;
 mod table;
 mod watch;
+mod zpages;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ use info::{Info, Place};
 
 pub(crate) use batches::Batches;
 pub(crate) use forms::Forms;
+pub(crate) use health::Checks;
 pub(crate) use info::ResourcePlace;
 pub(crate) use query::Query;
 
@@ -73,6 +75,8 @@ struct Seen {
     flow: Option<Classified>,
     /// It is a stream: its time says nothing.
     stream: bool,
+    /// For webhooks.
+    waited: Duration,
     /// `None`: the audit log keeps nothing of it.
     record: Option<Record>,
     /// What ends the record of a stream.
@@ -128,7 +132,7 @@ async fn handle(
         server.metrics.count(seen.labels, code);
     } else {
         let size = response.body().size_hint().exact();
-        server.metrics.done(seen.labels, code, took, size);
+        server.metrics.done(seen.labels, code, (took, seen.waited), size);
     }
     if let Some(mut record) = seen.record.take() {
         if seen.stream && !panicked {
@@ -337,7 +341,7 @@ async fn route(
                 let whom = whom(&user, caller);
                 return Ok(aggregation::answer(server, &route, &whom, request).await);
             }
-            return documents::answer(server, &request).await;
+            return documents::answer(server, caller.remote, &request).await;
         }
         Place::Resource(place) => place,
     };
@@ -379,6 +383,9 @@ async fn route(
         }
     }
     let context = Context { user_agent: user_agent(&request), ..Context::new(user) };
+    if !context.user.advice.is_empty() {
+        context.notes.warn(context.user.advice);
+    }
     if let Some(record) = &mut seen.record {
         record.reads(&context.notes);
         request.extensions_mut().insert(seen.ending.clone());
@@ -436,5 +443,6 @@ async fn route(
         });
     // Refused requests are warned about too.
     answer::warn(&mut answered, &notes.take_warnings());
+    seen.waited = notes.has_waited();
     Ok(answered)
 }

@@ -17,6 +17,7 @@ use crate::VERSION;
 use crate::discovery::JSON;
 use crate::document::Document;
 use crate::served::{Custom, Served};
+use schemas::Said;
 
 const REF: &str = "#/components/schemas/";
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
@@ -48,6 +49,16 @@ impl OpenApi {
         Self { served, made, v2, v2_protobuf }
     }
 
+    /// Whether the documents of v3 are made: it takes a while.
+    pub(crate) fn has_v3(&self) -> bool {
+        self.made.get().is_some()
+    }
+
+    /// Whether this form of v2 is made.
+    pub(crate) fn has_v2(&self, protobuf: bool) -> bool {
+        if protobuf { &self.v2_protobuf } else { &self.v2 }.get().is_some()
+    }
+
     /// `/openapi/v3`: where the documents are.
     pub(crate) fn index(&self) -> &Value {
         &self.made().index
@@ -71,22 +82,30 @@ impl OpenApi {
         }))
     }
 
-    /// `/openapi/v2`: everything in one document.
-    pub(crate) fn v2(&self) -> &Document {
+    /// `/openapi/v2`: everything in one document, as JSON or as a protobuf message.
+    pub(crate) fn v2(&self, protobuf: bool) -> &Document {
+        if protobuf { self.v2_protobuf() } else { self.v2_json() }
+    }
+
+    fn v2_json(&self) -> &Document {
         self.v2.get_or_init(|| {
-            let mut whole = v2::Builder::default();
-            for custom in [false, true] {
-                each_document(&self.served, custom, |_, document| whole.add(&document));
-            }
-            Document::compact(&whole.finish(VERSION), JSON)
+            // No custom kind can be in these groups: made once, whatever comes and goes.
+            static BUILTIN: OnceLock<v2::Packed> = OnceLock::new();
+            let builtin = BUILTIN.get_or_init(|| {
+                let mut whole = v2::Builder::default();
+                each_document(&self.served, false, |_, document| whole.add(&document));
+                whole.pack()
+            });
+            let mut custom = builtin.more();
+            each_document(&self.served, true, |_, document| custom.add(&document));
+            Document::compact_bytes(builtin.with(&custom, VERSION).into(), JSON)
         })
     }
 
-    /// The same as a protobuf message.
-    pub(crate) fn v2_protobuf(&self) -> &Document {
+    fn v2_protobuf(&self) -> &Document {
         const TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
         self.v2_protobuf.get_or_init(|| {
-            let document = serde_json::from_slice(&self.v2().bytes()).unwrap_or_default();
+            let document = serde_json::from_slice(&self.v2_json().bytes()).unwrap_or_default();
             Document::compact_bytes(protobuf::openapi::v2(&document).into(), TYPE)
         })
     }
@@ -143,9 +162,9 @@ fn each_document(served: &[Served], custom: bool, mut take: impl FnMut(String, V
     if places.is_empty() {
         return;
     }
-    let prose = schema::prose();
+    let said = Said::read();
     for (place, entries) in places {
-        take(place, document(&entries, &prose));
+        take(place, document(&entries, &said));
     }
 }
 
@@ -153,7 +172,7 @@ fn base((group, version): (&str, &str)) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-fn document(entries: &[Entry<'_>], prose: &Prose) -> Value {
+fn document(entries: &[Entry<'_>], said: &Said) -> Value {
     let mut paths = Map::new();
     let mut wanted: BTreeSet<String> = BTreeSet::new();
     let mut old = Vec::new();
@@ -186,10 +205,10 @@ fn document(entries: &[Entry<'_>], prose: &Prose) -> Value {
     }
     wanted.insert(format!("{META}DeleteOptions"));
     wanted.insert(format!("{META}Status"));
-    let mut schemas = schemas::components(wanted, prose);
+    let mut schemas = schemas::components(wanted, said);
     for entry in entries {
         if let Some(custom) = entry.custom {
-            add_custom(entry, custom, &mut schemas, prose);
+            add_custom(entry, custom, &mut schemas, &said.prose);
         }
     }
     for entry in entries {
@@ -291,19 +310,35 @@ mod tests {
             serde_json::from_slice(&openapi.document("apis/apps/v1").unwrap().bytes()).unwrap();
         let schemas = &document["components"]["schemas"];
         let deployment = &schemas["io.k8s.api.apps.v1.Deployment"];
-        let said = "Deployment enables declarative updates for Pods and ReplicaSets.";
-        assert_eq!(deployment["description"], said);
+        let enables = "Deployment enables declarative updates for Pods and ReplicaSets.";
+        assert_eq!(deployment["description"], enables);
         assert_eq!(
             deployment["properties"]["spec"],
             json!({
                 "allOf": [{"$ref": format!("{REF}io.k8s.api.apps.v1.DeploymentSpec")}],
                 "description": "Specification of the desired behavior of the Deployment.",
+                "default": {},
             })
         );
+        let kind = &schemas["io.k8s.api.apps.v1.DeploymentStrategy"]["properties"]["type"];
+        assert_eq!(kind["enum"], json!(["Recreate", "RollingUpdate"]));
+        assert_eq!(kind["default"], Value::Null);
+        let said = kind["description"].as_str().unwrap();
+        let values = "\n\nPossible enum values:\n - `\"Recreate\"` Kill all existing pods before creating \
+                      new ones.\n - `\"RollingUpdate\"` Replace";
+        assert!(said.contains(values), "{said}");
+        let command = &schemas["io.k8s.api.core.v1.Container"]["properties"]["command"];
+        assert_eq!(command["items"], json!({"type": "string", "default": ""}));
         let path = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"];
         assert_eq!(path["get"]["description"], "read the specified Deployment");
-        let v2: Value = serde_json::from_slice(&openapi.v2().bytes()).unwrap();
-        assert_eq!(v2["definitions"]["io.k8s.api.apps.v1.Deployment"]["description"], said);
+        let v2: Value = serde_json::from_slice(&openapi.v2(false).bytes()).unwrap();
+        assert_eq!(v2["definitions"]["io.k8s.api.apps.v1.Deployment"]["description"], enables);
+        let spec = &v2["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"];
+        assert_eq!(spec["restartPolicy"]["enum"], json!(["Always", "Never", "OnFailure"]));
+        assert_eq!(
+            v2["definitions"]["io.k8s.api.core.v1.Container"]["properties"]["name"]["default"],
+            Value::Null
+        );
         let port = &v2["definitions"]["io.k8s.apimachinery.pkg.util.intstr.IntOrString"];
         assert_eq!((&port["type"], port["description"].is_string()), (&json!("string"), true));
     }

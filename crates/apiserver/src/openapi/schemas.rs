@@ -2,13 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onggi_api::schema::{self, Field, ListKind, Prose, Schema, Shape};
+use onggi_api::schema::{self, Choice, Facts, Field, ListKind, Prose, Schema, Shape};
 use serde_json::{Map, Value, json};
 
 use super::REF;
 
+/// What is said beside the shapes.
+pub(super) struct Said {
+    pub(super) prose: Prose,
+    pub(super) facts: Facts,
+}
+
+impl Said {
+    pub(super) fn read() -> Self {
+        Self { prose: schema::prose(), facts: schema::facts() }
+    }
+}
+
 /// The definitions and all that they refer to.
-pub(super) fn components(wanted: BTreeSet<String>, prose: &Prose) -> Map<String, Value> {
+pub(super) fn components(wanted: BTreeSet<String>, said: &Said) -> Map<String, Value> {
     let mut kinds: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for (group, version, kind, schema) in schema::table().kinds() {
         if let Some(name) = schema.name() {
@@ -23,8 +35,8 @@ pub(super) fn components(wanted: BTreeSet<String>, prose: &Prose) -> Map<String,
             continue;
         }
         let Some(schema) = schema::table().definition(&name) else { continue };
-        let mut body = inline(schema, &mut todo, prose);
-        describe(&mut body, prose.of(schema));
+        let mut body = inline(schema, &mut todo, said);
+        describe(&mut body, said.prose.of(schema));
         if let Some(kinds) = kinds.get(name.as_str()) {
             body["x-kubernetes-group-version-kind"] = json!(kinds);
         }
@@ -34,17 +46,17 @@ pub(super) fn components(wanted: BTreeSet<String>, prose: &Prose) -> Map<String,
 }
 
 /// A reference where the schema has a name, else what it is.
-fn reference(schema: Schema<'_>, todo: &mut Vec<String>, prose: &Prose) -> Value {
+fn reference(schema: Schema<'_>, todo: &mut Vec<String>, said: &Said) -> Value {
     match schema.name() {
         Some(name) => {
             todo.push(name.to_owned());
             json!({"allOf": [{"$ref": format!("{REF}{name}")}]})
         }
-        None => inline(schema, todo, prose),
+        None => inline(schema, todo, said),
     }
 }
 
-fn inline(schema: Schema<'_>, todo: &mut Vec<String>, prose: &Prose) -> Value {
+fn inline(schema: Schema<'_>, todo: &mut Vec<String>, said: &Said) -> Value {
     match schema.shape() {
         Shape::Any => json!({}),
         Shape::String => json!({"type": "string"}),
@@ -61,7 +73,7 @@ fn inline(schema: Schema<'_>, todo: &mut Vec<String>, prose: &Prose) -> Value {
         Shape::Map(map) => {
             let mut value = json!({
                 "type": "object",
-                "additionalProperties": reference(schema.at(map.value), todo, prose),
+                "additionalProperties": element(schema.at(map.value), todo, said),
             });
             if map.atomic {
                 value["x-kubernetes-map-type"] = "atomic".into();
@@ -70,7 +82,7 @@ fn inline(schema: Schema<'_>, todo: &mut Vec<String>, prose: &Prose) -> Value {
         }
         Shape::List(list) => {
             let mut value =
-                json!({"type": "array", "items": reference(schema.at(list.item), todo, prose)});
+                json!({"type": "array", "items": element(schema.at(list.item), todo, said)});
             value["x-kubernetes-list-type"] = match list.kind {
                 ListKind::Atomic => "atomic",
                 ListKind::Set => "set",
@@ -90,7 +102,7 @@ fn inline(schema: Schema<'_>, todo: &mut Vec<String>, prose: &Prose) -> Value {
             let properties: Map<String, Value> = object
                 .fields
                 .iter()
-                .map(|field| (field.name.to_string(), property(schema, field, todo, prose)))
+                .map(|field| (field.name.to_string(), property(schema, field, todo, said)))
                 .collect();
             let required = object.fields.iter().filter(|field| field.required);
             let required: Vec<String> = required.map(|field| field.name.to_string()).collect();
@@ -109,8 +121,8 @@ fn inline(schema: Schema<'_>, todo: &mut Vec<String>, prose: &Prose) -> Value {
     }
 }
 
-fn property(schema: Schema<'_>, field: &Field, todo: &mut Vec<String>, prose: &Prose) -> Value {
-    let mut value = reference(schema.at(field.schema), todo, prose);
+fn property(schema: Schema<'_>, field: &Field, todo: &mut Vec<String>, said: &Said) -> Value {
+    let mut value = reference(schema.at(field.schema), todo, said);
     let strategies: Vec<&str> = [
         (field.patch.merge, "merge"),
         (field.patch.retain_keys, "retainKeys"),
@@ -119,11 +131,52 @@ fn property(schema: Schema<'_>, field: &Field, todo: &mut Vec<String>, prose: &P
     .into_iter()
     .filter_map(|(set, name)| set.then_some(name))
     .collect();
-    describe(&mut value, prose.of_field(schema, field));
+    describe(&mut value, said.prose.of_field(schema, field));
+    let fact = said.facts.of(schema.name().unwrap_or_default(), &field.name);
+    if !fact.choices.is_empty() {
+        offer(&mut value, fact.choices);
+    }
+    if let Some(default) = fact.default {
+        value["default"] = default.clone();
+    }
     if !strategies.is_empty() {
         value["x-kubernetes-patch-strategy"] = strategies.join(",").into();
     }
     value
+}
+
+/// What is in a list or a map; an element that is not set is what Go makes of it.
+fn element(schema: Schema<'_>, todo: &mut Vec<String>, said: &Said) -> Value {
+    let mut value = reference(schema, todo, said);
+    let zero = match schema.shape() {
+        Shape::String => json!(""),
+        Shape::Int32 | Shape::Int64 | Shape::Double => json!(0),
+        Shape::Bool => json!(false),
+        Shape::Object(_) => json!({}),
+        _ => return value,
+    };
+    value["default"] = zero;
+    value
+}
+
+/// Says what there is to choose from: of a list or a map it is the elements that are chosen.
+fn offer(value: &mut Value, choices: &[Choice]) {
+    let values: Vec<&str> = choices.iter().map(|choice| &*choice.value).collect();
+    for inner in ["items", "additionalProperties"] {
+        if let Some(element) = value.get_mut(inner) {
+            element["enum"] = json!(values);
+            return;
+        }
+    }
+    let lines = choices.iter().map(|Choice { value, meaning }| {
+        let line = format!("\n - `{value:?}` {meaning}");
+        line.trim_end().to_owned()
+    });
+    let before =
+        value["description"].as_str().map_or_else(String::new, |text| format!("{text}\n\n"));
+    let lines: String = lines.collect();
+    value["description"] = format!("{before}Possible enum values:{lines}").into();
+    value["enum"] = json!(values);
 }
 
 fn describe(schema: &mut Value, said: Option<&str>) {

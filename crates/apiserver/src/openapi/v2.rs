@@ -1,52 +1,106 @@
 //! OpenAPI v2 (`swagger.json`), made from the documents of v3: the same paths and definitions, less
 //! what v2 cannot say.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
+
+use crate::http::compress;
 
 const V3: &str = "#/components/schemas/";
 
-/// A document in the making.
+/// A document in the making, or what is to be put behind another one.
 #[derive(Default)]
-pub(super) struct Builder {
+pub(super) struct Builder<'p> {
+    before: Option<&'p Packed>,
     paths: Map<String, Value>,
     definitions: Map<String, Value>,
     parameters: Map<String, Value>,
 }
 
-impl Builder {
+/// What most of a document consists of, as text without its braces, compressed; and the names in it.
+pub(super) struct Packed {
+    paths: Bytes,
+    definitions: Bytes,
+    parameters: Bytes,
+    names: BTreeSet<String>,
+}
+
+impl Builder<'_> {
     /// Takes up all of a document of v3.
     pub(super) fn add(&mut self, document: &Value) {
+        let is_there = |name: &str| self.before.is_some_and(|before| before.names.contains(name));
         for (path, item) in document["paths"].as_object().into_iter().flatten() {
             self.paths.insert(path.clone(), path_item(item));
         }
         for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
-            if !self.definitions.contains_key(name) {
+            if !self.definitions.contains_key(name) && !is_there(name) {
                 self.definitions.insert(name.clone(), definition(schema));
             }
         }
         let named = document["components"]["parameters"].as_object();
-        for (name, parameter) in named.into_iter().flatten() {
+        for (name, parameter) in named.into_iter().flatten().filter(|(name, _)| !is_there(name)) {
             self.parameters.entry(name).or_insert_with(|| flat(parameter));
         }
     }
 
-    /// The document.
-    pub(super) fn finish(self, version: &str) -> Value {
-        json!({
-            "swagger": "2.0",
-            "info": {"title": "Kubernetes", "version": version},
-            "paths": self.paths,
-            "definitions": self.definitions,
-            "parameters": self.parameters,
-            "securityDefinitions": {"BearerToken": {
-                "description": "Bearer Token authentication",
-                "type": "apiKey",
-                "name": "authorization",
-                "in": "header",
-            }},
-            "security": [{"BearerToken": []}],
-        })
+    /// What it holds, to be kept.
+    pub(super) fn pack(self) -> Packed {
+        let Self { paths, definitions, parameters, .. } = self;
+        let names = definitions.keys().chain(parameters.keys()).cloned().collect();
+        let pack = |part: &Map<String, Value>| compress::pack(&inner(part)).unwrap_or_default();
+        Packed {
+            paths: pack(&paths),
+            definitions: pack(&definitions),
+            parameters: pack(&parameters),
+            names,
+        }
     }
+}
+
+impl Packed {
+    /// What else is to stand in the document.
+    pub(super) fn more(&self) -> Builder<'_> {
+        Builder { before: Some(self), ..Builder::default() }
+    }
+
+    /// The document.
+    pub(super) fn with(&self, more: &Builder<'_>, version: &str) -> Vec<u8> {
+        let info = json!({"title": "Kubernetes", "version": version});
+        let how = json!({"BearerToken": {
+            "description": "Bearer Token authentication",
+            "type": "apiKey",
+            "name": "authorization",
+            "in": "header",
+        }});
+        let mut out = br#"{"swagger":"2.0","info":"#.to_vec();
+        out.extend(info.to_string().into_bytes());
+        for (name, own, more) in [
+            ("paths", &self.paths, &more.paths),
+            ("definitions", &self.definitions, &more.definitions),
+            ("parameters", &self.parameters, &more.parameters),
+        ] {
+            out.extend(format!(",\"{name}\":{{").into_bytes());
+            let own = compress::unpack(own).unwrap_or_default();
+            out.extend_from_slice(&own);
+            if !own.is_empty() && !more.is_empty() {
+                out.push(b',');
+            }
+            out.extend(inner(more));
+            out.push(b'}');
+        }
+        out.extend(format!(",\"securityDefinitions\":{how}").into_bytes());
+        out.extend_from_slice(br#","security":[{"BearerToken":[]}]}"#);
+        out
+    }
+}
+
+/// The entries as JSON, without braces.
+fn inner(map: &Map<String, Value>) -> Vec<u8> {
+    let text = serde_json::to_vec(map).unwrap_or_default();
+    let end = text.len().saturating_sub(1);
+    text.get(1..end).unwrap_or_default().to_vec()
 }
 
 fn path_item(item: &Value) -> Value {
@@ -199,6 +253,30 @@ fn reference(schema: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_later_stands_behind_what_was_kept() {
+        let document = |name: &str| {
+            json!({"paths": {format!("/{name}"): {"get": {}}}, "components": {
+                "schemas": {name: {"type": "object"}, "all": {"type": "string"}},
+                "parameters": {"p": {"in": "query"}},
+            }})
+        };
+        let mut first = Builder::default();
+        first.add(&document("a"));
+        let kept = first.pack();
+        let whole = |names: &[&str]| {
+            let mut more = kept.more();
+            names.iter().for_each(|name| more.add(&document(name)));
+            serde_json::from_slice::<Value>(&kept.with(&more, "v1")).unwrap()
+        };
+        assert_eq!(whole(&[])["definitions"].as_object().unwrap().len(), 2);
+        let both = whole(&["b"]);
+        assert_eq!(both["paths"].as_object().unwrap().len(), 2);
+        assert_eq!(both["definitions"]["b"], json!({"type": "object"}));
+        assert_eq!(both["parameters"], json!({"p": {"in": "query"}}));
+        assert_eq!((&both["swagger"], &both["info"]["version"]), (&json!("2.0"), &json!("v1")));
+    }
 
     #[test]
     fn a_kind_of_unknown_fields_is_an_object_and_no_more() {

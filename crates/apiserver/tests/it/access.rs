@@ -366,3 +366,49 @@ async fn reviews_are_answered() {
     let answer = ask(&admin, "tokenreviews", "", "TokenReview", other).await.unwrap();
     assert!(answer.get("authenticated").is_none(), "{answer}");
 }
+
+#[tokio::test]
+async fn a_token_in_a_secret_says_when_it_was_used() {
+    use crate::http::send;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use http::{Method, StatusCode};
+
+    const LAST: &str = "kubernetes.io/legacy-token-last-used";
+    let s = Server::start().await;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "t", "annotations": {"kubernetes.io/service-account.name": "default"}},
+    });
+    let made = s.create("secrets", "default", secret).await.unwrap();
+    let token = STANDARD.decode(made["data"]["token"].as_str().unwrap()).unwrap();
+    let bearer = format!("Bearer {}", String::from_utf8(token).unwrap());
+    let shown = [("authorization", bearer.as_str())];
+    let ask = || send(&s, None, Method::GET, "/version", &shown, "");
+    let mut changes = s.watch("secrets", "default").await;
+    assert_eq!(ask().await.status, StatusCode::OK);
+    loop {
+        let secret = s.get("secrets", "default", "t").await.unwrap();
+        if let Some(day) = secret["metadata"]["labels"][LAST].as_str() {
+            assert_eq!(day.len(), "2026-01-01".len());
+            break;
+        }
+        changes.changed().await;
+    }
+    let label = |key: &str, value: Value| {
+        let patch = json!({"metadata": {"labels": {key: value}}});
+        let mut request = s.request(Verb::Patch, "secrets", "default", "t");
+        request.body = Body::Patch(onggi_client::PatchKind::Merge, patch.to_string().into());
+        s.call(request)
+    };
+    label("kubernetes.io/legacy-token-invalid-since", "2025-01-01".into()).await.unwrap();
+    assert_eq!(ask().await.status, StatusCode::UNAUTHORIZED);
+    label("kubernetes.io/legacy-token-invalid-since", Value::Null).await.unwrap();
+    let account = json!({"secrets": [{"name": "t"}]});
+    let mut request = s.request(Verb::Patch, "serviceaccounts", "default", "default");
+    request.body = Body::Patch(onggi_client::PatchKind::Merge, account.to_string().into());
+    s.call(request).await.unwrap();
+    let pods = "/api/v1/namespaces/default/pods";
+    let refused = send(&s, None, Method::GET, pods, &shown, "").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}

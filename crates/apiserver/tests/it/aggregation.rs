@@ -97,6 +97,16 @@ async fn a_group_is_answered_by_another_server() {
     // It is asked again because its endpoints have changed.
     s.delete("svc", "wardle", "api").await.unwrap();
     settles(&s, NAME, "ServiceNotFound").await;
+    let text = String::from_utf8(get(&s, "/metrics", &[]).await.bytes.to_vec()).unwrap();
+    for line in [
+        format!("aggregator_unavailable_apiservice{{name=\"{NAME}\"}} 1"),
+        "aggregator_unavailable_apiservice{name=\"v1.apps\"} 0".to_owned(),
+        format!(
+            "aggregator_unavailable_apiservice_total{{name=\"{NAME}\",reason=\"ServiceNotFound\"}} 1"
+        ),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
     extension.falls_ill(false);
     s.delete("apiservices", "", NAME).await.unwrap();
     assert_eq!(get(&s, FLUNDERS, &[]).await.status, StatusCode::NOT_FOUND);

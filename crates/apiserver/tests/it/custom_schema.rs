@@ -155,7 +155,7 @@ async fn definitions_are_checked() {
             json!({"type": "object", "properties": {"spec": {"type": "object",
                 "x-kubernetes-validations": [{"rule": "self.nope == 1"}]}}}),
             "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: \
-             Invalid value: {\"rule\":\"self.nope == 1\"}: compilation failed: ERROR: <input>:1:6: \
+             Invalid value: {\"rule\":\"self.nope == 1\"}: compilation failed: ERROR: <input>:1:5: \
              undefined field 'nope'",
         ),
     ] {

@@ -223,6 +223,13 @@ async fn waits_and_watches() {
     assert!(version.contains("Server Version: v1.36.2+onggi"), "{version}");
     assert!(k.run("api-resources").await.contains("deployments"));
     assert!(k.run("explain deployment.spec.replicas").await.contains("FIELD: replicas <integer>"));
+    for output in ["", " --output=plaintext-openapiv2"] {
+        let told = k.run(&format!("explain pod.spec.restartPolicy{output}")).await;
+        assert!(told.contains("Possible enum values:"), "{told}");
+        assert!(
+            !output.is_empty() || told.contains("ENUM:\n    Always\n    Never\n    OnFailure\n")
+        );
+    }
     assert!(k.run("cluster-info").await.contains("is running at"));
 }
 

@@ -26,5 +26,6 @@ mod policies;
 mod refused;
 mod server;
 mod versions;
+mod watched;
 mod webhooks;
 mod wire;

@@ -179,6 +179,18 @@ async fn validating_hooks_refuse() {
     );
     s.create("cm", "default", config_map("a", json!({}))).await.unwrap();
     s.create("cm", "kube-public", config_map("a", json!({"bad": "1"}))).await.unwrap();
+    let text = crate::http::send(&s, Some(&s.admin), http::Method::GET, "/metrics", &[], "").await;
+    let text = String::from_utf8(text.bytes.to_vec()).unwrap();
+    for line in [
+        "apiserver_admission_webhook_rejection_count{error_type=\"no_error\",\
+         name=\"deny.example.com\",operation=\"CREATE\",rejection_code=\"400\",type=\"validating\"} 1",
+        "apiserver_admission_webhook_request_total{code=\"200\",name=\"deny.example.com\",\
+         operation=\"CREATE\",rejected=\"false\",type=\"validate\"} 1",
+        "apiserver_admission_webhook_admission_duration_seconds_count{name=\"deny.example.com\",\
+         operation=\"CREATE\",rejected=\"true\",type=\"validate\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
     let body = Body::Patch(PatchKind::Merge, r#"{"data":{"bad":"1"}}"#.into());
     let patched = s.call(s.request(Verb::Patch, "cm", "default", "a").body(body)).await;
     assert!(patched.unwrap_err().to_string().ends_with("bad data"));

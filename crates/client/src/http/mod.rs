@@ -4,6 +4,7 @@
 mod decode;
 pub(crate) mod encode;
 mod lines;
+mod over;
 mod upgrade;
 
 use std::future::Future;
@@ -29,6 +30,7 @@ use crate::tls::{Config, ConfigError, Connector, Impersonation, Token};
 use crate::transport::{Error, EventStream, Request, Response, Transport, WatchSpec};
 
 pub use decode::{body_stream, failure, warnings};
+pub use over::{Carrier, call, watch};
 
 /// What an answer other than a stream may take. Deletions and lists can be long.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -256,6 +258,12 @@ impl Transport for HttpTransport {
         let lines = lines::lines(self.stream(response));
         let events = lines.map(move |line| decode::event(&line?, fields));
         Ok(Box::pin(events))
+    }
+
+    async fn aggregated(&self) -> Result<serde_json::Value, Error> {
+        const GROUPS: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let bytes = self.get("/apis", GROUPS).await?;
+        serde_json::from_slice(&bytes).map_err(|e| Error::Decode(format!("/apis: {e}")))
     }
 }
 

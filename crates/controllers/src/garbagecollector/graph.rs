@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use onggi_api::OwnerReference;
+use onggi_api::{GroupVersionResource, OwnerReference};
 use onggi_client::{Cache, Index, ObjectKey, Source};
 use onggi_machinery::resource::{self, Resource, Verb};
 use parking_lot::RwLock;
 
 use crate::context::Context;
+use crate::kinds::Kind;
 use crate::view::Dependent;
 
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
@@ -31,26 +32,26 @@ impl Dependent {
 
 /// The objects of a kind.
 #[derive(Clone)]
-pub(super) struct Kind {
-    pub(super) row: &'static Resource,
-    pub(super) objects: Cache<Dependent>,
+struct Followed {
+    kind: Arc<Kind>,
+    objects: Cache<Dependent>,
     by_owner: Index<Dependent>,
     gone: bool,
 }
 
-impl Kind {
-    fn new(context: &Context, row: &'static Resource) -> Self {
-        let objects: Cache<Dependent> = context.cache(Source::all(row.gvr()));
+impl Followed {
+    fn new(context: &Context, kind: Kind) -> Self {
+        let objects: Cache<Dependent> = context.cache(Source::all(kind.resource.clone()));
         let by_owner = objects
             .index("owner", |object| object.owners.iter().map(|owner| owner.uid.clone()).collect());
-        Self { row, objects, by_owner, gone: false }
+        Self { kind: Arc::new(kind), objects, by_owner, gone: false }
     }
 }
 
 /// A cheap handle. Kinds are only added, so that places stay; one that is gone has an empty cache.
 #[derive(Clone)]
 pub(super) struct Graph {
-    kinds: Arc<RwLock<Vec<Kind>>>,
+    kinds: Arc<RwLock<Vec<Followed>>>,
 }
 
 /// Where an owner is, as far as the caches know.
@@ -69,7 +70,8 @@ impl Graph {
     pub(super) fn new(context: &Context) -> Self {
         let deletable =
             |row: &&&'static Resource| row.plural != "events" && row.verbs.contains(&Verb::Delete);
-        let all = resource::all().iter().filter(deletable).map(|row| Kind::new(context, row));
+        let all = resource::all().iter().filter(deletable);
+        let all = all.map(|row| Followed::new(context, Kind::of(row)));
         Self { kinds: Arc::new(RwLock::new(all.collect())) }
     }
 
@@ -79,34 +81,30 @@ impl Graph {
     }
 
     /// One more kind; gives its place and its cache.
-    pub(super) fn add(
-        &self,
-        context: &Context,
-        row: &'static Resource,
-    ) -> (usize, Cache<Dependent>) {
-        let kind = Kind::new(context, row);
-        let objects = kind.objects.clone();
+    pub(super) fn add(&self, context: &Context, kind: Kind) -> (usize, Cache<Dependent>) {
+        let followed = Followed::new(context, kind);
+        let objects = followed.objects.clone();
         let mut kinds = self.kinds.write();
-        kinds.push(kind);
+        kinds.push(followed);
         (kinds.len() - 1, objects)
     }
 
     /// A kind is no longer served: what names it as its owner is let be.
-    pub(super) fn remove(&self, row: &'static Resource) {
+    pub(super) fn remove(&self, resource: &GroupVersionResource) {
         let mut kinds = self.kinds.write();
-        kinds.iter_mut().filter(|kind| std::ptr::eq(kind.row, row)).for_each(|k| k.gone = true);
+        kinds.iter_mut().filter(|one| one.kind.resource == *resource).for_each(|k| k.gone = true);
     }
 
-    /// The row of a kind.
-    pub(super) fn row(&self, place: usize) -> Option<&'static Resource> {
-        self.kinds.read().get(place).map(|kind| kind.row)
+    /// The kind at a place.
+    pub(super) fn kind(&self, place: usize) -> Option<Arc<Kind>> {
+        self.kinds.read().get(place).map(|followed| Arc::clone(&followed.kind))
     }
 
     /// The built-in kinds that can be listed, each with its place.
-    pub(super) fn built_in(&self) -> Vec<(usize, &'static Resource)> {
+    pub(super) fn built_in(&self) -> Vec<(usize, Arc<Kind>)> {
         let kinds = self.kinds.read();
-        let rows = kinds.iter().map(|kind| kind.row).enumerate();
-        rows.filter(|(_, row)| row.custom.is_none() && row.verbs.contains(&Verb::List)).collect()
+        let all = kinds.iter().map(|followed| Arc::clone(&followed.kind)).enumerate();
+        all.filter(|(_, kind)| kind.built_in && kind.can("list")).collect()
     }
 
     pub(super) fn get(&self, vertex: &Vertex) -> Option<Arc<Dependent>> {
@@ -154,13 +152,14 @@ impl Graph {
         let group = api.split_once('/').map_or("", |(group, _)| group);
         // These were moved.
         let group = if group == "extensions" { "apps" } else { group };
-        let same =
-            |kind: &Kind| !kind.gone && kind.row.group == group && kind.row.kind == reference.kind;
+        let same = |one: &Followed| {
+            !one.gone && one.kind.group == group && one.kind.name == reference.kind
+        };
         let kinds = self.kinds.read();
         let Some((place, kind)) = kinds.iter().enumerate().find(|(_, kind)| same(kind)) else {
             return Owner::Foreign;
         };
-        let namespace = if kind.row.namespaced() { namespace } else { "" };
+        let namespace = if kind.kind.namespaced { namespace } else { "" };
         match kind.objects.get(namespace, &reference.name) {
             Some(object) if object.uid == reference.uid => {
                 let key = ObjectKey::new(namespace, &reference.name);

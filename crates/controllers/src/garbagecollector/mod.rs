@@ -16,9 +16,10 @@ use onggi_machinery::value::{list_at, set};
 use serde_json::{Value, json};
 
 use crate::Error;
+use crate::aggregated;
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
-use crate::kinds::{self, Turn};
+use crate::kinds::{self, Kind, Turn};
 use crate::view::Dependent;
 use graph::{FOREGROUND, Graph, ORPHAN, Owner, Vertex};
 use plan::{Action, FOREGROUND_POLICY, Owns};
@@ -39,22 +40,29 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
     }
     let definitions = kinds::definitions(&context);
     harness.needs(&definitions);
+    let services = aggregated::services(&context);
+    harness.needs(&services);
     let queue = harness.queue();
     let (beside, all, found) = (context.clone(), graph.clone(), queue.clone());
-    harness.beside(kinds::follow(definitions, move |turn| match turn {
-        Turn::Gone(row) => {
-            all.remove(row);
-            beside.forget(&Source::all(row.gvr()));
-        }
-        Turn::Come(row) => {
-            let (place, objects) = all.add(&beside, row);
+    let come = move |kind: &Kind, comes: bool| {
+        if comes {
+            let (place, objects) = all.add(&beside, kind.clone());
             tokio::spawn(follow(all.clone(), place, objects, found.clone()));
+        } else {
+            all.remove(&kind.resource);
+            beside.forget(&Source::all(kind.resource.clone()));
         }
+    };
+    let aggregated = aggregated::follow(context.clone(), services, come.clone());
+    harness.beside(aggregated);
+    harness.beside(kinds::follow(definitions, move |turn| match turn {
+        Turn::Gone(row) => come(&Kind::of(row), false),
+        Turn::Come(row) => come(&Kind::of(row), true),
     }));
     harness.run(GarbageCollector { context, graph, queue })
 }
 
-/// Follows the objects of a custom kind until it is gone.
+/// Follows the objects of a custom kind, or one of another server, until it is gone.
 async fn follow(graph: Graph, place: usize, objects: Cache<Dependent>, queue: WorkQueue<Vertex>) {
     if objects.synced().await.is_err() {
         return;
@@ -93,7 +101,7 @@ impl GarbageCollector {
     fn resource(&self, vertex: &Vertex) -> GroupVersionResource {
         // A vertex has its place from the graph, which takes none away.
         let gone = || GroupVersionResource::new("", "", "");
-        self.graph.row(vertex.kind).map_or_else(gone, |row| row.gvr())
+        self.graph.kind(vertex.kind).map_or_else(gone, |kind| kind.resource.clone())
     }
 
     async fn collect(&self, vertex: &Vertex, object: &Dependent) -> Result<(), Error> {
@@ -150,10 +158,10 @@ impl GarbageCollector {
         let owner = match self.graph.owner(namespace, reference) {
             Owner::Foreign => return Ok(Owns::Solid),
             Owner::Known(_, owner) => (*owner).clone(),
-            Owner::Unknown(kind) => {
-                let Some(row) = self.graph.row(kind) else { return Ok(Owns::Solid) };
-                let namespace = if row.namespaced() { namespace } else { "" };
-                match self.context.client.get(&row.gvr(), namespace, &reference.name).await {
+            Owner::Unknown(place) => {
+                let Some(kind) = self.graph.kind(place) else { return Ok(Owns::Solid) };
+                let namespace = if kind.namespaced { namespace } else { "" };
+                match self.context.client.get(&kind.resource, namespace, &reference.name).await {
                     Ok(found) if found.head().uid == reference.uid => Dependent::of(found.head()),
                     Ok(_) => return Ok(Owns::Absent),
                     Err(error) if error.is_not_found() => return Ok(Owns::Absent),
@@ -195,22 +203,22 @@ impl GarbageCollector {
     /// those made just before, and they would be deleted when their owner is gone.
     async fn asked(&self, owner: &Vertex) -> Result<Vec<Vertex>, Error> {
         let mut found = Vec::new();
-        for (kind, row) in self.graph.built_in() {
+        for (place, kind) in self.graph.built_in() {
             let namespace = &owner.key.namespace;
             // What has no namespace is not owned by what is in one.
-            let namespace = match row.namespaced() {
+            let namespace = match kind.namespaced {
                 true => namespace.as_str(),
                 false if namespace.is_empty() => "",
                 false => continue,
             };
             let client = &self.context.client;
-            let (_, items) = client.list(&row.gvr(), namespace, ListOptions::default()).await?;
+            let (_, items) = client.list(&kind.resource, namespace, ListOptions::default()).await?;
             let heads = items.iter().map(|object| object.head());
             let owned = heads.filter(|head| {
                 head.owner_references.iter().any(|reference| reference.uid == owner.uid)
             });
             found.extend(owned.map(|head| Vertex {
-                kind,
+                kind: place,
                 key: ObjectKey::new(&head.namespace, &head.name),
                 uid: head.uid.clone(),
             }));
@@ -219,8 +227,8 @@ impl GarbageCollector {
     }
 
     async fn disown(&self, vertex: &Vertex, owners: &[String]) -> Result<(), Error> {
-        if self.graph.row(vertex.kind).is_some_and(|row| row.custom.is_some()) {
-            return self.disown_custom(vertex, owners).await;
+        if self.graph.kind(vertex.kind).is_some_and(|kind| !kind.built_in) {
+            return self.disown_other(vertex, owners).await;
         }
         let off: Vec<Value> =
             owners.iter().map(|uid| json!({"$patch": "delete", "uid": uid})).collect();
@@ -231,8 +239,8 @@ impl GarbageCollector {
         gone_is_fine(client.patch(&self.resource(vertex), namespace, name, patch).await.map(drop))
     }
 
-    /// Objects of custom kinds take no strategic patches.
-    async fn disown_custom(&self, vertex: &Vertex, owners: &[String]) -> Result<(), Error> {
+    /// Objects of custom kinds take no strategic patches, nor may those of other servers.
+    async fn disown_other(&self, vertex: &Vertex, owners: &[String]) -> Result<(), Error> {
         let (namespace, name) = (&vertex.key.namespace, &vertex.key.name);
         let change = |value: &mut Value| {
             if value["metadata"]["uid"] != vertex.uid.as_str() {

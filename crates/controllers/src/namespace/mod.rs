@@ -3,12 +3,13 @@
 mod plan;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use onggi_api::{GroupVersionResource, Object};
 use onggi_client::informer::Whole;
-use onggi_client::{Body, Cache, ListOptions, Next, Patch, Request, Source};
+use onggi_client::{Body, Cache, ListOptions, Next, Patch, Request, Source, WriteOptions};
 use onggi_machinery::kinds::namespace::FINALIZER;
 use onggi_machinery::resource::{self, Resource, Verb};
 use onggi_machinery::value::{at, list_at, set};
@@ -16,9 +17,10 @@ use parking_lot::RwLock;
 use serde_json::json;
 
 use crate::Error;
+use crate::aggregated::{self, Handed};
 use crate::context::Context;
 use crate::harness::{Controller, Harness};
-use crate::kinds::{self, Turn};
+use crate::kinds::{self, Kind, Turn};
 use crate::view::{Condition, Dependent};
 use plan::Remains;
 
@@ -27,7 +29,12 @@ struct Namespaces {
     resource: GroupVersionResource,
     namespaces: Cache<Whole>,
     custom: Custom,
+    services: Cache<Handed>,
 }
+
+/// How soon a namespace is looked at again that waits for objects of other servers, of whose end
+/// nobody tells.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// The custom kinds that live in namespaces.
 type Custom = Arc<RwLock<Vec<&'static Resource>>>;
@@ -59,6 +66,13 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
             waits.then(|| namespace.clone()).into_iter().collect()
         });
     }
+    let services = aggregated::services(&context);
+    let ending = namespaces.clone();
+    harness.watch(&services, move |_| {
+        // What was not to be found out about them may be now.
+        let all = ending.list().into_iter().filter(|namespace| namespace.head().deleting);
+        all.map(|namespace| namespace.head().name.clone()).collect()
+    });
     let custom = Custom::default();
     let definitions = kinds::definitions(&context);
     harness.needs(&definitions);
@@ -73,7 +87,7 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
         }
         Turn::Come(_) => {}
     }));
-    harness.run(Namespaces { context, resource, namespaces, custom })
+    harness.run(Namespaces { context, resource, namespaces, custom, services })
 }
 
 /// Follows the objects of a custom kind until it is gone.
@@ -102,10 +116,13 @@ impl Controller for Namespaces {
             return Ok(Next::Done);
         }
         let mut remains = Remains::default();
+        let others = self.others(&mut remains).await;
         let custom = self.custom.read().clone();
-        for row in content().chain(custom) {
-            self.empty(name, row, &mut remains).await?;
-            if row.plural == "pods" && !remains.is_empty() {
+        let own = content().chain(custom).map(Kind::of);
+        for kind in own.chain(others) {
+            let pods = kind.built_in && kind.resource.resource == "pods";
+            self.empty(name, &kind, &mut remains).await?;
+            if pods && !(remains.objects.is_empty() && remains.failures.is_empty()) {
                 break;
             }
         }
@@ -113,36 +130,90 @@ impl Controller for Namespaces {
             return self.finalize(name).await;
         }
         self.report(&namespace, &remains).await?;
-        match remains.failures.first() {
-            Some(failure) => Err(Error::Stale(failure.clone())),
+        let undiscovered = remains.undiscovered.map(|(_, why)| why);
+        match remains.failures.into_iter().next().or(undiscovered) {
+            Some(failure) => Err(Error::Stale(failure)),
+            None if remains.elsewhere => Ok(Next::After(AGAIN)),
             None => Ok(Next::Done),
         }
     }
 }
 
 impl Namespaces {
-    /// Deletes what there is of a kind, and notes down what stays for now.
-    async fn empty(&self, name: &str, row: &Resource, remains: &mut Remains) -> Result<(), Error> {
-        let client = &self.context.client;
-        let resource = row.gvr();
-        let list = || client.list(&resource, name, ListOptions::default());
-        let mut objects = match list().await {
-            // A custom kind that has just gone.
-            Err(error) if error.is_not_found() => return Ok(()),
-            listed => listed?.1,
+    /// The kinds of other servers that live in namespaces and can be deleted.
+    async fn others(&self, remains: &mut Remains) -> Vec<Kind> {
+        let found = match aggregated::discover(&self.context, &self.services).await {
+            Ok(found) => found,
+            Err(error) => {
+                remains.undiscovered = Some((1, error.to_string()));
+                return Vec::new();
+            }
         };
+        remains.undiscovered = found.failure().map(|why| (found.failed.len(), why));
+        let kinds = found.kinds.into_iter();
+        kinds.filter(|kind| kind.namespaced && kind.can("delete") && kind.can("list")).collect()
+    }
+
+    /// Deletes what there is of a kind, and notes down what stays for now. What is wrong with
+    /// another server stops nothing but the end.
+    async fn empty(&self, name: &str, kind: &Kind, remains: &mut Remains) -> Result<(), Error> {
+        match self.try_to_empty(name, kind, remains).await {
+            // A custom kind that has just gone.
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) if kind.elsewhere => {
+                let what = kind.resource.group_resource();
+                remains.failures.push(format!("{what}: {error}"));
+                Ok(())
+            }
+            done => Ok(done?),
+        }
+    }
+
+    async fn try_to_empty(
+        &self,
+        name: &str,
+        kind: &Kind,
+        remains: &mut Remains,
+    ) -> Result<(), onggi_client::Error> {
+        let client = &self.context.client;
+        let resource = &kind.resource;
+        let list = || client.list(resource, name, ListOptions::default());
+        let mut objects = list().await?.1;
         if objects.iter().any(|object| !object.head().deleting) {
-            let all = Request::new(Verb::DeleteCollection, resource.clone(), name, "");
-            if let Err(error) = client.call(all).await {
-                remains.failures.push(format!("{}: {error}", row.group_resource()));
+            if let Err(error) = self.delete_all(name, kind, &objects).await {
+                remains.failures.push(format!("{}: {error}", resource.group_resource()));
             }
             objects = list().await?.1;
         }
         if !objects.is_empty() {
-            remains.objects.insert(format!("{}.{}", row.plural, row.group), objects.len());
+            let what = format!("{}.{}", resource.resource, resource.group);
+            remains.objects.insert(what, objects.len());
+            remains.elsewhere |= kind.elsewhere;
         }
         for finalizer in objects.iter().flat_map(|object| &object.head().finalizers) {
             *remains.finalizers.entry(finalizer.clone()).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// All at once, or one by one at a server that cannot do that.
+    async fn delete_all(
+        &self,
+        name: &str,
+        kind: &Kind,
+        objects: &[Arc<Object>],
+    ) -> Result<(), onggi_client::Error> {
+        let client = &self.context.client;
+        if kind.can("deletecollection") {
+            let all = Request::new(Verb::DeleteCollection, kind.resource.clone(), name, "");
+            return client.call(all).await.map(drop);
+        }
+        for head in objects.iter().map(|object| object.head()).filter(|head| !head.deleting) {
+            let options = WriteOptions::default();
+            match client.delete(&kind.resource, name, &head.name, options).await {
+                Err(error) if !error.is_not_found() => return Err(error),
+                _ => {}
+            }
         }
         Ok(())
     }

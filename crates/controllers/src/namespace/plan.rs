@@ -16,11 +16,16 @@ pub(super) struct Remains {
     pub(super) finalizers: BTreeMap<String, usize>,
     /// What could not be deleted, and why.
     pub(super) failures: Vec<String>,
+    /// How many groups and versions nobody answers for, and what client-go says of it: what is in
+    /// them may be in the namespace.
+    pub(super) undiscovered: Option<(usize, String)>,
+    /// Some of it is with another server, which tells nobody when it is gone.
+    pub(super) elsewhere: bool,
 }
 
 impl Remains {
     pub(super) fn is_empty(&self) -> bool {
-        self.objects.is_empty() && self.failures.is_empty()
+        self.objects.is_empty() && self.failures.is_empty() && self.undiscovered.is_none()
     }
 }
 
@@ -50,7 +55,10 @@ pub(super) fn conditions(old: &[Condition], remains: &Remains, now: Timestamp) -
     vec![
         told(
             "NamespaceDeletionDiscoveryFailure",
-            None,
+            remains.undiscovered.as_ref().map(|(failing, why)| {
+                let text = format!("Discovery failed for some groups, {failing} failing: {why}");
+                ("DiscoveryFailed", text)
+            }),
             ("ResourcesDiscovered", "All resources successfully discovered"),
         ),
         told(
@@ -113,6 +121,17 @@ mod tests {
         );
         assert_eq!(of("NamespaceFinalizersRemaining").status, "True");
         assert_eq!(of("NamespaceDeletionContentFailure").status, "False");
+        let why = "unable to retrieve the complete list of server APIs: a.b/v1: stale".to_owned();
+        let lacking = Remains { undiscovered: Some((1, why)), ..Remains::default() };
+        assert!(!lacking.is_empty());
+        let told = conditions(&[], &lacking, Timestamp::UNIX_EPOCH);
+        let told = Condition::find(&told, "NamespaceDeletionDiscoveryFailure").unwrap();
+        assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "DiscoveryFailed"));
+        assert_eq!(
+            told.message,
+            "Discovery failed for some groups, 1 failing: \
+             unable to retrieve the complete list of server APIs: a.b/v1: stale"
+        );
         let later = Timestamp::from_second(9).unwrap();
         let again = conditions(&found, &Remains::default(), later);
         let remaining = Condition::find(&again, "NamespaceContentRemaining").unwrap();

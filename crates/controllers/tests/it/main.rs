@@ -5,6 +5,7 @@
 
 mod world;
 
+mod aggregated;
 mod bootstrap;
 mod chosen;
 mod endings;

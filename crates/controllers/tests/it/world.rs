@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use onggi_api::{GroupVersionResource, Object};
-use onggi_apiserver::{ApiServer, Options, User};
+use onggi_apiserver::{Access, ApiServer, Options, User};
 use onggi_base::pki::Authority;
 use onggi_base::{Clock, Shutdown, SystemClock};
 use onggi_client::informer::Whole;
 use onggi_client::{Cache, Client, ListOptions, Patch, SharedInformers, Source, WriteOptions};
 use onggi_controllers::Controllers;
 use onggi_machinery::resource::by_any_name;
-use onggi_store::{History, memory};
+use onggi_store::{History, Store, memory};
 use serde_json::{Value, json};
 
 /// Only for what does not happen: a failing test ends.
@@ -19,6 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) client: Client,
+    pub(crate) store: Arc<dyn Store>,
     server: Arc<ApiServer>,
     pub(crate) informers: SharedInformers,
     shutdown: Shutdown,
@@ -45,18 +46,23 @@ impl World {
     }
 
     pub(crate) async fn without_kubelet() -> Self {
+        Self::with_access(Access::default()).await
+    }
+
+    pub(crate) async fn with_access(access: Access) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store: Arc<dyn Store> = Arc::new(memory::open(History::default()).unwrap());
         let now = time::OffsetDateTime::now_utc();
         let authority = Authority::generate("test", now).unwrap();
         let pair = authority.issue_client("admin", Some("system:masters"), now).unwrap();
         let server = ApiServer::open(Options {
-            store: Arc::new(memory::open(History::default()).unwrap()),
+            store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             service_cidr: "10.96.0.0/16".parse().unwrap(),
             node_ports: 30000..=32767,
             token_key: pair.key.clone(),
             issuer: "https://kubernetes.default.svc.cluster.local".into(),
-            access: onggi_apiserver::Access::default(),
+            access,
         })
         .await
         .unwrap();
@@ -72,7 +78,7 @@ impl World {
         tokio::spawn(Controllers::new(options, informers, clock).run(shutdown.clone()));
         let admin = transport("admin", &["system:masters"]);
         let informers = SharedInformers::new(Arc::clone(&admin), shutdown.clone());
-        Self { client: Client::new(admin), server, informers, shutdown }
+        Self { client: Client::new(admin), store, server, informers, shutdown }
     }
 
     pub(crate) async fn create(&self, plural: &str, object: Value) -> Arc<Object> {

@@ -114,9 +114,7 @@ impl CompileError {
 
     fn of(text: &str, types::Fault { near, what }: &types::Fault) -> Self {
         let chars: Vec<char> = text.chars().collect();
-        let at = text.find(near).map_or(0, |at| text[..at].chars().count());
-        // Of what stands between blanks.
-        let at = at + usize::from(near.starts_with(' '));
+        let at = text[..near.locate(text)].chars().count();
         Self::at(&chars, at, what.as_str())
     }
 }
@@ -220,13 +218,15 @@ impl Program {
         &self.ty
     }
 
-    /// The name of the type that it has (`dyn` where it is not known), `self` being of a schema; or
-    /// what cannot be right.
+    /// The name of the type that it has (`dyn` where it is not known), `self` and `oldSelf` being of
+    /// a schema; or what cannot be right. `optional_old`: `oldSelf` is an optional.
     pub fn check_types(
         &self,
         schema: &crate::crd::schema::Schema,
+        optional_old: bool,
     ) -> Result<&'static str, CompileError> {
-        types::check(&self.expr, schema).map_err(|fault| CompileError::of(&self.text, &fault))
+        types::check(&self.expr, schema, optional_old)
+            .map_err(|fault| CompileError::of(&self.text, &fault))
     }
 
     /// What cannot be right in an expression of a policy.

@@ -329,3 +329,21 @@ fn types_that_double_have_an_end() {
     let many = vec!["1 == 1"; 4000].join(" && ");
     assert!(compile(&many, &names).is_ok());
 }
+
+/// Where `cel-go` says that something is wrong.
+#[test]
+fn faults_are_where_they_are() {
+    let declarations = Declarations::new(["x"]);
+    for (text, place) in [
+        ("x.y && foo", "1:8"),
+        ("1 + 'a'", "1:3"),
+        ("fun()", "1:4"),
+        ("'string'.fun()", "1:13"),
+        ("1 in 2", "1:3"),
+        ("'a'.size(1)", "1:9"),
+        ("'ax' == 'a' && 'a'.x > 1", "1:19"),
+    ] {
+        let error = compile(text, &declarations).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("ERROR: <input>:{place}: ")), "{text}: {error}");
+    }
+}

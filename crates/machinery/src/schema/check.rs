@@ -222,7 +222,7 @@ impl FromRfc3339 for Timestamp {
     }
 }
 
-/// The words of Go's `encoding/json`, with the places in lists as well.
+/// The words of Go's `encoding/json`, which tells neither places in lists nor keys of maps.
 fn wrong_type(schema: Schema<'_>, value: &Value, path: Path<'_>) -> String {
     let found = match value {
         Value::Null => "null".to_owned(),
@@ -239,7 +239,7 @@ fn wrong_type(schema: Schema<'_>, value: &Value, path: Path<'_>) -> String {
     match owner(path) {
         Some(owner) => format!(
             "json: cannot unmarshal {found} into Go struct field {owner}.{} of type {wanted}",
-            text(path)
+            fields(path)
         ),
         None => format!("json: cannot unmarshal {found} into Go value of type {wanted}"),
     }
@@ -273,6 +273,18 @@ fn go_type(schema: Schema<'_>) -> String {
             let name = parts.next().unwrap_or_default();
             parts.next().map_or_else(|| name.to_owned(), |version| format!("{version}.{name}"))
         }
+    }
+}
+
+/// The names of fields alone.
+fn fields(path: Path<'_>) -> String {
+    match path {
+        Path::Root => String::new(),
+        Path::Field(parent, name, _) => match fields(*parent) {
+            parent if parent.is_empty() => short(name).into_owned(),
+            parent => format!("{parent}.{}", short(name)),
+        },
+        Path::Key(parent, _) | Path::Index(parent, _) => fields(*parent),
     }
 }
 

@@ -137,15 +137,15 @@ fn wrong_types_name_the_field() {
         ),
         (
             json!({"spec":{"template":{"spec":{"containers":[{"name":"c","ports":{"a":1}}]}}}}),
-            "json: cannot unmarshal object into Go struct field Container.spec.template.spec.containers[0].ports of type []v1.ContainerPort",
+            "json: cannot unmarshal object into Go struct field Container.spec.template.spec.containers.ports of type []v1.ContainerPort",
         ),
         (
             json!({"metadata":{"labels":{"a":true}}}),
-            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels[a] of type string",
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
         ),
         (
             json!({"spec":{"template":{"spec":{"containers":[{"env":[{"value":1}]}]}}}}),
-            "json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers[0].env[0].value of type string",
+            "json: cannot unmarshal number into Go struct field EnvVar.spec.template.spec.containers.env.value of type string",
         ),
         (
             json!({"metadata":{"creationTimestamp":"yesterday"}}),

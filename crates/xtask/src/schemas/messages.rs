@@ -128,7 +128,7 @@ fn member(line: &str, package: &str) -> Option<Member> {
 }
 
 /// A type as it is named in a package; one that begins with a dot has its own.
-fn definition_name(package: &str, of: &str) -> String {
+pub(super) fn definition_name(package: &str, of: &str) -> String {
     let whole = of.strip_prefix('.').map_or_else(|| format!("{package}.{of}"), str::to_owned);
     let (package, name) = whole.rsplit_once('.').unwrap_or(("", &whole));
     let rest = package.strip_prefix("k8s.io.").unwrap_or(package);

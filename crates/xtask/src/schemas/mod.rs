@@ -1,7 +1,8 @@
-//! `cargo xtask schemas`: the condensed schema table from the published definitions, and what they
-//! say in words.
+//! `cargo xtask schemas`: the condensed schema table from the published definitions, what they say in
+//! words, and what the Go types say beyond them.
 
 mod definitions;
+mod go;
 mod messages;
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use onggi_api::schema::{Prose, Table};
+use onggi_api::schema::{Facts, Prose, Table};
 use serde_json::Value;
 
 use messages::Messages;
@@ -21,6 +22,8 @@ const DEFINITIONS: &str =
 const BLOB: &str = "crates/api/src/schema/schema.bin";
 /// And the words.
 const PROSE: &str = "crates/api/src/schema/prose.bin";
+/// And what the Go types say.
+const FACTS: &str = "crates/api/src/schema/facts.bin";
 
 /// Runs the chore; see the help text.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -47,14 +50,17 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         println!("{line}");
     }
     let prose = definitions::prose(&definitions, &table, &messages)?;
+    let facts = go::Types::read(&protobuf)?.facts(&table);
     if check {
-        return compare(&table, &prose);
+        return compare(&table, &prose, &facts);
     }
-    let (blob, words) = (table.to_blob()?, prose.to_blob()?);
+    let (blob, words, said) = (table.to_blob()?, prose.to_blob()?, facts.to_blob()?);
     println!("{BLOB}: {} schemas, {} bytes", table.len(), blob.len());
     println!("{PROSE}: {} texts, {} bytes", prose.len(), words.len());
     fs::write(place(BLOB), blob).context(BLOB)?;
-    fs::write(place(PROSE), words).context(PROSE)
+    println!("{FACTS}: {} fields, {} bytes", facts.len(), said.len());
+    fs::write(place(PROSE), words).context(PROSE)?;
+    fs::write(place(FACTS), said).context(FACTS)
 }
 
 fn place(path: &str) -> PathBuf {
@@ -63,12 +69,14 @@ fn place(path: &str) -> PathBuf {
 
 /// Compares what is in the files and not their bytes: another version of the compressor may write
 /// other ones.
-fn compare(table: &Table, prose: &Prose) -> Result<()> {
+fn compare(table: &Table, prose: &Prose, facts: &Facts) -> Result<()> {
     let stale = "is not what the definitions say; run cargo xtask schemas without --check";
     let read = Table::from_blob(&fs::read(place(BLOB)).context(BLOB)?)?;
     ensure!(read == *table, "{BLOB} {stale}");
     let read = Prose::from_blob(table, &fs::read(place(PROSE)).context(PROSE)?)?;
     ensure!(read == *prose, "{PROSE} {stale}");
+    let read = Facts::from_blob(&fs::read(place(FACTS)).context(FACTS)?)?;
+    ensure!(read == *facts, "{FACTS} {stale}");
     Ok(())
 }
 

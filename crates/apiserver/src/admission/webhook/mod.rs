@@ -7,7 +7,7 @@
 mod configuration;
 mod invocation;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use onggi_api::Status;
@@ -15,6 +15,7 @@ use onggi_machinery::admission::review::{self, Answer, Question};
 use onggi_machinery::patch::{self, PatchType};
 use serde_json::{Value, json};
 
+use super::metrics::{Outcome, Step};
 use super::rounds::Rounds;
 use super::{Attributes, matching, versions};
 use crate::registry::Registry;
@@ -54,7 +55,12 @@ pub(super) async fn mutate(
         let invoked = invocation::invocation(registry, hook, attributes, object).await?;
         let admitted = rounds.hooks.admits(number, &hook.id);
         let Some(invocation) = invoked.filter(|_| admitted) else { continue };
-        match ask_to_mutate(registry, attributes, &invocation, object, (number, index)).await {
+        let began = Instant::now();
+        let asked = ask_to_mutate(registry, attributes, &invocation, object, (number, index)).await;
+        let took = began.elapsed();
+        attributes.context.notes.waited(took);
+        count(registry, attributes, (hook, Step::Admit), took, asked.as_ref().err());
+        match asked {
             Ok(true) => {
                 rounds.hooks.ask_again();
                 rounds.changed = true;
@@ -85,18 +91,49 @@ pub(super) async fn validate(
         invocations.extend(invocation::invocation(registry, hook, attributes, object).await?);
     }
     let asking = invocations.iter().map(|invocation| async {
-        let none = Value::Null;
-        let shown = invocation.shown(registry, attributes, object).await?;
-        let old = invocation.shown(registry, attributes, attributes.old.unwrap_or(&none)).await?;
-        ask(registry, attributes, invocation, &shown, &old, false).await
+        let began = Instant::now();
+        let answer = ask_to_validate(registry, attributes, invocation, object).await;
+        let (hook, why) = (invocation.hook, answer.as_ref().err());
+        count(registry, attributes, (hook, Step::Validate), began.elapsed(), why);
+        answer
     });
+    let began = Instant::now();
     let answers = join_all(asking).await;
+    attributes.context.notes.waited(began.elapsed());
     for (index, (invocation, answer)) in invocations.iter().zip(answers).enumerate() {
         if let Err(failure) = answer {
             settle(attributes, invocation.hook, failure, "validating", (0, index))?;
         }
     }
     Ok(())
+}
+
+async fn ask_to_validate(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    invocation: &Invocation<'_>,
+    object: &Value,
+) -> Result<Answer, Failure> {
+    let none = Value::Null;
+    let shown = invocation.shown(registry, attributes, object).await?;
+    let old = invocation.shown(registry, attributes, attributes.old.unwrap_or(&none)).await?;
+    ask(registry, attributes, invocation, &shown, &old, false).await
+}
+
+fn count(
+    registry: &Registry,
+    attributes: &Attributes<'_>,
+    (hook, step): (&Hook, Step),
+    took: Duration,
+    failure: Option<&Failure>,
+) {
+    let outcome = match failure {
+        None => Outcome::Passed,
+        Some(Failure::Refusal(status)) if status.code == 500 => Outcome::Broken,
+        Some(Failure::Refusal(status)) => Outcome::Refused(status.code),
+        Some(Failure::Call(_)) => Outcome::Failed { ignored: hook.ignores_failure },
+    };
+    registry.admission.metrics.webhook((&hook.name, step), attributes, took, &outcome);
 }
 
 /// A failure by the policy of the hook: let go, or the end of the request.

@@ -1,7 +1,7 @@
 //! The walk over an expression.
 
 use super::unify::Bindings;
-use super::{Env, Fault, Found, Type, functions, records};
+use super::{Env, Fault, Found, Near, Type, functions, records};
 use crate::cel::ast::{Expr, Macro, MacroKind};
 
 struct Check<'e, 's> {
@@ -24,12 +24,12 @@ pub(super) fn check<'s>(env: &Env<'s>, expr: &Expr) -> Found<'s> {
     Ok(check.known.finished(&found))
 }
 
-fn fault(near: &str, what: String) -> Fault {
-    Fault { near: near.to_owned(), what }
+fn fault(near: Near, what: String) -> Fault {
+    Fault { near, what }
 }
 
-fn undeclared(name: &str) -> Fault {
-    fault(name, format!("undeclared reference to '{name}' (in container '')"))
+fn undeclared(name: &str, near: Near) -> Fault {
+    fault(near, format!("undeclared reference to '{name}' (in container '')"))
 }
 
 /// `a.b.c` of names alone.
@@ -75,12 +75,12 @@ impl<'e, 's> Check<'e, 's> {
             Expr::Index { operand, index, optional } => {
                 let args = vec![self.of(operand)?, self.of(index)?];
                 let name = if *optional { "_[?_]" } else { "_[_]" };
-                self.resolve(name, "[", false, &args)?
+                self.resolve(name, Near::Sign("["), false, &args)?
             }
             Expr::Call { name, target, args } => self.call(name, target.as_deref(), args)?,
             Expr::Matches { target, method, .. } => {
                 let args = [self.of(target)?, Type::STRING];
-                self.resolve("matches", "matches", *method, &args)?
+                self.resolve("matches", Near::Call("matches".to_owned()), *method, &args)?
             }
             Expr::Not(inner) => self.operator("!_", &[inner])?,
             Expr::Negate(inner) => self.operator("-_", &[inner])?,
@@ -112,7 +112,7 @@ impl<'e, 's> Check<'e, 's> {
             }
             Expr::Bind { name, value, body } => {
                 if !self.env.bindings {
-                    return Err(undeclared("cel"));
+                    return Err(undeclared("cel", Near::Name("cel".to_owned())));
                 }
                 let value = self.of(value)?;
                 self.within(&[name.as_str()], [value], |check| check.of(body))?
@@ -136,7 +136,11 @@ impl<'e, 's> Check<'e, 's> {
         if let Some(found) = local.map(|(_, ty)| ty).or_else(|| self.env.get(name)) {
             return Ok(found.clone());
         }
-        if crate::cel::eval::is_type(name) { Ok(Type::TYPE) } else { Err(undeclared(name)) }
+        if crate::cel::eval::is_type(name) {
+            Ok(Type::TYPE)
+        } else {
+            Err(undeclared(name, Near::Name(name.to_owned())))
+        }
     }
 
     /// `authorizer.requestResource` and `net.IP` are names.
@@ -160,7 +164,8 @@ impl<'e, 's> Check<'e, 's> {
     }
 
     fn field(&self, operand: &Type<'s>, field: &str) -> Found<'s> {
-        let undefined = || fault(field, format!("undefined field '{field}'"));
+        let near = || Near::Field(field.to_owned());
+        let undefined = || fault(near(), format!("undefined field '{field}'"));
         match operand {
             Type::Dyn | Type::Param(_) => Ok(Type::Dyn),
             Type::Map(_, value) => Ok(Type::clone(value)),
@@ -180,7 +185,7 @@ impl<'e, 's> Check<'e, 's> {
             }
             other => {
                 let shown = self.shown(other);
-                Err(fault(field, format!("type '{shown}' does not support field selection")))
+                Err(fault(near(), format!("type '{shown}' does not support field selection")))
             }
         }
     }
@@ -220,28 +225,30 @@ impl<'e, 's> Check<'e, 's> {
         }
         self.mixed -= mixes;
         match space {
-            Some(full) => self.resolve(&full, name, false, &takes),
-            None if functions::of(name).is_empty() => Err(undeclared(name)),
-            None => self.resolve(name, name, target.is_some(), &takes),
+            Some(full) => self.resolve(&full, Near::Call(name.to_owned()), false, &takes),
+            None if functions::of(name).is_empty() => {
+                Err(undeclared(name, Near::Call(name.to_owned())))
+            }
+            None => self.resolve(name, Near::Call(name.to_owned()), target.is_some(), &takes),
         }
     }
 
-    fn operator(&mut self, name: &str, operands: &[&'e Expr]) -> Found<'s> {
+    fn operator(&mut self, name: &'static str, operands: &[&'e Expr]) -> Found<'s> {
         let types = operands.iter().map(|operand| self.of(operand));
         let types = types.collect::<Result<Vec<_>, _>>()?;
         let near = match name {
             "_?_:_" => "?",
-            "@in" => " in ",
+            "@in" => "in",
             other => other.trim_matches('_'),
         };
-        self.resolve(name, near, false, &types)
+        self.resolve(name, Near::Sign(near), false, &types)
     }
 
     /// The type that the function gives for these.
     fn resolve(
         &mut self,
         name: &str,
-        near: &str,
+        near: Near,
         is_method: bool,
         takes: &[Type<'s>],
     ) -> Found<'s> {
@@ -273,12 +280,15 @@ impl<'e, 's> Check<'e, 's> {
         })
     }
 
-    fn junction(&mut self, all: &'e [Expr], sign: &str) -> Found<'s> {
+    fn junction(&mut self, all: &'e [Expr], sign: &'static str) -> Found<'s> {
         for one in all {
             let found = self.of(one)?;
             if !self.known.assignable(&found, &Type::BOOL) {
                 let found = self.shown(&found);
-                return Err(fault(sign, format!("expected type 'bool' but found '{found}'")));
+                return Err(fault(
+                    Near::Sign(sign),
+                    format!("expected type 'bool' but found '{found}'"),
+                ));
             }
         }
         Ok(Type::BOOL)
@@ -297,7 +307,7 @@ impl<'e, 's> Check<'e, 's> {
             return Ok(inner);
         }
         let found = self.shown(&found);
-        Err(fault("?", format!("expected type 'optional_type' but found '{found}'")))
+        Err(fault(Near::Sign("?"), format!("expected type 'optional_type' but found '{found}'")))
     }
 
     /// The type of all items.
@@ -323,7 +333,10 @@ impl<'e, 's> Check<'e, 's> {
             let (first, next) = (self.shown(first), self.shown(next));
             let is_known = || !first.contains("dyn") && !next.contains("dyn");
             if first != next && (!self.env.lenient || is_known()) {
-                return Err(fault("", format!("expected type '{first}' but found '{next}'")));
+                return Err(fault(
+                    Near::Start,
+                    format!("expected type '{first}' but found '{next}'"),
+                ));
             }
         }
         Ok(())
@@ -331,7 +344,7 @@ impl<'e, 's> Check<'e, 's> {
 
     fn message(&mut self, name: &str, fields: &'e Expr) -> Result<(), Fault> {
         if !self.env.patches {
-            return Err(undeclared(name));
+            return Err(undeclared(name, Near::Message(name.to_owned())));
         }
         let Expr::Map(fields) = fields else { return Ok(()) };
         for (field, value, optional) in fields {
@@ -350,7 +363,7 @@ impl<'e, 's> Check<'e, 's> {
                 let what = format!(
                     "expected type of field '{field}' is '{wanted}' but provided type is '{found}'"
                 );
-                return Err(fault(field, what));
+                return Err(fault(Near::Key(field.to_string()), what));
             }
         }
         Ok(())
@@ -367,7 +380,7 @@ impl<'e, 's> Check<'e, 's> {
         let range = self.known.resolved(&range);
         let names: Vec<&'e str> = inner.names.iter().map(String::as_str).collect();
         if matches!(inner.kind, OptMap | OptFlatMap) {
-            let value = self.resolve("value", "opt", true, &[range])?;
+            let value = self.resolve("value", Near::Sign("opt"), true, &[range])?;
             let body = self.within(&names, [value], |check| check.of(&inner.body))?;
             return Ok(if inner.kind == OptMap { Type::optional(body) } else { body });
         }
@@ -381,7 +394,7 @@ impl<'e, 's> Check<'e, 's> {
                     "expression of type '{shown}' cannot be range of a comprehension (must be \
                      list, map, or dynamic)"
                 );
-                return Err(fault("", what));
+                return Err(fault(Near::Start, what));
             }
         };
         // With one name it is the item of a list, or the key of a map.
@@ -399,7 +412,10 @@ impl<'e, 's> Check<'e, 's> {
                 let sign = if inner.kind == All { "&&" } else { "||" };
                 if !self.known.assignable(&body, &Type::BOOL) {
                     let found = self.shown(&body);
-                    return Err(fault(sign, format!("expected type 'bool' but found '{found}'")));
+                    return Err(fault(
+                        Near::Sign(sign),
+                        format!("expected type 'bool' but found '{found}'"),
+                    ));
                 }
                 Type::BOOL
             }
@@ -419,7 +435,10 @@ impl<'e, 's> Check<'e, 's> {
                 let made = Type::map(key, value);
                 if !self.known.assignable(&body, &made) {
                     let found = self.shown(&body);
-                    return Err(fault("", format!("expected type 'map' but found '{found}'")));
+                    return Err(fault(
+                        Near::Start,
+                        format!("expected type 'map' but found '{found}'"),
+                    ));
                 }
                 made
             }
@@ -431,7 +450,7 @@ impl<'e, 's> Check<'e, 's> {
     fn condition(&mut self, found: &Type<'s>) -> Result<(), Fault> {
         let accumulated = self.unknown();
         let args = [found.clone(), accumulated.clone(), accumulated];
-        self.resolve("_?_:_", "", false, &args).map(drop)
+        self.resolve("_?_:_", Near::Start, false, &args).map(drop)
     }
 }
 

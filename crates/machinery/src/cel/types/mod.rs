@@ -57,8 +57,73 @@ pub struct PolicyTypes<'s>(Env<'s>);
 
 /// Why it cannot be right: where in the text the fault is named, and what is wrong.
 pub(super) struct Fault {
-    pub(super) near: String,
+    pub(super) near: Near,
     pub(super) what: String,
+}
+
+/// A place in the text: the first where such a thing stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Near {
+    /// The beginning.
+    Start,
+    /// An operator.
+    Sign(&'static str),
+    /// A name by itself.
+    Name(String),
+    /// The dot before a field.
+    Field(String),
+    /// The bracket behind a function's name.
+    Call(String),
+    /// The bracket behind a message's name.
+    Message(String),
+    /// The colon behind the name of a message's field.
+    Key(String),
+}
+
+impl Near {
+    /// Where it is, in bytes.
+    pub(super) fn locate(&self, text: &str) -> usize {
+        let words = |name: &str| {
+            let part = |c: char| c == '_' || c.is_alphanumeric();
+            let alone = move |at: usize, end: usize| {
+                !text[..at].ends_with(part) && !text[end..].starts_with(part)
+            };
+            let found: Vec<(usize, usize)> = text
+                .match_indices(name)
+                .map(|(at, name)| (at, at + name.len()))
+                .filter(|(at, end)| alone(*at, *end))
+                .collect();
+            found
+        };
+        // Behind a name, blanks may stand before the sign.
+        let behind = |name: &str, sign: char| {
+            let found = words(name);
+            let mut signs = found.iter().filter_map(|(_, end)| {
+                let rest = text[*end..].trim_start();
+                rest.starts_with(sign).then_some(text.len() - rest.len())
+            });
+            signs.next().or(found.first().map(|(at, _)| *at))
+        };
+        let found = match self {
+            Self::Start => None,
+            Self::Sign("in") => words("in").first().map(|(at, _)| *at),
+            Self::Sign(sign) => text.find(sign),
+            Self::Name(name) => words(name).first().map(|(at, _)| *at),
+            Self::Call(name) => behind(name, '('),
+            Self::Message(name) => behind(name, '{'),
+            Self::Key(name) => behind(name, ':'),
+            Self::Field(name) => {
+                let found = words(name);
+                let mut dots = found.iter().filter_map(|(at, _)| {
+                    let before = text[..*at].trim_end();
+                    let before = before.strip_suffix('?').unwrap_or(before);
+                    before.strip_suffix('.').map(str::len)
+                });
+                dots.next().or(found.first().map(|(at, _)| *at))
+            }
+        };
+        found.unwrap_or(0)
+    }
 }
 
 type Found<'s> = Result<Type<'s>, Fault>;
@@ -192,10 +257,16 @@ impl<'s> Env<'s> {
     }
 }
 
-/// The name of the type that the expression has, `self` and `oldSelf` being of the schema.
-pub(super) fn check(expr: &Expr, schema: &Schema) -> Result<&'static str, Fault> {
+/// The name of the type that the expression has, `self` and `oldSelf` being of the schema;
+/// `optional_old`: `oldSelf` is an optional.
+pub(super) fn check(
+    expr: &Expr,
+    schema: &Schema,
+    optional_old: bool,
+) -> Result<&'static str, Fault> {
     let node = Node::Custom(schema);
-    let env = Env::default().having("self", node.ty()).having("oldSelf", Type::Dyn).lenient();
+    let old = if optional_old { Type::optional(node.ty()) } else { node.ty() };
+    let env = Env::default().having("self", node.ty()).having("oldSelf", old).lenient();
     env.check(expr).map(|ty| ty.name())
 }
 

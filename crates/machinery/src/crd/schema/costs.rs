@@ -105,7 +105,7 @@ impl Sum<'_> {
         // What cannot be compiled is told by the rules themselves.
         let program = |field: &str, kind: &str| {
             let program = cel::compile(str_at(rule, field), &declarations()).ok()?;
-            let found = program.check_types(schema).ok()?;
+            let found = program.check_types(schema, optional_old).ok()?;
             (found == kind || found == "dyn").then_some(program)
         };
         let cost = |program: &Program| program.estimate(declared, optional_old);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Additional, Schema, lists};
 use crate::cel::{self, Budget, Declarations, Program, Shape, Value as Cel, Variables};
 use crate::validation::{At, Errors};
-use crate::value::str_at;
+use crate::value::{bool_at, str_at};
 
 /// The longest message of an expression.
 const MAX_MESSAGE: usize = 5120;
@@ -203,18 +203,19 @@ fn one(rule: &At<'_>, schema: &Schema, unrelated: Option<&FieldPath>, errors: &m
             _ => errors.push(field.invalid("fieldPath must be a valid path")),
         }
     }
+    let optional_old = bool_at(rule.value, "optionalOldSelf");
     match cel::compile(text.text(), &declarations()) {
         Err(error) => {
             let detail = format!("compilation failed: {error}");
             errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
         }
         Ok(program) => {
-            match program.check_types(schema) {
+            match program.check_types(schema, optional_old) {
                 Err(error) => {
                     let detail = format!("compilation failed: {error}");
                     errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
                 }
-                Ok(kind) if !matches!(kind, "bool" | "dyn") => {
+                Ok(kind) if kind != "bool" => {
                     let detail = "cel expression must evaluate to a bool";
                     errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
                 }
@@ -230,14 +231,14 @@ fn one(rule: &At<'_>, schema: &Schema, unrelated: Option<&FieldPath>, errors: &m
     }
     if !expression.text().trim().is_empty() {
         let found = cel::compile(expression.text(), &declarations())
-            .and_then(|program| program.check_types(schema));
+            .and_then(|program| program.check_types(schema, optional_old));
         let shown = rule.value.clone();
         match found {
             Err(error) => {
                 let detail = format!("messageExpression compilation failed: {error}");
                 errors.push(FieldError::invalid(&expression.path, shown, detail));
             }
-            Ok(kind) if !matches!(kind, "string" | "dyn") => {
+            Ok(kind) if kind != "string" => {
                 let detail = "messageExpression must evaluate to a string";
                 errors.push(FieldError::invalid(&expression.path, shown, detail));
             }

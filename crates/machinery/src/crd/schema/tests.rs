@@ -224,6 +224,18 @@ fn schemas_must_be_structural() {
             vec!["cel expression must evaluate to a bool"],
         ),
         (
+            json!({"type": "object", "x-kubernetes-validations": [
+                {"rule": "dyn(true)"}, {"rule": "oldSelf.f"}, {"rule": "oldSelf.f", "optionalOldSelf": true},
+                {"rule": "oldSelf.?f.orValue(true)"},
+                {"rule": "true", "messageExpression": "dyn('a')"}],
+                "properties": {"f": {"type": "boolean"}}}),
+            vec![
+                "validations[0].rule: Invalid value: {\"rule\":\"dyn(true)\"}: cel expression must evaluate to a bool",
+                "validations[2].rule: Invalid value: {\"optionalOldSelf\":true,\"rule\":\"oldSelf.f\"}: cel expression must",
+                "messageExpression must evaluate to a string",
+            ],
+        ),
+        (
             json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.y == 'a'"}],
                 "properties": {"y": {"type": "integer"}}}),
             vec!["found no matching overload for '_==_' applied to '(int, string)'"],

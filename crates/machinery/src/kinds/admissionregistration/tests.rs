@@ -220,7 +220,7 @@ fn types_of_expressions() {
         (
             "validations: [{expression: \"authorizer.requestResource.check('x').allowed()\"}, {expression: request.nope == 1}]",
             &[
-                "spec.validations[1].expression: Invalid value: \"request.nope == 1\": compilation failed: ERROR: <input>:1:9: undefined field 'nope'",
+                "spec.validations[1].expression: Invalid value: \"request.nope == 1\": compilation failed: ERROR: <input>:1:8: undefined field 'nope'",
             ],
         ),
     ] {
@@ -237,7 +237,7 @@ fn types_of_expressions() {
         (
             "jsonPatch",
             "[JSONPatch{operation: 'x'}]",
-            "compilation failed: ERROR: <input>:1:12: expected type of field 'operation' is '' but \
+            "compilation failed: ERROR: <input>:1:21: expected type of field 'operation' is '' but \
              provided type is 'string'",
         ),
     ] {

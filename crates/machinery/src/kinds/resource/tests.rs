@@ -34,7 +34,7 @@ fn classes() {
                 "spec: {selectors: [{cel: {expression: 'device.driver =='}}, {cel: {expression: 'device.nope == 1'}}, {cel: {expression: device.driver}}, {cel: {expression: \"device.attributes['a.b'].ok\"}}]}",
                 &[
                     "spec.selectors[0].cel.expression: Invalid value: \"device.driver ==\": compilation failed: ERROR: <input>:1:17: Syntax error",
-                    "spec.selectors[1].cel.expression: Invalid value: \"device.nope == 1\": compilation failed: ERROR: <input>:1:8: undefined field 'nope'",
+                    "spec.selectors[1].cel.expression: Invalid value: \"device.nope == 1\": compilation failed: ERROR: <input>:1:7: undefined field 'nope'",
                     "spec.selectors[2].cel.expression: Invalid value: \"device.driver\": must evaluate to bool or the unknown type, not string",
                 ],
             ),

@@ -5,6 +5,8 @@
 //! its own, which doubles. Nothing ticks: a worker sleeps until a key is added or the next delay
 //! is over.
 
+mod metrics;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt::{Debug, Display};
 use std::future::Future;
@@ -18,6 +20,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+pub use metrics::write_metrics;
+use metrics::{Counts, Now, Observed};
 
 /// From 5 ms, as client-go's rate limiter, to 1 minute.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(60));
@@ -54,16 +59,19 @@ struct Inner<K> {
 }
 
 struct State<K> {
-    ready: VecDeque<K>,
+    /// With the moment from which they are.
+    ready: VecDeque<(K, Instant)>,
     /// Waiting, or to come once more after the work that goes on.
     dirty: HashSet<K>,
-    working: HashSet<K>,
+    /// With the moment from which they are.
+    working: HashMap<K, Instant>,
     /// By due time and a running number.
     delayed: BTreeMap<(Instant, u64), K>,
     due: HashMap<K, (Instant, u64)>,
     next_number: u64,
     failures: HashMap<K, u32>,
     shut_down: bool,
+    counts: Counts,
 }
 
 impl<K> Clone for WorkQueue<K> {
@@ -86,14 +94,23 @@ impl<K: Key> WorkQueue<K> {
         let state = State {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
-            working: HashSet::new(),
+            working: HashMap::new(),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
             next_number: 0,
             failures: HashMap::new(),
             shut_down: false,
+            counts: Counts::default(),
         };
         Self { inner: Arc::new(Inner { state: Mutex::new(state), wake: Notify::new() }) }
+    }
+
+    /// An empty queue that is counted under a name ([`write_metrics`]).
+    pub fn named(name: &str) -> Self {
+        let queue = Self::new();
+        let inner: Arc<dyn Observed> = Arc::<Inner<K>>::clone(&queue.inner);
+        metrics::register(name, Arc::downgrade(&inner));
+        queue
     }
 
     /// Queues a key, now.
@@ -120,6 +137,7 @@ impl<K: Key> WorkQueue<K> {
             let failures = state.failures.entry(key.clone()).or_default();
             let delay = BACKOFF.delay_after(*failures);
             *failures = failures.saturating_add(1);
+            state.counts.retries += 1;
             delay
         };
         self.add_after(key, delay);
@@ -269,6 +287,20 @@ impl<K: Key> Drop for InFlight<K> {
     }
 }
 
+impl<K: Key> Observed for Inner<K> {
+    fn now(&self) -> Now {
+        let state = self.state.lock();
+        let now = Instant::now();
+        let ages = || state.working.values().map(|since| now.duration_since(*since));
+        Now {
+            counts: state.counts.clone(),
+            depth: state.ready.len(),
+            unfinished: ages().sum(),
+            longest: ages().max().unwrap_or_default(),
+        }
+    }
+}
+
 // === impl State ===
 
 impl<K: Key> State<K> {
@@ -277,10 +309,11 @@ impl<K: Key> State<K> {
         if self.shut_down || !self.dirty.insert(key.clone()) {
             return false;
         }
-        if self.working.contains(&key) {
+        self.counts.adds += 1;
+        if self.working.contains_key(&key) {
             return false;
         }
-        self.ready.push_back(key);
+        self.ready.push_back((key, Instant::now()));
         true
     }
 
@@ -314,18 +347,23 @@ impl<K: Key> State<K> {
     }
 
     fn take(&mut self) -> Option<K> {
-        let key = self.ready.pop_front()?;
+        let (key, since) = self.ready.pop_front()?;
+        let now = Instant::now();
+        self.counts.waited.observe(now.duration_since(since));
         self.dirty.remove(&key);
-        self.working.insert(key.clone());
+        self.working.insert(key.clone(), now);
         Some(key)
     }
 
     /// Whether the key comes once more.
     fn done(&mut self, key: &K) -> bool {
-        self.working.remove(key);
+        let now = Instant::now();
+        if let Some(since) = self.working.remove(key) {
+            self.counts.worked.observe(now.duration_since(since));
+        }
         let again = self.dirty.contains(key);
         if again {
-            self.ready.push_back(key.clone());
+            self.ready.push_back((key.clone(), now));
         }
         again
     }
