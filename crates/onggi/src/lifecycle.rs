@@ -123,8 +123,10 @@ pub(crate) fn daemon(options: &str) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(options: Options, reporter: Reporter) -> anyhow::Result<ExitCode> {
+    // One request that takes long must not hold up all others, even on a single core.
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads)
         .enable_all()
         .build()
         .context("cannot start threads")?;

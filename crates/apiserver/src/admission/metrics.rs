@@ -129,17 +129,19 @@ impl Metrics {
         self.steps.observe(step, of.operation, refused, began.elapsed());
     }
 
-    /// The plugin at this place has answered.
+    /// The plugin at this place has answered; gives the time, at which the next one begins.
     pub(super) fn plugin(
         &self,
         (at, step): (usize, Step),
         of: &Attributes<'_>,
         refused: bool,
         began: Instant,
-    ) {
+    ) -> Instant {
+        let now = Instant::now();
         if let Some((_, series)) = self.plugins.get(at) {
-            series.observe(step, of.operation, refused, began.elapsed());
+            series.observe(step, of.operation, refused, now.saturating_duration_since(began));
         }
+        now
     }
 
     /// A webhook has answered, or not.

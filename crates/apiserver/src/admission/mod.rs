@@ -186,11 +186,11 @@ async fn mutate_in_rounds(
     let mut rounds = Rounds::default();
     for number in 0..2 {
         rounds.number = number;
+        let mut began = Instant::now();
         for (at, plugin) in plugins.ours().iter().enumerate() {
             if plugin.mutates(attributes) {
-                let began = Instant::now();
                 let done = plugin.mutate(registry, attributes, object).await;
-                metrics.plugin((at, Step::Admit), attributes, done.is_err(), began);
+                began = metrics.plugin((at, Step::Admit), attributes, done.is_err(), began);
                 done?;
             }
         }
@@ -242,11 +242,12 @@ async fn ask_all(
     object: &Value,
 ) -> Result<Admitted, Status> {
     let admission = &registry.admission;
+    let mut began = Instant::now();
     for (at, plugin) in admission.plugins.ours().iter().enumerate() {
         if plugin.validates(attributes) {
-            let began = Instant::now();
             let done = plugin.validate(registry, attributes, object).await;
-            admission.metrics.plugin((at, Step::Validate), attributes, done.is_err(), began);
+            let how = (at, Step::Validate);
+            began = admission.metrics.plugin(how, attributes, done.is_err(), began);
             done?;
         }
     }
