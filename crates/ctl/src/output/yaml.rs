@@ -206,7 +206,7 @@ impl Emitter {
 }
 
 /// A number with a fraction as Go writes it: with an exponent from a million on.
-fn float_text(float: f64) -> String {
+pub(crate) fn float_text(float: f64) -> String {
     let text = format!("{float:e}");
     let Some((mantissa, exponent)) = text.split_once('e') else { return text };
     match exponent.parse::<i32>() {

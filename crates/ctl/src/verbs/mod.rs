@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 pub mod annotate;
 pub mod api;
 pub mod apply;
+pub mod attach;
 pub mod auth;
 pub mod autoscale;
 pub mod certificate;
@@ -68,7 +69,7 @@ pub enum Verb {
     /// Run a command in a container
     Exec(exec::Args),
     /// Join the streams of a running container
-    Attach(exec::AttachArgs),
+    Attach(attach::Args),
     /// Run an image in a pod
     Run(run::Args),
     /// Wait until objects are in a state
