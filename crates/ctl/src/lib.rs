@@ -14,6 +14,7 @@ pub mod flags;
 pub mod gather;
 mod glob;
 pub use onggi_machinery::jsonpath;
+pub mod kuberc;
 pub mod kustomize;
 pub mod manifest;
 mod noise;

@@ -59,11 +59,20 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == "shop" => return shop(rest),
         _ => {}
     }
+    let expanded = match onggi_ctl::kuberc::expand(&Args::command(), &given) {
+        Ok(expanded) => expanded,
+        Err(error) => return onggi_ctl::ended(Err(error)),
+    };
+    for line in &expanded.said {
+        eprintln!("{line}");
+    }
+    let given = expanded.words;
     let args = match parse(&given) {
         Ok(args) => args,
-        Err(error) => return plugin(&error, &given).unwrap_or_else(|| usage(&error)),
+        Err(error) => return plugin(&error, &given).unwrap_or_else(|| usage(&error, &given)),
     };
-    match run(args.command, args.globals) {
+    let globals = onggi_ctl::Globals { plugins: expanded.plugins, ..args.globals };
+    match run(args.command, globals) {
         Ok(_) if UNWRITTEN.load(Ordering::Relaxed) => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
@@ -82,7 +91,11 @@ fn parse(given: &[String]) -> Result<Args, clap::Error> {
             let words = about(&command, verb);
             command.try_get_matches_from(words)?
         }
-        _ => command.try_get_matches()?,
+        // As they came, where the preferences left them: a path may be no text.
+        _ if std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).eq(given.iter().cloned()) => {
+            command.try_get_matches()?
+        }
+        _ => command.try_get_matches_from(std::iter::once(&"onggi".to_owned()).chain(given))?,
     };
     Args::from_arg_matches(&matches)
 }
@@ -117,15 +130,13 @@ fn plugin(error: &clap::Error, given: &[String]) -> Option<ExitCode> {
 }
 
 /// Help and versions are answers; a command line that makes no sense is a failure like any other.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, words: &[String]) -> ExitCode {
     if !error.use_stderr() {
         // Where nobody reads it, nobody misses it.
         let _unread = error.print();
         return ExitCode::SUCCESS;
     }
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    eprint!("{}", onggi_ctl::flags::usage(error, "onggi", &words));
+    eprint!("{}", onggi_ctl::flags::usage(error, "onggi", words));
     ExitCode::FAILURE
 }
 

@@ -93,6 +93,21 @@ impl Format {
         matches!(self, Self::Table | Self::Wide)
     }
 
+    /// Several objects that were written as one `List`.
+    pub(crate) fn print_list(&self, items: Vec<Value>) -> Result<String, Error> {
+        let list = json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {}});
+        self.print_typed(&list)
+    }
+
+    /// What begins with its kind, as Go's types do.
+    pub(crate) fn print_typed(&self, value: &Value) -> Result<String, Error> {
+        Ok(match self {
+            Self::Json => go_json::typed(value),
+            Self::Kyaml => kyaml::typed(value),
+            format => format.print(value, false)?,
+        })
+    }
+
     /// An object, or a `List` of them, as text. A table is not made here: it prints the name.
     pub fn print(&self, value: &Value, no_headers: bool) -> Result<String, Error> {
         Ok(match self {

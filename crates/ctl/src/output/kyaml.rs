@@ -5,12 +5,24 @@ use std::sync::OnceLock;
 use regex::Regex;
 use serde_json::{Map, Value};
 
+use super::json::in_order;
 use super::yaml::{as_time, float_text};
 
 /// A value as a document, with the line before it that tells it from JSON.
 pub fn to_string(value: &Value) -> String {
     let mut text = "---\n".to_owned();
     put(&mut text, value, 0);
+    text.push('\n');
+    text
+}
+
+/// The same, beginning with the kind.
+pub(crate) fn typed(value: &Value) -> String {
+    let mut text = "---\n".to_owned();
+    match value {
+        Value::Object(map) if !map.is_empty() => put_fields(&mut text, in_order(map), 0),
+        other => put(&mut text, other, 0),
+    }
     text.push('\n');
     text
 }
@@ -33,8 +45,16 @@ fn put_map(out: &mut String, map: &Map<String, Value>, depth: usize) {
     if map.is_empty() {
         return out.push_str("{}");
     }
+    put_fields(out, map.iter(), depth);
+}
+
+fn put_fields<'a>(
+    out: &mut String,
+    fields: impl Iterator<Item = (&'a String, &'a Value)>,
+    depth: usize,
+) {
     out.push_str("{\n");
-    for (key, value) in map {
+    for (key, value) in fields {
         indent(out, depth + 1);
         if needs_quotes(key) {
             put_text(out, key, depth + 1, Lines::Escaped);

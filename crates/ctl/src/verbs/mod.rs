@@ -31,6 +31,7 @@ pub mod exec;
 pub mod explain;
 pub mod expose;
 pub mod get;
+pub mod kuberc;
 pub mod kustomize;
 pub mod label;
 pub mod logs;
@@ -114,6 +115,8 @@ pub enum Verb {
     Kustomize(kustomize::Args),
     /// Print or change the kubeconfig
     Config(config::Args),
+    /// Print or change the preferences of the command line
+    Kuberc(kuberc::Args),
     /// Print where the cluster answers
     ClusterInfo(cluster::InfoArgs),
     /// Print the kinds that the server has
@@ -194,6 +197,7 @@ impl Verb {
             Self::Events(args) => args.run(session).await,
             Self::Kustomize(args) => args.run(session),
             Self::Config(args) => args.run(session),
+            Self::Kuberc(args) => args.run(session),
             Self::ClusterInfo(args) => args.run(session).await,
             Self::ApiResources(args) => args.run(session).await,
             Self::ApiVersions(args) => args.run(session).await,
