@@ -6,6 +6,7 @@
 //! [`apply`], [`kustomize`], [`jsonpath`] and [`output`], which others may use too.
 
 pub mod apply;
+mod complete;
 pub mod describe;
 pub mod discovery;
 pub mod duration;

@@ -164,10 +164,10 @@ fn run(command: Command, globals: onggi_ctl::Globals) -> anyhow::Result<ExitCode
         Command::Status(status) => lifecycle::wait(status::run(&status)),
         Command::Images(verb) => lifecycle::wait(images::run(verb)),
         Command::Kubectl(verb) => match *verb {
-            onggi_ctl::Verb::Completion(completion) => {
+            onggi_ctl::Verb::Complete(complete) => lifecycle::wait(async {
                 let session = onggi_ctl::Session::new(globals);
-                Ok(onggi_ctl::ended(completion.run(&session, Args::command())))
-            }
+                Ok(onggi_ctl::ended(complete.run(&session, Args::command()).await))
+            }),
             verb => lifecycle::wait(async { Ok(verb.run(globals).await) }),
         },
     }

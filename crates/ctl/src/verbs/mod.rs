@@ -137,6 +137,9 @@ pub enum Verb {
     Proxy(proxy::Args),
     /// Print what a shell completes the command line with
     Completion(completion::Args),
+    /// What `completion` makes the shell ask
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::Complete),
     /// Print the programs on the PATH that are verbs too
     Plugin(plugin::Args),
     /// What may still change; there is nothing now
@@ -207,7 +210,8 @@ impl Verb {
             Self::Top(args) => args.run(session).await,
             Self::PortForward(args) => args.run(session).await,
             Self::Proxy(args) => args.run(session).await,
-            Self::Completion(args) => args.run(session, own_command()),
+            Self::Completion(args) => args.run(session),
+            Self::Complete(args) => args.run(session, own_command()).await,
             Self::Plugin(args) => args.run(session),
             Self::Alpha => {
                 session.print_error("No alpha commands are available in this version of kubectl\n")
@@ -230,7 +234,7 @@ pub fn ended(done: Result<(), Error>) -> ExitCode {
 }
 
 /// The verbs as a command line of their own, where no program names a larger one.
-fn own_command() -> clap::Command {
+pub(crate) fn own_command() -> clap::Command {
     use clap::{Args as _, Subcommand as _};
     Globals::augment_args(Verb::augment_subcommands(clap::Command::new("onggi")))
 }
