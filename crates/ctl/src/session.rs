@@ -208,8 +208,14 @@ impl Session {
         let mut connection = Connection::open(&self.config()?)?;
         if let Some(level @ 6..) = self.globals.verbosity {
             let err = Arc::clone(&self.io.err);
-            connection = connection.watched(Arc::new(move |exchange| {
-                let text = noise::told(level, exchange, jiff::Timestamp::now());
+            for path in onggi_client::kubeconfig::paths(self.globals.kubeconfig.as_deref()) {
+                if path.exists() {
+                    let text = noise::loaded(&path, jiff::Timestamp::now());
+                    self.print_error(&text)?;
+                }
+            }
+            connection = connection.watched(Arc::new(move |seen| {
+                let text = noise::told(level, seen, jiff::Timestamp::now());
                 // Where nobody reads it, nobody misses it.
                 let _unread = err.lock().write_all(text.as_bytes());
             }));
