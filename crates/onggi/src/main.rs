@@ -116,13 +116,16 @@ fn about(command: &clap::Command, given: &[String]) -> Vec<String> {
 fn plugin(error: &clap::Error, given: &[String]) -> Option<ExitCode> {
     use std::os::unix::process::CommandExt;
     let first = given.first()?;
-    let unknown = error.kind() == clap::error::ErrorKind::InvalidSubcommand
-        && first != "help"
-        && Args::command().find_subcommand(first).is_none();
-    if !unknown {
+    if error.kind() != clap::error::ErrorKind::InvalidSubcommand || first == "help" {
         return None;
     }
-    let (program, count) = onggi_ctl::plugin::find(given, &std::env::var_os("PATH")?)?;
+    let found = onggi_ctl::plugin::find(given, &std::env::var_os("PATH")?);
+    // What `create` cannot make, `kubectl-create-NAME` may.
+    let (program, count) = match Args::command().find_subcommand(first) {
+        None => found?,
+        Some(verb) if verb.get_name() == "create" => found.filter(|(_, count)| *count > 1)?,
+        Some(_) => return None,
+    };
     let arguments = std::env::args_os().skip(1 + count);
     let failed = std::process::Command::new(&program).args(arguments).exec();
     eprintln!("error: {}: {failed}", program.display());
