@@ -38,8 +38,18 @@ impl Printing {
     /// The format that is asked for, where there are no columns.
     pub fn format(&self) -> Result<Format, Error> {
         const KNOWN: &[&str] = &[
-            "", "go-template", "go-template-file", "json", "jsonpath", "jsonpath-as-json",
-            "jsonpath-file", "kyaml", "name", "template", "templatefile", "yaml",
+            "",
+            "go-template",
+            "go-template-file",
+            "json",
+            "jsonpath",
+            "jsonpath-as-json",
+            "jsonpath-file",
+            "kyaml",
+            "name",
+            "template",
+            "templatefile",
+            "yaml",
         ];
         let name = self.output.split('=').next().unwrap_or_default();
         if !KNOWN.contains(&name) {

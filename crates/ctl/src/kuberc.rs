@@ -336,9 +336,8 @@ fn policy(value: &Value) -> Result<PluginPolicy, Error> {
 
 /// The command line as the user's preferences have it. `root`: the program's command.
 pub fn expand(root: &Command, words: &[String]) -> Result<Expanded, Error> {
-    expanded(root, words).map_err(|error| {
-        Error::Bare(format!("error occurred while applying preferences {error}"))
-    })
+    expanded(root, words)
+        .map_err(|error| Error::Bare(format!("error occurred while applying preferences {error}")))
 }
 
 fn expanded(root: &Command, words: &[String]) -> Result<Expanded, Error> {

@@ -23,7 +23,11 @@ pub(crate) fn told(level: u8, seen: &Seen<'_>, now: jiff::Timestamp) -> String {
     match seen {
         Seen::Request { method, url, headers, body } => {
             if level >= 8 {
-                text += &format!("{} \"Request Body\" body={}\n", begin("helper.go"), shown(level, body));
+                text += &format!(
+                    "{} \"Request Body\" body={}\n",
+                    begin("helper.go"),
+                    shown(level, body)
+                );
             }
             let begin = begin("round_trippers.go");
             match level {
@@ -57,7 +61,8 @@ pub(crate) fn told(level: u8, seen: &Seen<'_>, now: jiff::Timestamp) -> String {
             );
         }
         Seen::Body(body) if level >= 8 => {
-            text += &format!("{} \"Response Body\" body={}\n", begin("helper.go"), shown(level, body));
+            text +=
+                &format!("{} \"Response Body\" body={}\n", begin("helper.go"), shown(level, body));
         }
         Seen::Body(_) => {}
     }

@@ -54,9 +54,9 @@ pub fn all(path: &std::ffi::OsStr, is_verb: impl Fn(&str) -> bool) -> Vec<Plugin
             };
             let file = dir.join(&name);
             let shown = file.display();
-            let before = found.iter().find(|plugin| {
-                plugin.path.file_name().is_some_and(|other| *other == *name)
-            });
+            let before = found
+                .iter()
+                .find(|plugin| plugin.path.file_name().is_some_and(|other| *other == *name));
             let verb = own.split('-').next().unwrap_or(own);
             let warning = if !is_program(&file) {
                 format!("{shown} identified as a kubectl plugin, but it is not executable")

@@ -268,9 +268,9 @@ impl Session {
         }
         wanted.groups.extend(globals.as_group.iter().cloned());
         for pair in &globals.as_user_extra {
-            let (key, value) = pair.split_once('=').ok_or_else(|| {
-                Error::new(format!("--as-user-extra {pair:?}: write KEY=VALUE"))
-            })?;
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Error::new(format!("--as-user-extra {pair:?}: write KEY=VALUE")))?;
             wanted.extra.push((key.to_owned(), value.to_owned()));
         }
         let has_more =

@@ -92,7 +92,11 @@ fn parse(given: &[String]) -> Result<Args, clap::Error> {
             command.try_get_matches_from(words)?
         }
         // As they came, where the preferences left them: a path may be no text.
-        _ if std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).eq(given.iter().cloned()) => {
+        _ if std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .eq(given.iter().cloned()) =>
+        {
             command.try_get_matches()?
         }
         _ => command.try_get_matches_from(std::iter::once(&"onggi".to_owned()).chain(given))?,

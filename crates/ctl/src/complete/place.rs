@@ -90,9 +90,8 @@ pub(super) fn of(root: &Command, words: &[String]) -> Place {
         verbs.sort();
         return place("", Want::Verbs(verbs));
     }
-    let want = argument(&path, &args)
-        .or_else(|| choices(command, args.len()))
-        .unwrap_or(Want::Nothing);
+    let want =
+        argument(&path, &args).or_else(|| choices(command, args.len())).unwrap_or(Want::Nothing);
     place("", want)
 }
 
@@ -145,16 +144,36 @@ fn value(arg: &Arg, args: &[String]) -> Want {
         "container" | "target" if !args.is_empty() => Want::Containers,
         "output" => Want::Fixed(
             [
-                "custom-columns=", "custom-columns-file=", "go-template=", "go-template-file=",
-                "json", "jsonpath=", "jsonpath-as-json=", "jsonpath-file=", "kyaml", "name",
-                "wide", "yaml",
+                "custom-columns=",
+                "custom-columns-file=",
+                "go-template=",
+                "go-template-file=",
+                "json",
+                "jsonpath=",
+                "jsonpath-as-json=",
+                "jsonpath-file=",
+                "kyaml",
+                "name",
+                "wide",
+                "yaml",
             ]
             .map(str::to_owned)
             .to_vec(),
         ),
-        "filename" | "kustomize" | "kubeconfig" | "kuberc" | "custom" | "from-file"
-        | "from-env-file" | "certificate-authority" | "client-certificate" | "client-key"
-        | "patch-file" | "output-directory" | "cert" | "key" => Want::Files,
+        "filename"
+        | "kustomize"
+        | "kubeconfig"
+        | "kuberc"
+        | "custom"
+        | "from-file"
+        | "from-env-file"
+        | "certificate-authority"
+        | "client-certificate"
+        | "client-key"
+        | "patch-file"
+        | "output-directory"
+        | "cert"
+        | "key" => Want::Files,
         _ => Want::Nothing,
     }
 }
@@ -168,8 +187,10 @@ fn argument(path: &[&str], args: &[String]) -> Option<Want> {
     };
     let only_first = |want: Want| if args.is_empty() { want } else { Want::Nothing };
     Some(match path {
-        ["get" | "describe" | "delete" | "edit" | "patch" | "wait" | "scale" | "expose"
-        | "autoscale" | "label" | "annotate"]
+        [
+            "get" | "describe" | "delete" | "edit" | "patch" | "wait" | "scale" | "expose"
+            | "autoscale" | "label" | "annotate",
+        ]
         | ["rollout" | "set", _]
         | ["apply", _] => objects(),
         ["explain"] => only_first(Want::Kinds),
@@ -188,8 +209,10 @@ fn argument(path: &[&str], args: &[String]) -> Option<Want> {
         ["top", "node" | "nodes"] => only_first(Want::Names("nodes".to_owned())),
         ["certificate", _] => Want::Names("certificatesigningrequests".to_owned()),
         ["create", "token"] => only_first(Want::Names("serviceaccounts".to_owned())),
-        ["config", "use-context" | "delete-context" | "get-contexts" | "set-context"
-        | "rename-context"] => only_first(Want::Contexts),
+        [
+            "config",
+            "use-context" | "delete-context" | "get-contexts" | "set-context" | "rename-context",
+        ] => only_first(Want::Contexts),
         ["config", "delete-cluster" | "set-cluster"] => only_first(Want::Clusters),
         ["config", "delete-user" | "set-credentials"] => only_first(Want::Users),
         ["cp" | "kustomize"] => Want::Files,

@@ -207,12 +207,7 @@ fn amounts(text: &mut Text, level: usize, resources: &Value) {
 }
 
 /// `of`: the pod and the statuses of its containers; a template has none.
-fn containers(
-    text: &mut Text,
-    nested: bool,
-    containers: &[Value],
-    of: Option<(&Value, &[Value])>,
-) {
+fn containers(text: &mut Text, nested: bool, containers: &[Value], of: Option<(&Value, &[Value])>) {
     let (pod, statuses) = of.unzip();
     let level = 2;
     for container in containers {

@@ -1,7 +1,7 @@
 //! Volumes, claims and classes; Ingresses.
 
 use onggi_machinery::table::human_duration;
-use onggi_machinery::value::{at, entries_at, list_at, str_at, time_at, i64_at};
+use onggi_machinery::value::{at, entries_at, i64_at, list_at, str_at, time_at};
 use serde_json::Value;
 
 use super::batch::bracketed;

@@ -174,7 +174,10 @@ pub(super) fn listed(text: &mut Text, level: usize, volume: &Value) -> bool {
             Secret => match str_at(value, "namespace") {
                 "" => format!("&LocalObjectReference{{Name:{},}}", str_at(value, "name")),
                 namespace => {
-                    format!("&SecretReference{{Name:{},Namespace:{namespace},}}", str_at(value, "name"))
+                    format!(
+                        "&SecretReference{{Name:{},Namespace:{namespace},}}",
+                        str_at(value, "name")
+                    )
                 }
             },
         };

@@ -18,11 +18,13 @@ mod layer;
 mod names;
 mod openapi;
 mod patch;
+mod patterns;
 mod plugins;
 mod reading;
 mod replacement;
 mod resource;
 mod source;
+mod structured;
 mod transform;
 mod vars;
 

@@ -1,8 +1,8 @@
 //! JSON as Go's encoder writes it: keys in order, `<`, `>`, `&` escaped, four spaces.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 use serde_json::ser::{PrettyFormatter, Serializer};
+use serde_json::{Map, Value};
 
 /// On one line.
 pub fn compact(value: &Value) -> String {

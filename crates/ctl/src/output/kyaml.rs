@@ -179,9 +179,8 @@ fn is_printable(c: char) -> bool {
 /// Whether a key cannot stand as it is.
 fn needs_quotes(key: &str) -> bool {
     static PLAIN: OnceLock<Option<Regex>> = OnceLock::new();
-    let plain = PLAIN.get_or_init(|| {
-        Regex::new(r"^[\p{L}\p{N}_]([\p{L}\p{N}_./-]*[\p{L}\p{N}_])?$").ok()
-    });
+    let plain =
+        PLAIN.get_or_init(|| Regex::new(r"^[\p{L}\p{N}_]([\p{L}\p{N}_./-]*[\p{L}\p{N}_])?$").ok());
     key.contains('\n')
         || !plain.as_ref().is_some_and(|plain| plain.is_match(key))
         || is_other_than_text(key)
@@ -267,8 +266,26 @@ mod tests {
             assert!(!needs_quotes(plain), "{plain}");
         }
         for quoted in [
-            "", "y", "No", "T", "1", "1_000", "0x1f", "0b1", "1e3", "1.5", "inf", "NaN",
-            "2001-01-01", ".a", "a.", "-a", "a b", "a\n", "a:b", "0x1p4",
+            "",
+            "y",
+            "No",
+            "T",
+            "1",
+            "1_000",
+            "0x1f",
+            "0b1",
+            "1e3",
+            "1.5",
+            "inf",
+            "NaN",
+            "2001-01-01",
+            ".a",
+            "a.",
+            "-a",
+            "a b",
+            "a\n",
+            "a:b",
+            "0x1p4",
         ] {
             assert!(needs_quotes(quoted), "{quoted}");
         }

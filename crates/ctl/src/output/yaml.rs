@@ -348,7 +348,7 @@ fn escaped(c: char) -> String {
 }
 
 /// Whether a plain text is read back as a text, by YAML 1.1.
-fn reads_as_text(text: &str) -> bool {
+pub(crate) fn reads_as_text(text: &str) -> bool {
     const WORDS: &[&str] = &[
         "", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE",
         "on", "On", "ON", "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off",

@@ -95,8 +95,7 @@ impl Attach<'_> {
         let list = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"]
             .into_iter()
             .find(|list| find(list_at(self.pod, list), "name", self.container).is_some());
-        let container =
-            list.and_then(|list| find(list_at(self.pod, list), "name", self.container));
+        let container = list.and_then(|list| find(list_at(self.pod, list), "name", self.container));
         let has_one = container.is_some_and(|container| bool_at(container, "tty"));
         if self.tty && !has_one && !self.quiet {
             session.print_error(&format!(

@@ -137,11 +137,7 @@ impl Args {
              attach."
         } else if copies && !names_image && self.set_image.is_empty() && self.command.is_empty() {
             "you must specify --image, --set-image or command arguments."
-        } else if copies
-            && !self.command.is_empty()
-            && self.container.is_empty()
-            && !names_image
-        {
+        } else if copies && !self.command.is_empty() && self.container.is_empty() && !names_image {
             "you must specify an existing container or a new image when specifying args."
         } else if !copies && self.replace {
             "--replace may only be used with --copy-to."
@@ -194,7 +190,9 @@ impl Args {
 
     fn images(&self) -> Result<Vec<(&str, &str)>, Error> {
         let one = |pair: &String| {
-            Error::new(format!("invalid argument {pair:?} for \"--set-image\" flag: {pair} must be formatted as key=value"))
+            Error::new(format!(
+                "invalid argument {pair:?} for \"--set-image\" flag: {pair} must be formatted as key=value"
+            ))
         };
         self.set_image.iter().map(|p| p.split_once('=').ok_or_else(|| one(p))).collect()
     }
@@ -230,8 +228,7 @@ impl Args {
         }
         let mut found = Vec::new();
         for named in &self.targets {
-            let named =
-                if named.contains('/') { named.clone() } else { format!("pod/{named}") };
+            let named = if named.contains('/') { named.clone() } else { format!("pod/{named}") };
             for target in targets(session.mapper().await?, &[named])? {
                 let name = target.name.unwrap_or_default();
                 let value = session.object(&target.mapping, &session.namespace(), &name).await?;
@@ -353,9 +350,9 @@ impl Args {
                 container["image"] = json!(image);
             }
         }
-        let is_known = ["spec.containers", "spec.initContainers"].iter().any(|list| {
-            list_at(&pod, list).iter().any(|c| str_at(c, "name") == self.container)
-        });
+        let is_known = ["spec.containers", "spec.initContainers"]
+            .iter()
+            .any(|list| list_at(&pod, list).iter().any(|c| str_at(c, "name") == self.container));
         let mut name = None;
         if is_known || !self.image.is_empty() {
             let own = if is_known {
@@ -514,8 +511,7 @@ fn check_custom(custom: &Value) -> Result<(), Error> {
 fn warn_of_user(session: &Session, pod: &Value, container: &Value) -> Result<(), Error> {
     let is_root = |of: &Value| i64_at(of, "securityContext.runAsUser") == Some(0);
     let rights = &container["securityContext"];
-    let has_more =
-        rights["privileged"] == true || !list_at(rights, "capabilities.add").is_empty();
+    let has_more = rights["privileged"] == true || !list_at(rights, "capabilities.add").is_empty();
     let user = i64_at(&pod["spec"], "securityContext.runAsUser");
     if user.is_none_or(|user| user == 0) || is_root(container) || !has_more {
         return Ok(());

@@ -280,7 +280,8 @@ impl Editing<'_> {
                 }
                 Err(Error::Api(error)) => {
                     faults.retryable = true;
-                    session.print_error(&format!("error: {name} could not be patched: {error}\n"))?;
+                    session
+                        .print_error(&format!("error: {name} could not be patched: {error}\n"))?;
                 }
                 Err(error) => return Err(error),
             }
@@ -368,8 +369,7 @@ fn is_invalid(error: &onggi_client::Error) -> bool {
 /// Says where the text is kept, and ends with the error.
 fn preserved(session: &Session, text: &str, error: Error) -> Result<(), Error> {
     let kept = kept_copy(text)?;
-    session
-        .print_error(&format!("A copy of your changes has been stored to {kept:?}\n"))?;
+    session.print_error(&format!("A copy of your changes has been stored to {kept:?}\n"))?;
     Err(error)
 }
 

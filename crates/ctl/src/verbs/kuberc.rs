@@ -76,9 +76,8 @@ impl Args {
 
 /// The file, and whether it was named.
 fn place(session: &Session) -> Result<(PathBuf, bool), Error> {
-    file(session.globals.kuberc.as_deref())?.ok_or_else(|| {
-        Error::new("KUBERC is disabled via KUBERC=off environment variable")
-    })
+    file(session.globals.kuberc.as_deref())?
+        .ok_or_else(|| Error::new("KUBERC is disabled via KUBERC=off environment variable"))
 }
 
 fn empty() -> Value {
@@ -88,8 +87,9 @@ fn empty() -> Value {
 /// Prints nothing of secrets, so the file is like any other.
 fn save(session: &Session, path: &Path, value: &mut Value) -> Result<(), Error> {
     whole(value);
-    let failed =
-        |e: std::io::Error| Error::new(format!("failed to write kuberc file: {}: {e}", path.display()));
+    let failed = |e: std::io::Error| {
+        Error::new(format!("failed to write kuberc file: {}: {e}", path.display()))
+    };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }

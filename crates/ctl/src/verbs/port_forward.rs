@@ -286,8 +286,14 @@ mod tests {
         }
         for (text, expected) in [
             ("x", "Pod '' does not have a named port 'x'"),
-            ("70000", "error parsing local port '70000': strconv.ParseUint: parsing \"70000\": value out of range"),
-            ("x:80", "error parsing local port 'x': strconv.ParseUint: parsing \"x\": invalid syntax"),
+            (
+                "70000",
+                "error parsing local port '70000': strconv.ParseUint: parsing \"70000\": value out of range",
+            ),
+            (
+                "x:80",
+                "error parsing local port 'x': strconv.ParseUint: parsing \"x\": invalid syntax",
+            ),
             ("1:2:3", "invalid port format '1:2:3'"),
             ("0", "remote port must be > 0"),
         ] {

@@ -51,7 +51,8 @@ struct Members {
 impl ApplySet {
     /// The value of `--applyset`: NAME of a Secret, or TYPE/NAME.
     pub(super) async fn parse(session: &Session, text: &str) -> Result<Self, Error> {
-        let about = |error: String| Error::new(format!("invalid parent reference {text:?}: {error}"));
+        let about =
+            |error: String| Error::new(format!("invalid parent reference {text:?}: {error}"));
         let (kind, name) = text.split_once('/').unwrap_or(("secrets", text));
         if name.is_empty() {
             return Err(about("name cannot be blank".to_owned()));
@@ -169,7 +170,9 @@ impl ApplySet {
                 format!("{exists} is managed by tooling {name:?} instead of {TOOL:?}")
             }
             (_, None) => {
-                format!("ApplySet parent object {label:?} exists and does not have required label {ID}")
+                format!(
+                    "ApplySet parent object {label:?} exists and does not have required label {ID}"
+                )
             }
             (_, Some(other)) if other != id => format!(
                 "ApplySet parent object {label:?} exists and has incorrect value for label {ID:?} \

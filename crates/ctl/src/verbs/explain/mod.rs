@@ -4,6 +4,9 @@ mod plain;
 mod v2;
 mod wrap;
 
+use onggi_machinery::value::{entries_at, list_at, str_at};
+use serde_json::Value;
+
 use crate::discovery::Mapping;
 use crate::error::Error;
 use crate::session::Session;
@@ -95,4 +98,15 @@ impl Args {
 fn missing(mapping: &Mapping) -> Error {
     let what = format!("{}, Kind={}", mapping.api_version(), mapping.kind);
     Error::new(format!("couldn't find resource for {what:?}"))
+}
+
+/// The schema of a kind, among those at a path of an OpenAPI document.
+fn kind<'a>(document: &'a Value, path: &str, mapping: &Mapping) -> Option<&'a Value> {
+    let is_meant = |gvk: &Value| {
+        str_at(gvk, "group") == mapping.group
+            && str_at(gvk, "version") == mapping.version
+            && str_at(gvk, "kind") == mapping.kind
+    };
+    let mut schemas = entries_at(document, path).map(|(_, schema)| schema);
+    schemas.find(|s| list_at(s, "x-kubernetes-group-version-kind").iter().any(is_meant))
 }
