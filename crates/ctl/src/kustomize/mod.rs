@@ -26,6 +26,7 @@ mod resource;
 mod source;
 mod structured;
 mod transform;
+mod value_add;
 mod vars;
 
 use serde_json::Value;

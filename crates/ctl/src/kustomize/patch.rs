@@ -176,13 +176,13 @@ fn reason(error: PatchError) -> String {
 }
 
 /// Which objects a target means.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     target: &'a Target,
     patterns: Patterns,
 }
 
 impl<'a> Wanted<'a> {
-    fn of(target: &'a Target) -> Result<Self, String> {
+    pub(super) fn of(target: &'a Target) -> Result<Self, String> {
         let texts = Texts {
             gvk: &Gvk {
                 group: target.group.clone(),
@@ -197,7 +197,7 @@ impl<'a> Wanted<'a> {
         Ok(Self { target, patterns: Patterns::of("target", &texts)? })
     }
 
-    fn fits(&self, resource: &Resource) -> bool {
+    pub(super) fn fits(&self, resource: &Resource) -> bool {
         let wanted = &self.patterns;
         let (now, first) = (resource.id(), resource.first_id());
         let namespace = |id: &Id| match id.effective_namespace() {

@@ -4,7 +4,7 @@ mod profile;
 
 use onggi_api::schema;
 use onggi_client::{Body, PatchKind, Request};
-use onggi_machinery::patch::{PatchType, apply};
+use onggi_machinery::patch::{PatchType, apply, two_way_merge};
 use onggi_machinery::resource::Verb;
 use onggi_machinery::value::{at, i64_at, items_mut, list_at, set, str_at};
 use serde_json::{Value, json};
@@ -106,8 +106,8 @@ impl Args {
         check_custom(&plan.custom)?;
         if plan.profile == Profile::Legacy {
             session.print_error(
-                "--profile=legacy is deprecated and will be removed in the future. It is \
-                 recommended to specify a profile, for example \"--profile=general\".\n",
+                "--profile=legacy is deprecated and planned to be removed in v1.39. It is recommended \
+                 to specify other profile, for example \"--profile=general\".\n",
             )?;
         }
         for one in self.found(session).await? {
@@ -311,7 +311,8 @@ impl Args {
         let list = list_at(&pod, "spec.ephemeralContainers");
         let container = list.last().cloned().unwrap_or_default();
         warn_of_user(session, &pod, &container)?;
-        let patch = json!({"spec": {"ephemeralContainers": [container]}});
+        let patch = two_way_merge(schema::of("", "v1", "Pod"), &one.value, &pod)
+            .map_err(|e| Error::new(e.to_string()))?;
         let kind = PatchKind::Strategic;
         let pod = session
             .patch(one, "ephemeralcontainers", kind, &patch, "kubectl-debug", DryRun::None)
@@ -498,7 +499,7 @@ fn check_custom(custom: &Value) -> Result<(), Error> {
         Value::Array(items) => !items.is_empty(),
         _ => true,
     };
-    if fields.iter().any(|field| is_said(&field)) {
+    if fields.iter().any(is_said) {
         return Err(Error::new(
             "name, command, image, lifecycle and volume devices are not modifiable via custom \
              profile",

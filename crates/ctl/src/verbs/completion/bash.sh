@@ -15,7 +15,7 @@ __onggi_complete() {
     # What stands before the last of these is not replaced.
     kept=${current%"${current##*[=:]}"}
     local -a found=()
-    mapfile -t found < <("${COMP_WORDS[0]}" __complete "${words[@]}" 2>/dev/null)
+    mapfile -t found < <("${COMP_WORDS[0]}" __complete -- "${words[@]}" 2>/dev/null)
     [[ ${#found[@]} -gt 0 ]] || return
     directive=${found[-1]#:}
     unset 'found[-1]'

@@ -3,7 +3,7 @@
 function __onggi_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    set -l found ($words[1] __complete $words[2..-1] "$current" 2>/dev/null)
+    set -l found ($words[1] __complete -- $words[2..-1] "$current" 2>/dev/null)
     test (count $found) -gt 0; or return
     set -l directive (string replace -r '^:' '' -- $found[-1])
     set -e found[-1]

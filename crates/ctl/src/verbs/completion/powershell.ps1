@@ -11,7 +11,7 @@ Register-ArgumentCompleter -Native -CommandName 'onggi' -ScriptBlock {
     if ($wordToComplete -eq '') {
         if ($PSVersionTable.PSVersion -lt [version]'7.3') { $given += '""' } else { $given += '' }
     }
-    $found = @(& $program __complete @given 2>$null)
+    $found = @(& $program __complete '--' @given 2>$null)
     if ($found.Count -lt 2) { return }
     foreach ($line in $found[0..($found.Count - 2)]) {
         $value, $about = $line -split "`t", 2

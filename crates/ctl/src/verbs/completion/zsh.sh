@@ -4,7 +4,7 @@
 __onggi_complete() {
     local -a found described options
     local line value about directive
-    found=("${(@f)$("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    found=("${(@f)$("${words[1]}" __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     (( ${#found} )) || return 1
     directive=${found[-1]#:}
     found[-1]=()

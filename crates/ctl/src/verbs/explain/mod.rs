@@ -21,19 +21,22 @@ pub struct Args {
     #[arg(value_name = "TYPE[.FIELD…]")]
     what: String,
     /// All fields below
-    #[arg(long)]
+    #[arg(long, short = 'R')]
     recursive: bool,
     /// Of this version: apps/v1
     #[arg(long, default_value = "", value_name = "GROUP/VERSION")]
     api_version: String,
     /// plaintext, plaintext-openapiv2
-    #[arg(long, short, default_value = "plaintext", value_parser = ["plaintext", V2])]
+    #[arg(long, short, default_value = "plaintext")]
     output: String,
 }
 
 impl Args {
     /// Prints names, types and what they mean, as far as the server says it.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
+        if !matches!(self.output.as_str(), "plaintext" | V2) {
+            return Err(Error::new(format!("unrecognized format: {}", self.output)));
+        }
         let (mapping, fields) = self.named(session).await?;
         if self.output == V2 {
             return self.by_v2(session, &mapping, &fields).await;
