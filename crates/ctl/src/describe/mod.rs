@@ -116,14 +116,18 @@ fn events_of(text: &mut Text, events: &[Value], now: i64) {
             "" => str_at(event, "reportingComponent"),
             component => component,
         };
+        let message = str_at(event, "message").trim();
+        let message = match str_at(event, "involvedObject.fieldPath") {
+            "" => message.to_owned(),
+            field => format!("{field}: {message}"),
+        };
         text.line(
             1,
             &format!(
-                "{}\t{}\t{}\t{source}\t{}",
+                "{}\t{}\t{}\t{source}\t{message}",
                 str_at(event, "type"),
                 str_at(event, "reason"),
                 event_age(event, now),
-                str_at(event, "message").trim(),
             ),
         );
     }

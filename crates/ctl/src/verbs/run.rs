@@ -140,7 +140,9 @@ impl Args {
             let mut request = Request::new(Verb::Delete, mapping.gvr(), &namespace, &self.name);
             request.write.propagation_policy = "Background".to_owned();
             session.call(request).await?;
-            session.print(&said(mapping, &namespace, &self.name, false, DryRun::None))?;
+            if !self.quiet {
+                session.print(&said(mapping, &namespace, &self.name, false, DryRun::None))?;
+            }
             let uid = str_at(&created, "metadata.uid");
             gone(session, mapping, &namespace, &self.name, uid).await?;
         }
@@ -190,9 +192,8 @@ impl Args {
         match statuses["state"]["terminated"]["exitCode"].as_i64() {
             None | Some(0) => Ok(()),
             Some(code) => {
-                let text = format!("pod {namespace}/{name} terminated (Error)\n");
-                session.print_error(&text)?;
-                Err(Error::Exit(u8::try_from(code).unwrap_or(1)))
+                let text = Error::Bare(format!("pod {namespace}/{name} terminated (Error)"));
+                Err(Error::Coded(u8::try_from(code).unwrap_or(1), Box::new(text)))
             }
         }
     }
