@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == "shop" => return shop(rest),
         _ => {}
     }
-    let expanded = match onggi_ctl::kuberc::expand(&Args::command(), &given) {
+    let expanded = match preferred(&given) {
         Ok(expanded) => expanded,
         Err(error) => return onggi_ctl::ended(Err(error)),
     };
@@ -80,6 +80,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line as the user's preferences have it. They are those of kubectl's verbs: whatever
+/// stands in them, a cluster can be ended.
+fn preferred(given: &[String]) -> Result<onggi_ctl::kuberc::Expanded, onggi_ctl::Error> {
+    use clap::Subcommand;
+    let root = Args::command();
+    let is_verb = |first: &String| {
+        root.find_subcommand(first).is_none() || onggi_ctl::Verb::has_subcommand(first)
+    };
+    if given.first().is_none_or(is_verb) {
+        return onggi_ctl::kuberc::expand(&root, given);
+    }
+    Ok(onggi_ctl::kuberc::Expanded { words: given.to_vec(), ..Default::default() })
 }
 
 /// Reads the command line as kubectl would.
