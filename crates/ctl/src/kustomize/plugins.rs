@@ -317,6 +317,10 @@ fn one<'a>(
             if add.value.is_empty() {
                 add.value = layer.dir.rsplit('/').next().unwrap_or_default().to_owned();
             }
+            // Kustomize takes the name of the folder, which a relative path need not tell.
+            if matches!(add.value.as_str(), "" | "." | "..") {
+                return Err(layer.fault(format!("{place}: value is missing")));
+            }
             if !add.target_file_path.is_empty() {
                 let text = layer.text(place, &add.target_file_path)?;
                 let more = onggi_machinery::yaml::parse(&text).map_err(|e| e.to_string());
