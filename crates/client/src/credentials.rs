@@ -2,7 +2,7 @@
 //! cloud providers are had.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use base64::Engine;
@@ -11,6 +11,7 @@ use onggi_base::pki::Pair;
 use onggi_machinery::value::{bool_at, list_at, str_at};
 use serde_json::{Value, json};
 
+use crate::kubeconfig::PluginPolicy;
 use crate::tls::Config;
 
 const VERSIONS: &[&str] =
@@ -25,7 +26,12 @@ pub(crate) struct Credential {
 
 /// Runs the program and reads its `ExecCredential`. `folder`: that of the kubeconfig, which relative
 /// paths are seen from.
-pub(crate) fn ask(plugin: &Value, server: &Config, folder: &Path) -> Result<Credential, String> {
+pub(crate) fn ask(
+    plugin: &Value,
+    server: &Config,
+    folder: &Path,
+    policy: &PluginPolicy,
+) -> Result<Credential, String> {
     let version = str_at(plugin, "apiVersion");
     if !VERSIONS.contains(&version) {
         return Err(format!("apiVersion {version:?} is none of {}", VERSIONS.join(", ")));
@@ -36,6 +42,10 @@ pub(crate) fn ask(plugin: &Value, server: &Config, folder: &Path) -> Result<Cred
     }
     let is_path = command.contains('/') && !command.starts_with('/');
     let program = if is_path { folder.join(command) } else { command.into() };
+    if !allowed(policy, &program) {
+        let policy = if *policy == PluginPolicy::DenyAll { "DenyAll" } else { "Allowlist" };
+        return Err(format!("plugin {command:?} not allowed: policy set to {policy:?} (kuberc)"));
+    }
     let mut spec = json!({"interactive": false});
     let asks = match str_at(plugin, "interactiveMode") {
         "Never" => false,
@@ -76,6 +86,27 @@ pub(crate) fn ask(plugin: &Value, server: &Config, folder: &Path) -> Result<Cred
     read(&answer, version).map_err(|text| format!("{command}: {text}"))
 }
 
+/// Whether a program may be run: it is what an entry names, both found as the shell finds them.
+fn allowed(policy: &PluginPolicy, program: &Path) -> bool {
+    let entries = match policy {
+        PluginPolicy::AllowAll => return true,
+        PluginPolicy::DenyAll => return false,
+        PluginPolicy::Allowlist(entries) => entries,
+    };
+    let Some(program) = located(program) else { return false };
+    let is_it = |name: &String| located(Path::new(name)).as_ref() == Some(&program);
+    entries.iter().any(|names| !names.is_empty() && names.iter().all(is_it))
+}
+
+/// A path as it is; a name as it is found on the `PATH`.
+fn located(program: &Path) -> Option<PathBuf> {
+    if program.components().count() > 1 {
+        return program.exists().then(|| program.to_owned());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
 fn read(answer: &Value, version: &str) -> Result<Credential, String> {
     if str_at(answer, "kind") != "ExecCredential" || str_at(answer, "apiVersion") != version {
         return Err(format!("the answer is no ExecCredential of {version}"));
@@ -101,6 +132,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn programs_that_may_run() {
+        let list = |names: &[&str]| {
+            let names = names.iter().map(|name| vec![(*name).to_owned()]);
+            PluginPolicy::Allowlist(names.collect())
+        };
+        let sh = located(Path::new("sh")).unwrap();
+        let by_path = list(&[sh.to_str().unwrap()]);
+        for (policy, may) in [
+            (PluginPolicy::AllowAll, true),
+            (PluginPolicy::DenyAll, false),
+            (list(&["no-such", "sh"]), true),
+            (list(&["ls"]), false),
+            (by_path, true),
+            (PluginPolicy::Allowlist(vec![vec!["sh".to_owned(), "ls".to_owned()]]), false),
+        ] {
+            assert_eq!(allowed(&policy, Path::new("sh")), may, "{policy:?}");
+        }
+        assert!(!allowed(&list(&["no-such"]), Path::new("no-such")));
+    }
+
+    #[test]
     fn a_program_gives_a_token() {
         let version = VERSIONS[0];
         let answer = format!(
@@ -114,13 +166,14 @@ mod tests {
         };
         let config = Config::default();
         let here = Path::new(".");
-        let given = ask(&plugin("echo \"$ANSWER\""), &config, here).unwrap();
+        let all = &PluginPolicy::AllowAll;
+        let given = ask(&plugin("echo \"$ANSWER\""), &config, here, all).unwrap();
         assert_eq!(given.token.as_deref(), Some("t"));
         for (script, fault) in [("exit 3", "exit status: 3"), ("echo x", "no ExecCredential")] {
-            let error = ask(&plugin(script), &config, here).err().unwrap();
+            let error = ask(&plugin(script), &config, here, all).err().unwrap();
             assert!(error.contains(fault), "{error}");
         }
         let missing = json!({"apiVersion": version, "command": "no-such", "installHint": "get it"});
-        assert!(ask(&missing, &config, here).err().unwrap().ends_with("\nget it"));
+        assert!(ask(&missing, &config, here, all).err().unwrap().ends_with("\nget it"));
     }
 }

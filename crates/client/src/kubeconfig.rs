@@ -22,6 +22,19 @@ use crate::tls::{Config, Impersonation, Token};
 #[derive(Debug, Clone)]
 pub struct Kubeconfig {
     files: Vec<File>,
+    plugins: PluginPolicy,
+}
+
+/// Which programs may give credentials (`credentialPluginPolicy` of kuberc; KEP-3104).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PluginPolicy {
+    /// All.
+    #[default]
+    AllowAll,
+    /// None.
+    DenyAll,
+    /// Those that are all of the programs that one entry names.
+    Allowlist(Vec<Vec<String>>),
 }
 
 #[derive(Debug, Clone)]
@@ -117,7 +130,13 @@ impl Kubeconfig {
         let files = paths.iter().map(|path| {
             Ok(File { path: path.clone(), content: read(path)?.unwrap_or(Value::Null) })
         });
-        Ok(Self { files: files.collect::<Result<_, _>>()? })
+        let files = files.collect::<Result<_, _>>()?;
+        Ok(Self { files, plugins: PluginPolicy::default() })
+    }
+
+    /// The same, where not all programs may give credentials.
+    pub fn with_plugins(self, plugins: PluginPolicy) -> Self {
+        Self { plugins, ..self }
     }
 
     /// Reads what [`paths`] finds.
@@ -196,7 +215,7 @@ impl Kubeconfig {
             (None, None) => None,
         };
         if let Some(user) = user {
-            user.credentials(&mut config)?;
+            user.credentials(&mut config, &self.plugins)?;
         }
         let namespace = context.text("namespace").unwrap_or_else(|| "default".to_owned());
         Ok(Resolved { context: name.to_owned(), namespace, config })
@@ -293,7 +312,11 @@ impl<'a> Entry<'a> {
         self.path.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    fn credentials(&self, config: &mut Config) -> Result<(), KubeconfigError> {
+    fn credentials(
+        &self,
+        config: &mut Config,
+        policy: &PluginPolicy,
+    ) -> Result<(), KubeconfigError> {
         config.client = match (self.data("client-certificate")?, self.data("client-key")?) {
             (Some(certificate), Some(key)) => Some(Pair { certificate, key }),
             (None, None) => None,
@@ -309,7 +332,7 @@ impl<'a> Entry<'a> {
         let plugin = &self.body["exec"];
         if !plugin.is_null() && config.client.is_none() && config.token.is_none() {
             let folder = self.path.parent().unwrap_or(Path::new(""));
-            let given = credentials::ask(plugin, config, folder)
+            let given = credentials::ask(plugin, config, folder, policy)
                 .map_err(|problem| self.wrong("exec", problem))?;
             config.token = given.token.map(Token::Text);
             config.client = given.client;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use onggi_api::schema;
 use onggi_client::{Body, Client, PatchKind, Request};
 use onggi_machinery::conversion::version_of;
-use onggi_machinery::patch::three_way_merge;
+use onggi_machinery::patch::{PatchType, three_way_merge};
 use onggi_machinery::resource::Verb;
 use onggi_machinery::value::{at, map_mut, str_at};
 use serde_json::{Value, json};
@@ -224,7 +224,11 @@ impl Task<'_> {
             return Ok((Outcome::Unchanged, current, warnings));
         }
         if self.options.dry_run == DryRun::Client {
-            return Ok((Outcome::Configured, manifest, warnings));
+            let kind = if schema.is_some() { PatchType::Strategic } else { PatchType::Merge };
+            let mut merged = current;
+            onggi_machinery::patch::apply(kind, schema, &mut merged, patch.to_string().as_bytes())
+                .map_err(|e| Error::new(e.to_string()).about("applying patch", self.source))?;
+            return Ok((Outcome::Configured, merged, warnings));
         }
         let kind = if schema.is_some() { PatchKind::Strategic } else { PatchKind::Merge };
         let request = self.request(Verb::Patch, self.name);

@@ -40,6 +40,10 @@ pub enum Error {
     /// As [`Self::Message`], said without `error:`, as kubectl says some.
     #[error("{0}")]
     Bare(String),
+    /// An object without a name, and the file that it stands in: its path would be that of the
+    /// whole collection.
+    #[error("{}", crate::select::NAMELESS)]
+    Nameless(String),
     /// Nobody reads what is printed.
     #[error("cannot print: {0}")]
     Output(#[from] io::Error),
@@ -71,7 +75,13 @@ impl Error {
             Self::Many(errors) => errors
                 .iter()
                 .map(|error| match error {
-                    Self::Message(text) => format!("{text}\n"),
+                    error @ (Self::Message(_) | Self::Nameless(_)) => format!("{error}\n"),
+                    Self::Api(onggi_client::Error::Status(status))
+                        if status.reason == reason::INVALID =>
+                    {
+                        let (reason, message) = (&status.reason, &status.message);
+                        format!("Error from server ({reason}): {message}\n")
+                    }
                     error => error.report(),
                 })
                 .collect(),

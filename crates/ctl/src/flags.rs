@@ -37,17 +37,29 @@ pub struct Writing {
 impl Printing {
     /// The format that is asked for, where there are no columns.
     pub fn format(&self) -> Result<Format, Error> {
-        match self.any_format()? {
-            Format::Wide | Format::Columns(_) => {
-                let name = self.output.split('=').next().unwrap_or_default();
-                Err(Error::new(format!(
-                    "unable to match a printer suitable for the output format {name:?}, allowed \
-                     formats are: go-template,go-template-file,json,jsonpath,jsonpath-as-json,\
-                     jsonpath-file,kyaml,name,template,templatefile,yaml"
-                )))
-            }
-            format => Ok(format),
+        const KNOWN: &[&str] = &[
+            "",
+            "go-template",
+            "go-template-file",
+            "json",
+            "jsonpath",
+            "jsonpath-as-json",
+            "jsonpath-file",
+            "kyaml",
+            "name",
+            "template",
+            "templatefile",
+            "yaml",
+        ];
+        let name = self.output.split('=').next().unwrap_or_default();
+        if !KNOWN.contains(&name) {
+            return Err(Error::new(format!(
+                "unable to match a printer suitable for the output format {name:?}, allowed \
+                 formats are: {}",
+                KNOWN[1..].join(",")
+            )));
         }
+        self.any_format()
     }
 
     /// The format that is asked for.
@@ -146,6 +158,10 @@ pub fn usage(error: &clap::Error, program: &str, words: &[String]) -> String {
                 "error: invalid argument {value:?} for {flag:?} flag: {why}\nSee '{help}' for \
                  usage.\n"
             )
+        }
+        ErrorKind::InvalidValue if given(ContextKind::InvalidValue).is_empty() => {
+            let flag = given(ContextKind::InvalidArg).split([' ', '=']).next().unwrap_or_default();
+            format!("error: flag needs an argument: {flag}\nSee '{help}' for usage.\n")
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = match error.get(ContextKind::InvalidArg) {

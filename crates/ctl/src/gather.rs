@@ -7,7 +7,7 @@ use crate::apply::modernize;
 use crate::discovery::Mapper;
 use crate::error::Error;
 use crate::manifest::{Files, Manifest};
-use crate::select::{Found, NAMELESS, Selectors, Target, targets};
+use crate::select::{Found, Selectors, Target, targets};
 use crate::session::Session;
 use crate::verbs::apply::{Labels, labels};
 
@@ -150,7 +150,7 @@ impl Session {
             };
             let name = Some(str_at(&manifest.value, "metadata.name").to_owned());
             if name.as_deref() == Some("") {
-                errors.push(Error::new(NAMELESS));
+                errors.push(Error::Nameless(manifest.source));
                 continue;
             }
             found.push(InFile { target: Target { mapping, name }, namespace, manifest });

@@ -6,6 +6,7 @@
 //! [`apply`], [`kustomize`], [`jsonpath`] and [`output`], which others may use too.
 
 pub mod apply;
+mod complete;
 pub mod describe;
 pub mod discovery;
 pub mod duration;
@@ -14,6 +15,7 @@ pub mod flags;
 pub mod gather;
 mod glob;
 pub use onggi_machinery::jsonpath;
+pub mod kuberc;
 pub mod kustomize;
 pub mod manifest;
 mod noise;

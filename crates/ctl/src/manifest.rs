@@ -76,9 +76,9 @@ impl Files {
         }
         for name in &self.filename {
             if name == "-" {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text)?;
-                read.note(|into| parse("STDIN", &text, into));
+                let mut bytes = Vec::new();
+                std::io::stdin().read_to_end(&mut bytes)?;
+                read.note(|into| parse("STDIN", &text_of("STDIN", bytes)?, into));
             } else if name.contains("://") {
                 let text = format!(
                     "{name}: manifests are not fetched from the network; save the file and name it"
@@ -170,9 +170,23 @@ fn is_of_cluster(object: &Value) -> bool {
 fn read_file(path: &Path, into: &mut Vec<Manifest>) -> Result<(), Error> {
     let name = path.display().to_string();
     let bytes = fs::read(path).map_err(|e| Error::new(format!("{name}: {e}")))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Error::new(format!("{name}: is no text (UTF-8), so no manifest")))?;
-    parse(&name, &text, into)
+    parse(&name, &text_of(&name, bytes)?, into)
+}
+
+/// The text of a file: UTF-16 where it begins with its mark, else UTF-8.
+pub(crate) fn text_of(name: &str, bytes: Vec<u8>) -> Result<String, Error> {
+    let wrong = |form: &str| Error::new(format!("{name}: is no text ({form}), so no manifest"));
+    let order = match bytes.as_slice() {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return String::from_utf8(bytes).map_err(|_| wrong("UTF-8")),
+    };
+    let (units, rest) = bytes[2..].as_chunks();
+    let units: Vec<u16> = units.iter().map(|unit| order(*unit)).collect();
+    if !rest.is_empty() {
+        return Err(wrong("UTF-16"));
+    }
+    String::from_utf16(&units).map_err(|_| wrong("UTF-16"))
 }
 
 /// Reads a stream of documents. Those before a fault are kept.
@@ -275,6 +289,15 @@ fn flatten(source: String, value: Value, into: &mut Vec<Manifest>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn marks() {
+        let read = |bytes: &[u8]| text_of("f", bytes.to_vec()).ok();
+        assert_eq!(read(b"\xff\xfea\0\x3d\xd8\0\xde").as_deref(), Some("a\u{1f600}"));
+        assert_eq!(read(b"\xfe\xff\0a").as_deref(), Some("a"));
+        assert_eq!(read(b"\xfe\xff\0"), None);
+        assert_eq!(read(b"\xffa"), None);
+    }
 
     #[test]
     fn streams() {

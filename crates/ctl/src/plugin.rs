@@ -29,17 +29,47 @@ pub fn find(words: &[String], path: &std::ffi::OsStr) -> Option<(PathBuf, usize)
     })
 }
 
-/// All of them, in the order of the `PATH`.
-pub fn all(path: &std::ffi::OsStr) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for dir in std::env::split_paths(path) {
+/// A program that is named as a verb, and what keeps it from being one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// The file.
+    pub path: PathBuf,
+    /// kubectl's words for it; empty: nothing.
+    pub warning: String,
+}
+
+/// All of them, in the order of the `PATH`. `is_verb`: whether the program has such a verb itself.
+pub fn all(path: &std::ffi::OsStr, is_verb: impl Fn(&str) -> bool) -> Vec<Plugin> {
+    let mut found: Vec<Plugin> = Vec::new();
+    // As they are looked for.
+    for dir in std::env::split_paths(path).filter(|dir| dir.is_absolute()) {
         // A folder that is not there holds none.
         let entries = std::fs::read_dir(&dir).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         let mut names: Vec<String> =
-            names.filter(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix))).collect();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
-        found.extend(names.iter().map(|name| dir.join(name)).filter(|file| is_program(file)));
+        for name in names {
+            let Some(own) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) else {
+                continue;
+            };
+            let file = dir.join(&name);
+            let shown = file.display();
+            let before = found
+                .iter()
+                .find(|plugin| plugin.path.file_name().is_some_and(|other| *other == *name));
+            let verb = own.split('-').next().unwrap_or(own);
+            let warning = if !is_program(&file) {
+                format!("{shown} identified as a kubectl plugin, but it is not executable")
+            } else if let Some(before) = before {
+                let before = before.path.display();
+                format!("{shown} is overshadowed by a similarly named plugin: {before}")
+            } else if is_verb(verb) && !own.starts_with("create-") {
+                format!("{name} overwrites existing command: \"onggi {verb}\"")
+            } else {
+                String::new()
+            };
+            found.push(Plugin { path: file, warning });
+        }
     }
     found
 }
@@ -72,6 +102,12 @@ mod tests {
         assert_eq!(named("a --x b-c"), Some(("kubectl-a".to_owned(), 1)));
         assert_eq!(named("d"), None);
         assert_eq!(find(&["a".to_owned()], ".".as_ref()), None);
-        assert_eq!(all(path).len(), 2);
+        let twice = std::env::join_paths([dir.path(), dir.path(), "rel".as_ref()]).unwrap();
+        let warnings: Vec<String> =
+            all(&twice, |verb| verb == "a").into_iter().map(|plugin| plugin.warning).collect();
+        assert!(warnings[0].contains("overwrites existing command"), "{warnings:?}");
+        assert!(warnings[1].contains("not executable"), "{warnings:?}");
+        assert!(warnings[3].contains("overshadowed"), "{warnings:?}");
+        assert_eq!(warnings.len(), 6);
     }
 }

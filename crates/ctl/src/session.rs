@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use onggi_base::pki::Pair;
 use onggi_client::http::Watcher;
-use onggi_client::kubeconfig::{Kubeconfig, Resolved};
+use onggi_client::kubeconfig::{Kubeconfig, PluginPolicy, Resolved};
 use onggi_client::{Client, Config, HttpTransport, Request, Response, Token};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -92,6 +92,15 @@ pub struct Globals {
     /// How long one request may take: 5s, 2m; 0 for as long as it takes
     #[arg(long, global = true, value_name = "TIME", value_parser = crate::duration::parse)]
     pub request_timeout: Option<Duration>,
+    /// Path of the preferences of the command line (kuberc)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kuberc: Option<String>,
+    /// More of whom to be taken for, KEY=VALUE; again for more
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub as_user_extra: Vec<String>,
+    /// Which programs may give credentials, as the preferences have it.
+    #[arg(skip)]
+    pub plugins: PluginPolicy,
     /// Level of the log
     #[arg(long = "v", short = 'v', global = true, value_name = "LEVEL")]
     pub verbosity: Option<u8>,
@@ -199,8 +208,14 @@ impl Session {
         let mut connection = Connection::open(&self.config()?)?;
         if let Some(level @ 6..) = self.globals.verbosity {
             let err = Arc::clone(&self.io.err);
-            connection = connection.watched(Arc::new(move |exchange| {
-                let text = noise::told(level, exchange, jiff::Timestamp::now());
+            for path in onggi_client::kubeconfig::paths(self.globals.kubeconfig.as_deref()) {
+                if path.exists() {
+                    let text = noise::loaded(&path, jiff::Timestamp::now());
+                    self.print_error(&text)?;
+                }
+            }
+            connection = connection.watched(Arc::new(move |seen| {
+                let text = noise::told(level, seen, jiff::Timestamp::now());
                 // Where nobody reads it, nobody misses it.
                 let _unread = err.lock().write_all(text.as_bytes());
             }));
@@ -252,7 +267,14 @@ impl Session {
             wanted.uid.clone_from(uid);
         }
         wanted.groups.extend(globals.as_group.iter().cloned());
-        let has_more = !wanted.groups.is_empty() || !wanted.uid.is_empty();
+        for pair in &globals.as_user_extra {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Error::new(format!("--as-user-extra {pair:?}: write KEY=VALUE")))?;
+            wanted.extra.push((key.to_owned(), value.to_owned()));
+        }
+        let has_more =
+            !(wanted.groups.is_empty() && wanted.uid.is_empty() && wanted.extra.is_empty());
         if wanted.user.is_empty() && has_more {
             return Err(Error::new(
                 "requesting uid, groups or user-extra for a user without impersonating a user",
@@ -263,8 +285,9 @@ impl Session {
 
     /// The kubeconfig's context that is meant.
     pub fn resolve(&self) -> Result<Resolved, Error> {
-        let config = Kubeconfig::discover(self.globals.kubeconfig.as_deref())?;
         let globals = &self.globals;
+        let config = Kubeconfig::discover(globals.kubeconfig.as_deref())?;
+        let config = config.with_plugins(globals.plugins.clone());
         // There a user is somebody else: who gets a role.
         let user = globals.user.as_deref().filter(|_| !self.names_users.load(Ordering::Relaxed));
         Ok(config.resolve_as(globals.context.as_deref(), globals.cluster.as_deref(), user)?)

@@ -59,11 +59,20 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == "shop" => return shop(rest),
         _ => {}
     }
+    let expanded = match preferred(&given) {
+        Ok(expanded) => expanded,
+        Err(error) => return onggi_ctl::ended(Err(error)),
+    };
+    for line in &expanded.said {
+        eprintln!("{line}");
+    }
+    let given = expanded.words;
     let args = match parse(&given) {
         Ok(args) => args,
-        Err(error) => return plugin(&error, &given).unwrap_or_else(|| usage(&error)),
+        Err(error) => return plugin(&error, &given).unwrap_or_else(|| usage(&error, &given)),
     };
-    match run(args.command, args.globals) {
+    let globals = onggi_ctl::Globals { plugins: expanded.plugins, ..args.globals };
+    match run(args.command, globals) {
         Ok(_) if UNWRITTEN.load(Ordering::Relaxed) => ExitCode::FAILURE,
         Ok(code) => code,
         Err(error) => {
@@ -71,6 +80,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The command line as the user's preferences have it. They are those of kubectl's verbs: whatever
+/// stands in them, a cluster can be ended.
+fn preferred(given: &[String]) -> Result<onggi_ctl::kuberc::Expanded, onggi_ctl::Error> {
+    use clap::Subcommand;
+    let root = Args::command();
+    let is_verb = |first: &String| {
+        root.find_subcommand(first).is_none() || onggi_ctl::Verb::has_subcommand(first)
+    };
+    if given.first().is_none_or(is_verb) {
+        return onggi_ctl::kuberc::expand(&root, given);
+    }
+    Ok(onggi_ctl::kuberc::Expanded { words: given.to_vec(), ..Default::default() })
 }
 
 /// Reads the command line as kubectl would.
@@ -82,7 +105,15 @@ fn parse(given: &[String]) -> Result<Args, clap::Error> {
             let words = about(&command, verb);
             command.try_get_matches_from(words)?
         }
-        _ => command.try_get_matches()?,
+        // As they came, where the preferences left them: a path may be no text.
+        _ if std::env::args_os()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned())
+            .eq(given.iter().cloned()) =>
+        {
+            command.try_get_matches()?
+        }
+        _ => command.try_get_matches_from(std::iter::once(&"onggi".to_owned()).chain(given))?,
     };
     Args::from_arg_matches(&matches)
 }
@@ -103,13 +134,16 @@ fn about(command: &clap::Command, given: &[String]) -> Vec<String> {
 fn plugin(error: &clap::Error, given: &[String]) -> Option<ExitCode> {
     use std::os::unix::process::CommandExt;
     let first = given.first()?;
-    let unknown = error.kind() == clap::error::ErrorKind::InvalidSubcommand
-        && first != "help"
-        && Args::command().find_subcommand(first).is_none();
-    if !unknown {
+    if error.kind() != clap::error::ErrorKind::InvalidSubcommand || first == "help" {
         return None;
     }
-    let (program, count) = onggi_ctl::plugin::find(given, &std::env::var_os("PATH")?)?;
+    let found = onggi_ctl::plugin::find(given, &std::env::var_os("PATH")?);
+    // What `create` cannot make, `kubectl-create-NAME` may.
+    let (program, count) = match Args::command().find_subcommand(first) {
+        None => found?,
+        Some(verb) if verb.get_name() == "create" => found.filter(|(_, count)| *count > 1)?,
+        Some(_) => return None,
+    };
     let arguments = std::env::args_os().skip(1 + count);
     let failed = std::process::Command::new(&program).args(arguments).exec();
     eprintln!("error: {}: {failed}", program.display());
@@ -117,15 +151,13 @@ fn plugin(error: &clap::Error, given: &[String]) -> Option<ExitCode> {
 }
 
 /// Help and versions are answers; a command line that makes no sense is a failure like any other.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, words: &[String]) -> ExitCode {
     if !error.use_stderr() {
         // Where nobody reads it, nobody misses it.
         let _unread = error.print();
         return ExitCode::SUCCESS;
     }
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    eprint!("{}", onggi_ctl::flags::usage(error, "onggi", &words));
+    eprint!("{}", onggi_ctl::flags::usage(error, "onggi", words));
     ExitCode::FAILURE
 }
 
@@ -153,10 +185,10 @@ fn run(command: Command, globals: onggi_ctl::Globals) -> anyhow::Result<ExitCode
         Command::Status(status) => lifecycle::wait(status::run(&status)),
         Command::Images(verb) => lifecycle::wait(images::run(verb)),
         Command::Kubectl(verb) => match *verb {
-            onggi_ctl::Verb::Completion(completion) => {
+            onggi_ctl::Verb::Complete(complete) => lifecycle::wait(async {
                 let session = onggi_ctl::Session::new(globals);
-                Ok(onggi_ctl::ended(completion.run(&session, Args::command())))
-            }
+                Ok(onggi_ctl::ended(complete.run(&session, Args::command()).await))
+            }),
             verb => lifecycle::wait(async { Ok(verb.run(globals).await) }),
         },
     }

@@ -59,22 +59,36 @@ pub struct HttpTransport {
 }
 
 /// Is told of every answer.
-pub type Watcher = std::sync::Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+pub type Watcher = std::sync::Arc<dyn Fn(&Seen<'_>) + Send + Sync>;
 
-/// A request and how it was answered.
-pub struct Exchange<'a> {
-    /// `GET`.
-    pub method: &'a http::Method,
-    /// The whole address.
-    pub url: &'a Uri,
-    /// What was sent.
-    pub sent: &'a HeaderMap,
-    /// The code of the answer.
-    pub status: StatusCode,
-    /// What came back.
-    pub headers: &'a HeaderMap,
-    /// Until the answer began.
-    pub took: Duration,
+/// What goes to the server and what comes back.
+pub enum Seen<'a> {
+    /// A request goes out.
+    Request {
+        /// `GET`.
+        method: &'a http::Method,
+        /// The whole address.
+        url: &'a Uri,
+        /// What is sent.
+        headers: &'a HeaderMap,
+        /// Empty: none.
+        body: &'a [u8],
+    },
+    /// An answer begins.
+    Response {
+        /// `GET`.
+        method: &'a http::Method,
+        /// The whole address.
+        url: &'a Uri,
+        /// The code of the answer.
+        status: StatusCode,
+        /// What came back.
+        headers: &'a HeaderMap,
+        /// Until the answer began.
+        took: Duration,
+    },
+    /// The whole body of an answer; of what is read as it comes nothing is told.
+    Body(&'a [u8]),
 }
 
 impl HttpTransport {
@@ -101,7 +115,7 @@ impl HttpTransport {
         })
     }
 
-    /// The same, with somebody who is told of every answer.
+    /// The same, with somebody who is told of all that goes and comes.
     pub fn watched(mut self, watcher: Watcher) -> Self {
         self.watcher = Some(watcher);
         self
@@ -140,12 +154,18 @@ impl HttpTransport {
                 return self.pool.request(request).await.map_err(failed);
             };
             let (method, url) = (request.method().clone(), request.uri().clone());
-            let (sent, begun) = (request.headers().clone(), std::time::Instant::now());
-            let response = self.pool.request(request).await.map_err(failed)?;
-            watcher(&Exchange {
+            let body = request.body().clone().collect().await.map(|body| body.to_bytes());
+            watcher(&Seen::Request {
                 method: &method,
                 url: &url,
-                sent: &sent,
+                headers: request.headers(),
+                body: body.as_deref().unwrap_or_default(),
+            });
+            let begun = std::time::Instant::now();
+            let response = self.pool.request(request).await.map_err(failed)?;
+            watcher(&Seen::Response {
+                method: &method,
+                url: &url,
                 status: response.status(),
                 headers: response.headers(),
                 took: begun.elapsed(),
@@ -166,8 +186,15 @@ impl HttpTransport {
 
     /// The whole body of an answer.
     pub async fn read(&self, response: http::Response<Incoming>) -> Result<Bytes, Error> {
-        let body = response.into_body().collect().await.map_err(|e| self.broken(&e))?;
-        Ok(body.to_bytes())
+        self.whole(response.into_body()).await
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, Error> {
+        let body = body.collect().await.map_err(|e| self.broken(&e))?.to_bytes();
+        if let Some(watcher) = &self.watcher {
+            watcher(&Seen::Body(&body));
+        }
+        Ok(body)
     }
 
     /// The body of an answer as it comes, as of `logs -f`.
@@ -226,7 +253,7 @@ impl HttpTransport {
         let mut tries = 0;
         loop {
             let (parts, body) = self.raw(request.clone()).await?.into_parts();
-            let body = body.collect().await.map_err(|e| self.broken(&e))?.to_bytes();
+            let body = self.whole(body).await?;
             tries += 1;
             match put_off(&parts) {
                 Some(delay) if tries <= PUT_OFF_RETRIES => tokio::time::sleep(delay).await,

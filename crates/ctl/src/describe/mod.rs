@@ -12,6 +12,7 @@ mod policy;
 mod rest;
 mod storage;
 mod text;
+mod volume;
 mod workload;
 
 use onggi_machinery::table::human_duration;
@@ -21,7 +22,6 @@ use serde_json::Value;
 use crate::output::tabwriter::{DESCRIBE, align};
 pub use pod::template;
 pub use policy::rules;
-pub use rest::addresses;
 use text::Text;
 
 /// What is printed beside an object.
@@ -30,7 +30,7 @@ pub struct Related {
     /// Its events; `None` where they are not wanted.
     pub events: Option<Vec<Value>>,
     /// ReplicaSets of a Deployment, pods of other workloads, of a node or a namespace, slices of a
-    /// Service, quotas and limits of a namespace, Services of an Ingress with their addresses in `endpoints`.
+    /// Service, quotas and limits of a namespace, Services of an Ingress with their slices in `slices`.
     pub objects: Vec<Value>,
     /// The lease of a node, or why there is none.
     pub lease: Option<Result<Value, String>>,
@@ -116,14 +116,18 @@ fn events_of(text: &mut Text, events: &[Value], now: i64) {
             "" => str_at(event, "reportingComponent"),
             component => component,
         };
+        let message = str_at(event, "message").trim();
+        let message = match str_at(event, "involvedObject.fieldPath") {
+            "" => message.to_owned(),
+            field => format!("{field}: {message}"),
+        };
         text.line(
             1,
             &format!(
-                "{}\t{}\t{}\t{source}\t{}",
+                "{}\t{}\t{}\t{source}\t{message}",
                 str_at(event, "type"),
                 str_at(event, "reason"),
                 event_age(event, now),
-                str_at(event, "message").trim(),
             ),
         );
     }

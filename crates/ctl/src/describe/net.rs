@@ -54,7 +54,14 @@ pub(super) fn policy(text: &mut Text, policy: &Value) {
             }
             for port in ports {
                 let number = text_of(at(port, "port"));
-                text.line(2, &format!("To Port: {number}/{}", or(str_at(port, "protocol"), "TCP")));
+                let protocol = or(str_at(port, "protocol"), "TCP");
+                text.line(
+                    2,
+                    &match i64_at(port, "endPort") {
+                        Some(end) => format!("To Port Range: {number}-{end}/{protocol}"),
+                        None => format!("To Port: {number}/{protocol}"),
+                    },
+                );
             }
             let others = list_at(rule, peers);
             if others.is_empty() {

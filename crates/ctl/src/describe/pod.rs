@@ -1,5 +1,6 @@
 //! Pods, their templates, containers and volumes.
 
+use onggi_api::quantity::Quantity;
 use onggi_machinery::value::{at, bool_at, entries_at, find, i64_at, list_at, str_at};
 use serde_json::Value;
 
@@ -31,6 +32,7 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     }
     text.some(0, "Reason", str_at(status, "reason"));
     text.some(0, "Message", str_at(status, "message"));
+    seccomp(text, 0, 0, spec);
     text.field(0, "IP", str_at(status, "podIP"));
     let addresses = list_at(status, "podIPs");
     if addresses.is_empty() {
@@ -46,6 +48,11 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
         let owner = format!("{}/{}", str_at(owner, "kind"), str_at(owner, "name"));
         text.field(0, "Controlled By", &owner);
     }
+    text.some(0, "NominatedNodeName", str_at(status, "nominatedNodeName"));
+    if !at(spec, "resources").is_null() {
+        text.line(0, "Resources:");
+        amounts(text, 1, at(spec, "resources"));
+    }
     for (label, list, statuses) in [
         ("Init Containers", "initContainers", "initContainerStatuses"),
         ("Containers", "containers", "containerStatuses"),
@@ -53,7 +60,8 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     ] {
         if list == "containers" || !list_at(spec, list).is_empty() {
             text.line(0, &format!("{label}:"));
-            containers(text, false, list_at(spec, list), Some(list_at(status, statuses)));
+            let statuses = list_at(status, statuses);
+            containers(text, false, list_at(spec, list), Some((pod, statuses)));
         }
     }
     let conditions = list_at(status, "conditions");
@@ -83,7 +91,9 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
 
 fn selectors_and_tolerations(text: &mut Text, spec: &Value) {
     text.map(0, "Node-Selectors", spec, "nodeSelector", "=");
-    let tolerations: Vec<String> = list_at(spec, "tolerations").iter().map(toleration).collect();
+    let mut tolerations: Vec<&Value> = list_at(spec, "tolerations").iter().collect();
+    tolerations.sort_by_key(|one| str_at(one, "key"));
+    let tolerations: Vec<String> = tolerations.into_iter().map(toleration).collect();
     if tolerations.is_empty() {
         text.field(0, "Tolerations", "<none>");
     }
@@ -173,7 +183,32 @@ pub(super) fn template_into(text: &mut Text, template: &Value, cause: Option<&st
 
 /// `statuses` is `None` for a template, which has none. Names are indented by one space more there
 /// (`nested`), and nothing else is.
-fn containers(text: &mut Text, nested: bool, containers: &[Value], statuses: Option<&[Value]>) {
+/// The profile of what may call the kernel; its file stands on a level of its own.
+fn seccomp(text: &mut Text, level: usize, inner: usize, of: &Value) {
+    let profile = at(of, "securityContext.seccompProfile");
+    if profile.is_null() {
+        return;
+    }
+    text.field(level, "SeccompProfile", str_at(profile, "type"));
+    text.some(inner, "LocalhostProfile", str_at(profile, "localhostProfile"));
+}
+
+/// Limits and requests.
+fn amounts(text: &mut Text, level: usize, resources: &Value) {
+    for (label, field) in [("Limits", "limits"), ("Requests", "requests")] {
+        let mut entries = entries_at(resources, field).peekable();
+        if entries.peek().is_some() {
+            text.line(level, &format!("{label}:"));
+        }
+        for (name, quantity) in entries {
+            text.field(level + 1, name, quantity.as_str().unwrap_or_default());
+        }
+    }
+}
+
+/// `of`: the pod and the statuses of its containers; a template has none.
+fn containers(text: &mut Text, nested: bool, containers: &[Value], of: Option<(&Value, &[Value])>) {
+    let (pod, statuses) = of.unzip();
     let level = 2;
     for container in containers {
         let name = str_at(container, "name");
@@ -187,6 +222,7 @@ fn containers(text: &mut Text, nested: bool, containers: &[Value], statuses: Opt
             text.field(level, "Image ID", str_at(status, "imageID"));
         }
         ports(text, level, list_at(container, "ports"));
+        seccomp(text, level, level + 1, container);
         for (label, list) in [("Command", "command"), ("Args", "args")] {
             if !list_at(container, list).is_empty() {
                 text.line(level, &format!("{label}:"));
@@ -203,15 +239,7 @@ fn containers(text: &mut Text, nested: bool, containers: &[Value], statuses: Opt
             let restarts = i64_at(status, "restartCount").unwrap_or(0);
             text.field(level, "Restart Count", &restarts.to_string());
         }
-        for (label, path) in [("Limits", "resources.limits"), ("Requests", "resources.requests")] {
-            let mut entries = entries_at(container, path).peekable();
-            if entries.peek().is_some() {
-                text.line(level, &format!("{label}:"));
-            }
-            for (name, quantity) in entries {
-                text.field(level + 1, name, quantity.as_str().unwrap_or_default());
-            }
-        }
+        amounts(text, level, at(container, "resources"));
         for (label, field) in [
             ("Liveness", "livenessProbe"),
             ("Readiness", "readinessProbe"),
@@ -221,7 +249,7 @@ fn containers(text: &mut Text, nested: bool, containers: &[Value], statuses: Opt
                 text.field(level, label, &probe_text(probe));
             }
         }
-        environment(text, level, container);
+        environment(text, level, container, pod);
         let mounts = list_at(container, "volumeMounts");
         if mounts.is_empty() {
             text.field(level, "Mounts", "<none>");
@@ -231,7 +259,59 @@ fn containers(text: &mut Text, nested: bool, containers: &[Value], statuses: Opt
         let mut lines: Vec<String> = mounts.iter().map(mount).collect();
         lines.sort();
         lines.iter().for_each(|line| text.line(level + 1, line));
+        let devices = list_at(container, "volumeDevices");
+        if !devices.is_empty() {
+            text.line(level, "Devices:");
+        }
+        let device = |device: &Value| {
+            format!("{} from {}", str_at(device, "devicePath"), str_at(device, "name"))
+        };
+        let mut lines: Vec<String> = devices.iter().map(device).collect();
+        lines.sort();
+        lines.iter().for_each(|line| text.line(level + 1, line));
     }
+}
+
+/// What a `fieldRef` reads from the metadata of a pod.
+fn field_of(pod: &Value, path: &str) -> String {
+    let of = |list: &str, key: &str| {
+        let key = key.trim_end_matches(']').trim_matches('\'');
+        at(&pod["metadata"], list).get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let all = |list: &str, sign: &str| {
+        let entries = entries_at(&pod["metadata"], list);
+        let lines = entries.map(|(key, value)| format!("{key}={sign}{value}{sign}"));
+        lines.collect::<Vec<_>>().join("\n").replace("\"\"", "\"")
+    };
+    match path {
+        "metadata.name" | "metadata.namespace" | "metadata.uid" => str_at(pod, path).to_owned(),
+        "metadata.labels" => all("labels", ""),
+        "metadata.annotations" => all("annotations", ""),
+        path => match path.strip_prefix("metadata.").and_then(|rest| rest.split_once('[')) {
+            Some((list @ ("labels" | "annotations"), key)) => of(list, key),
+            _ => String::new(),
+        },
+    }
+}
+
+/// What a `resourceFieldRef` reads, in its unit, rounded up.
+fn amount_of(container: &Value, from: &Value) -> Option<String> {
+    let (list, name) = str_at(from, "resource").split_once('.')?;
+    let parse = |text: &str| text.parse::<Quantity>().ok();
+    let amount = at(&container["resources"], list).get(name).and_then(Value::as_str);
+    let amount = amount.map_or(Some(Quantity::from_units(0)), parse)?;
+    let unit = match at(from, "divisor") {
+        Value::String(text) => parse(text)?,
+        _ => Quantity::from_units(0),
+    };
+    let unit = if unit.is_zero() { Quantity::from_units(1) } else { unit };
+    let (amount, unit) = match name {
+        "cpu" => (amount.millis(), unit.millis()),
+        "memory" | "ephemeral-storage" => (amount.units(), unit.units()),
+        name if name.starts_with("hugepages-") => (amount.units(), unit.units()),
+        _ => return None,
+    };
+    (unit > 0).then(|| ((amount as f64) / (unit as f64)).ceil().to_string())
 }
 
 fn ports(text: &mut Text, level: usize, ports: &[Value]) {
@@ -306,7 +386,7 @@ fn probe_text(probe: &Value) -> String {
     }
 }
 
-fn environment(text: &mut Text, level: usize, container: &Value) {
+fn environment(text: &mut Text, level: usize, container: &Value, pod: Option<&Value>) {
     let sources = list_at(container, "envFrom");
     if !sources.is_empty() {
         text.line(level, "Environment Variables from:");
@@ -345,9 +425,15 @@ fn environment(text: &mut Text, level: usize, container: &Value) {
             reference("in secret", from)
         } else if let Some(from) = source.get("fieldRef") {
             let version = or(str_at(from, "apiVersion"), "v1");
-            format!(" ({version}:{})", str_at(from, "fieldPath"))
+            let path = str_at(from, "fieldPath");
+            let value = pod.map_or_else(String::new, |pod| field_of(pod, path));
+            format!("{value} ({version}:{path})")
         } else if let Some(from) = source.get("resourceFieldRef") {
-            format!(" ({})", str_at(from, "resource"))
+            let resource = str_at(from, "resource");
+            let value = amount_of(container, from).unwrap_or_default();
+            let all = value == "0" && matches!(resource, "limits.cpu" | "limits.memory");
+            let value = if all { "node allocatable" } else { &value };
+            format!("{value} ({resource})")
         } else {
             let value = str_at(variable, "value");
             for (at, line) in value.split('\n').enumerate() {
@@ -415,7 +501,10 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
         text.line(level, "Items:");
         for item in list_at(source, "items") {
             let path = str_at(item, "path");
-            let field = str_at(item, "fieldRef.fieldPath");
+            let field = match str_at(item, "fieldRef.fieldPath") {
+                "" => str_at(item, "resourceFieldRef.resource"),
+                field => field,
+            };
             text.line(level + 1, &format!("{field} -> {path}"));
         }
     } else if let Some(source) = volume.get("persistentVolumeClaim") {
@@ -441,8 +530,8 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
         let spec = at(claim, "spec");
         text.field(level, "StorageClass", str_at(spec, "storageClassName"));
         text.field(level, "Volume", str_at(spec, "volumeName"));
-        text.map(level, "Labels", claim, "metadata.labels", "=");
-        text.map(level, "Annotations", claim, "metadata.annotations", ": ");
+        indented(text, level, "Labels", claim, "metadata.labels", "=");
+        indented(text, level, "Annotations", claim, "metadata.annotations", ": ");
         text.field(level, "Capacity", "");
         text.field(level, "Access Modes", "");
         text.field(level, "VolumeMode", or(str_at(spec, "volumeMode"), "Filesystem"));
@@ -452,9 +541,22 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
         text.field(level, "Type", "Image (a container image or OCI artifact)");
         text.field(level, "Reference", str_at(source, "reference"));
         text.field(level, "PullPolicy", str_at(source, "pullPolicy"));
-    } else {
-        let kind = volume.as_object().and_then(|map| map.keys().find(|key| *key != "name"));
-        text.field(level, "Type", kind.map_or("<unknown>", String::as_str));
+    } else if !super::volume::listed(text, level, volume) {
+        text.line(1, "<unknown>");
+    }
+}
+
+/// A map whose values are indented in their own cell too, as kubectl nests them.
+fn indented(text: &mut Text, level: usize, name: &str, object: &Value, path: &str, sign: &str) {
+    let inner = "  ".repeat(level);
+    let mut name = format!("{name}:");
+    for (key, value) in entries_at(object, path) {
+        let value = value.as_str().unwrap_or_default();
+        text.line(level, &format!("{name}\t{inner}{key}{sign}{value}"));
+        name.clone_from(&inner);
+    }
+    if name != inner {
+        text.line(level, &format!("{name}\t{inner}<none>"));
     }
 }
 

@@ -141,36 +141,14 @@ pub(super) fn priority(text: &mut Text, priority: &Value) {
     text.field(0, "GlobalDefault", if default { "true" } else { "false" });
     text.field(0, "PreemptionPolicy", str_at(priority, "preemptionPolicy"));
     text.field(0, "Description", str_at(priority, "description"));
-    text.annotations(priority);
+    let annotations = super::storage::pairs(priority, "metadata.annotations");
+    text.field(0, "Annotations", &annotations);
 }
 
 pub(super) fn quota(text: &mut Text, quota: &Value) {
     text.field(0, "Name", str_at(quota, "metadata.name"));
     text.field(0, "Namespace", str_at(quota, "metadata.namespace"));
-    let scopes = list_at(quota, "spec.scopes");
-    if !scopes.is_empty() {
-        let mut names: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
-        names.sort_unstable();
-        text.field(0, "Scopes", &names.join(", "));
-        for name in names {
-            let meaning = match name {
-                "Terminating" => {
-                    "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being actively terminated by the system."
-                }
-                "NotTerminating" => {
-                    "Matches all pods that do not have an active deadline. These pods usually include long running pods whose container command is not expected to terminate."
-                }
-                "BestEffort" => {
-                    "Matches all pods that do not have resource requirements set. These pods have a best effort quality of service."
-                }
-                "NotBestEffort" => {
-                    "Matches all pods that have at least one resource requirement set. These pods have a burstable or guaranteed quality of service."
-                }
-                _ => continue,
-            };
-            text.line(0, &format!(" * {meaning}"));
-        }
-    }
+    scopes(text, 0, quota, " * ");
     text.line(0, "Resource\tUsed\tHard");
     text.line(0, "--------\t----\t----");
     for (name, hard) in entries_at(quota, "status.hard") {
@@ -223,6 +201,35 @@ pub(super) fn ranges(text: &mut Text, ranges: &[&Value]) {
     limits_table(text, ranges, " ");
 }
 
+/// Which pods a quota counts.
+fn scopes(text: &mut Text, level: usize, quota: &Value, bullet: &str) {
+    let scopes = list_at(quota, "spec.scopes");
+    if scopes.is_empty() {
+        return;
+    }
+    let mut names: Vec<&str> = scopes.iter().filter_map(Value::as_str).collect();
+    names.sort_unstable();
+    text.field(level, "Scopes", &names.join(", "));
+    for name in names {
+        let meaning = match name {
+            "Terminating" => {
+                "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being actively terminated by the system."
+            }
+            "NotTerminating" => {
+                "Matches all pods that do not have an active deadline. These pods usually include long running pods whose container command is not expected to terminate."
+            }
+            "BestEffort" => {
+                "Matches all pods that do not have resource requirements set. These pods have a best effort quality of service."
+            }
+            "NotBestEffort" => {
+                "Matches all pods that have at least one resource requirement set. These pods have a burstable or guaranteed quality of service."
+            }
+            _ => continue,
+        };
+        text.line(level, &format!("{bullet}{meaning}"));
+    }
+}
+
 /// Those of a namespace.
 pub(super) fn quotas(text: &mut Text, quotas: &[&Value]) {
     text.line(0, "");
@@ -233,6 +240,7 @@ pub(super) fn quotas(text: &mut Text, quotas: &[&Value]) {
     text.line(0, "Resource Quotas");
     for quota in quotas {
         text.field(1, "Name", str_at(quota, "metadata.name"));
+        scopes(text, 1, quota, "* ");
         text.line(1, "Resource\tUsed\tHard");
         text.line(1, "--------\t---\t---");
         for (name, hard) in entries_at(quota, "status.hard") {

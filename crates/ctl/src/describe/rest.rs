@@ -8,7 +8,7 @@ use onggi_machinery::value::{at, entries_at, i64_at, list_at, str_at};
 use serde_json::{Value, json};
 
 use super::policy;
-use super::text::{Text, or, time};
+use super::text::{Text, or};
 use crate::jsonpath::text_of;
 
 pub(super) fn service(text: &mut Text, service: &Value, slices: &[Value]) {
@@ -75,11 +75,9 @@ fn endpoints(slices: &[Value], port: &str) -> String {
     found.join(",")
 }
 
-/// The first ready addresses behind the first port of some slices, as an Ingress shows them.
-pub fn addresses(slices: &[Value]) -> String {
-    let port = slices.iter().flat_map(|slice| list_at(slice, "ports")).next();
-    let name = port.map_or("", |port| str_at(port, "name"));
-    match endpoints(slices, name).as_str() {
+/// The first ready addresses behind a port of some slices, as an Ingress shows them.
+pub(super) fn addresses(slices: &[Value], port: &str) -> String {
+    match endpoints(slices, port).as_str() {
         "<none>" => String::new(),
         text => text.to_owned(),
     }
@@ -146,22 +144,14 @@ pub(super) fn any(text: &mut Text, object: &Value) {
     text.field(0, "Namespace", str_at(object, "metadata.namespace"));
     text.labels(object);
     text.annotations(object);
-    text.field(0, "API Version", str_at(object, "apiVersion"));
-    text.field(0, "Kind", str_at(object, "kind"));
     let mut metadata = at(object, "metadata").clone();
     if let Some(map) = metadata.as_object_mut() {
         for told in ["name", "namespace", "labels", "annotations", "managedFields"] {
             map.remove(told);
         }
     }
-    if str_at(&metadata, "creationTimestamp").is_empty() {
-        text.field(0, "Age", &time(object, "metadata.creationTimestamp"));
-    }
-    fields(text, 0, "metadata", &metadata);
     for (key, value) in object.as_object().into_iter().flatten() {
-        if !matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
-            fields(text, 0, key, value);
-        }
+        fields(text, 0, key, if key == "metadata" { &metadata } else { value });
     }
 }
 
@@ -182,6 +172,10 @@ fn fields(text: &mut Text, level: usize, name: &str, value: &Value) {
                         for (key, value) in map {
                             fields(text, level + 1, key, value);
                         }
+                    }
+                    Value::Array(inner) => {
+                        let inner: Vec<String> = inner.iter().map(text_of).collect();
+                        text.line(level + 1, &format!("[{}]", inner.join(" ")));
                     }
                     other => text.line(level + 1, &text_of(other)),
                 }
@@ -220,6 +214,21 @@ fn spaced(name: &str) -> String {
         before = Some(case);
     }
     words.retain(|word| !word.is_empty());
+    // Several capitals belong to the word behind them.
+    let capitals = |word: &str| word.chars().count() > 1 && word.chars().all(char::is_uppercase);
+    let mut merged: Vec<String> = Vec::new();
+    let mut merges = false;
+    for word in words {
+        let begins = word.starts_with(char::is_uppercase);
+        match merged.last_mut().filter(|_| std::mem::take(&mut merges) && begins) {
+            Some(last) => last.push_str(&word),
+            None => {
+                merges = capitals(&word);
+                merged.push(word);
+            }
+        }
+    }
+    let mut words = merged;
     // Several of them: `URLs`.
     if let [.., last, end] = words.as_mut_slice()
         && end == "Ls"
@@ -251,7 +260,7 @@ mod tests {
             ("apiGroups", "API Groups"),
             ("nonResourceURLs", "Non Resource URLs"),
             ("clusterIP", "Cluster IP"),
-            ("HTTPServer", "HTTP Server"),
+            ("HTTPServer", "HTTPServer"),
             ("f:spec", "f:spec"),
             ("x509", "x509"),
         ] {

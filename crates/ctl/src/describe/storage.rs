@@ -1,7 +1,7 @@
 //! Volumes, claims and classes; Ingresses.
 
 use onggi_machinery::table::human_duration;
-use onggi_machinery::value::{at, entries_at, list_at, str_at, time_at};
+use onggi_machinery::value::{at, entries_at, i64_at, list_at, str_at, time_at};
 use serde_json::Value;
 
 use super::batch::bracketed;
@@ -39,6 +39,13 @@ pub(super) fn claim(text: &mut Text, claim: &Value, pods: &[Value]) {
     text.field(0, "Capacity", capacity);
     text.field(0, "Access Modes", &access);
     text.some(0, "VolumeMode", str_at(claim, "spec.volumeMode"));
+    let source = at(claim, "spec.dataSource");
+    if !source.is_null() {
+        text.line(0, "DataSource:");
+        text.some(1, "APIGroup", str_at(source, "apiGroup"));
+        text.field(1, "Kind", str_at(source, "kind"));
+        text.field(1, "Name", str_at(source, "name"));
+    }
     let name = str_at(claim, "metadata.name");
     let uses = |pod: &&Value| {
         list_at(pod, "spec.volumes")
@@ -173,6 +180,25 @@ pub(super) fn class(text: &mut Text, class: &Value) {
     }
     text.some(0, "ReclaimPolicy", str_at(class, "reclaimPolicy"));
     text.some(0, "VolumeBindingMode", str_at(class, "volumeBindingMode"));
+    let topologies = list_at(class, "allowedTopologies");
+    if !topologies.is_empty() {
+        text.line(0, "AllowedTopologies:\t");
+    }
+    for (place, term) in topologies.iter().enumerate() {
+        let expressions = list_at(term, "matchLabelExpressions");
+        if expressions.is_empty() {
+            text.field(1, &format!("Term {place}"), "<none>");
+        }
+        for (at, one) in expressions.iter().enumerate() {
+            let name = if at == 0 { format!("Term {place}:") } else { String::new() };
+            let values: Vec<String> = list_at(one, "values").iter().map(text_of).collect();
+            let values = match values.is_empty() {
+                true => String::new(),
+                false => format!(" [{}]", values.join(", ")),
+            };
+            text.line(1, &format!("{name}\t{} in{values}", str_at(one, "key")));
+        }
+    }
 }
 
 /// `services` hold those that the backends name, with their addresses.
@@ -232,7 +258,17 @@ fn backend(backend: &Value, services: &[Value]) -> String {
     let known = services.iter().find(|service| str_at(service, "metadata.name") == name);
     let ends = match known {
         None => format!("<error: services {name:?} not found>"),
-        Some(service) => str_at(service, "endpoints").to_owned(),
+        Some(service) => {
+            let number = at(backend, "service.port.number").as_i64();
+            let wanted = str_at(backend, "service.port.name");
+            let fits = |port: &&Value| match number {
+                Some(number) => i64_at(port, "port") == Some(number),
+                None => str_at(port, "name") == wanted,
+            };
+            let port = list_at(service, "spec.ports").iter().rfind(fits);
+            let port = port.map_or("", |port| str_at(port, "name"));
+            super::rest::addresses(list_at(service, "slices"), port)
+        }
     };
     format!("{name}:{port} ({ends})")
 }

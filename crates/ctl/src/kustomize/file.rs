@@ -174,6 +174,13 @@ pub(super) struct FieldOptions {
     _encoding: String,
 }
 
+impl FieldOptions {
+    /// The same for a value that is not divided.
+    pub(super) fn undivided(&self) -> Self {
+        Self { create: self.create, ..Self::default() }
+    }
+}
+
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Var {

@@ -18,12 +18,15 @@ mod layer;
 mod names;
 mod openapi;
 mod patch;
+mod patterns;
 mod plugins;
 mod reading;
 mod replacement;
 mod resource;
 mod source;
+mod structured;
 mod transform;
+mod value_add;
 mod vars;
 
 use serde_json::Value;

@@ -2,15 +2,13 @@
 
 use onggi_api::schema::Schema;
 use onggi_machinery::patch::{PatchError, PatchType, apply, strategic_merge};
-use onggi_machinery::pattern;
-use onggi_machinery::selector::LabelSelector;
-use onggi_machinery::value::{at, str_at};
-use regex::Regex;
+use onggi_machinery::value::str_at;
 use serde_json::Value;
 
 use super::file::{Patch, PatchOptions, Target};
-use super::id::Id;
+use super::id::{Gvk, Id};
 use super::openapi::Definitions;
+use super::patterns::{Patterns, Texts};
 use super::reading;
 use super::resource::Resource;
 
@@ -169,7 +167,7 @@ fn usual(operation: &Value, object: &Value) -> Value {
 fn reason(error: PatchError) -> String {
     match error {
         // The server keeps it to itself, and the library counts single operations.
-        PatchError::Unfit(reason) => {
+        PatchError::Unfit(reason) | PatchError::Test(reason) => {
             let reason = reason.strip_prefix("operation '/0' ").unwrap_or(&reason);
             format!("the JSON patch does not apply: {reason}")
         }
@@ -178,41 +176,30 @@ fn reason(error: PatchError) -> String {
 }
 
 /// Which objects a target means.
-struct Wanted<'a> {
+pub(super) struct Wanted<'a> {
     target: &'a Target,
-    group: Option<Regex>,
-    version: Option<Regex>,
-    kind: Option<Regex>,
-    name: Option<Regex>,
-    namespace: Option<Regex>,
-    labels: Option<LabelSelector>,
-    annotations: Option<LabelSelector>,
+    patterns: Patterns,
 }
 
 impl<'a> Wanted<'a> {
-    fn of(target: &'a Target) -> Result<Self, String> {
-        let pattern = |field: &str, text: &str| whole(&format!("target.{field}"), text);
-        let selector = |field: &str, text: &str| selector(&format!("target.{field}"), text);
-        Ok(Self {
-            target,
-            group: pattern("group", &target.group)?,
-            version: pattern("version", &target.version)?,
-            kind: pattern("kind", &target.kind)?,
-            name: pattern("name", &target.name)?,
-            namespace: pattern("namespace", &target.namespace)?,
-            labels: selector("labelSelector", &target.label_selector)?,
-            annotations: selector("annotationSelector", &target.annotation_selector)?,
-        })
+    pub(super) fn of(target: &'a Target) -> Result<Self, String> {
+        let texts = Texts {
+            gvk: &Gvk {
+                group: target.group.clone(),
+                version: target.version.clone(),
+                kind: target.kind.clone(),
+            },
+            name: &target.name,
+            namespace: &target.namespace,
+            labels: &target.label_selector,
+            annotations: &target.annotation_selector,
+        };
+        Ok(Self { target, patterns: Patterns::of("target", &texts)? })
     }
 
-    fn fits(&self, resource: &Resource) -> bool {
-        let is = |pattern: &Option<Regex>, text: &str| {
-            pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
-        };
+    pub(super) fn fits(&self, resource: &Resource) -> bool {
+        let wanted = &self.patterns;
         let (now, first) = (resource.id(), resource.first_id());
-        let either = |pattern: &Option<Regex>, of: fn(&Id) -> &str| {
-            is(pattern, of(&first)) || is(pattern, of(&now))
-        };
         let namespace = |id: &Id| match id.effective_namespace() {
             // An empty text is what a target without a namespace means.
             "default" if id.namespace.is_empty() && self.target.namespace.is_empty() => {
@@ -220,35 +207,14 @@ impl<'a> Wanted<'a> {
             }
             namespace => namespace.to_owned(),
         };
-        either(&self.name, |id| &id.name)
-            && (is(&self.namespace, &namespace(&first)) || is(&self.namespace, &namespace(&now)))
-            && is(&self.group, &now.gvk.group)
-            && is(&self.version, &now.gvk.version)
-            && is(&self.kind, &now.gvk.kind)
-            && selects(&self.labels, &resource.value, "labels")
-            && selects(&self.annotations, &resource.value, "annotations")
+        let is_at = |id: &Id| wanted.namespace.fits(&namespace(id));
+        (wanted.name.fits(&first.name) || wanted.name.fits(&now.name))
+            && (is_at(&first) || is_at(&now))
+            && wanted.group.fits(&now.gvk.group)
+            && wanted.version.fits(&now.gvk.version)
+            && wanted.kind.fits(&now.gvk.kind)
+            && wanted.selects(resource)
     }
-}
-
-/// A pattern that fits the whole of a text; `None` where none is given.
-pub(super) fn whole(field: &str, text: &str) -> Result<Option<Regex>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let whole = pattern::compile(&format!("^(?:{text})$"));
-    whole.map(Some).map_err(|e| format!("{field}: {e}"))
-}
-
-/// A selector of labels or annotations; `None` where none is given.
-pub(super) fn selector(field: &str, text: &str) -> Result<Option<LabelSelector>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    LabelSelector::parse(text).map(Some).map_err(|e| format!("{field}: {e}"))
-}
-
-pub(super) fn selects(selector: &Option<LabelSelector>, object: &Value, field: &str) -> bool {
-    selector.as_ref().is_none_or(|s| s.matches_value(at(object, &format!("metadata.{field}"))))
 }
 
 /// A strategic merge as Kustomize does it: in lists with a key, what a patch names comes first, in

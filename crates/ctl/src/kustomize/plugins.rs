@@ -13,6 +13,7 @@ use super::layer::{Builder, Gathered};
 use super::resource::Resource;
 use super::source::{normalize, relative};
 use super::transform::{self, Namespace, Subjects};
+use super::value_add::ValueAdd;
 use super::{generate, names, patch, replacement};
 
 /// What a list of plug-ins leads to.
@@ -308,6 +309,25 @@ fn one<'a>(
             builder.noted(layer, into, note, place, |rs, _, _| {
                 all.iter().flatten().try_for_each(|one| replacement::apply(one, rs))
             })
+        }
+        "ValueAddTransformer" => {
+            let mut add: ValueAdd =
+                plugin.parsed(layer, &["value", "targets", "targetFilePath"])?;
+            add.value = add.value.trim().to_owned();
+            if add.value.is_empty() {
+                add.value = layer.dir.rsplit('/').next().unwrap_or_default().to_owned();
+            }
+            // Kustomize takes the name of the folder, which a relative path need not tell.
+            if matches!(add.value.as_str(), "" | "." | "..") {
+                return Err(layer.fault(format!("{place}: value is missing")));
+            }
+            if !add.target_file_path.is_empty() {
+                let text = layer.text(place, &add.target_file_path)?;
+                let more = onggi_machinery::yaml::parse(&text).map_err(|e| e.to_string());
+                let more = more.and_then(|v| serde_json::from_value(v).map_err(|e| e.to_string()));
+                add.add(more.map_err(|e| layer.fault(format!("{place}: {e}")))?);
+            }
+            builder.noted(layer, into, note, place, |rs, _, _| add.apply(rs))
         }
         "HashTransformer" => builder.noted(layer, into, note, place, |rs, _, _| {
             names::add_hashes(rs);

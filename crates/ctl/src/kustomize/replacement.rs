@@ -1,16 +1,14 @@
 //! `replacements`: values of some fields are copied into others.
 
-use onggi_machinery::pattern;
-use onggi_machinery::selector::LabelSelector;
-use onggi_machinery::yaml;
-use regex::Regex;
+use onggi_machinery::{pattern, yaml};
 use serde_json::{Map, Value};
 
 use super::fieldspec::split_smart;
 use super::file::{FieldOptions, Replacement, ReplacementSource, ReplacementTarget, Selected};
 use super::id::Id;
-use super::patch::{selector, selects, whole};
+use super::patterns::{Patterns, Texts};
 use super::resource::Resource;
+use super::structured::{divided, in_json, in_yaml};
 
 const DEFAULT_PATH: &str = "metadata.name";
 
@@ -120,16 +118,16 @@ fn put(
     let Some(select) = &target.select else {
         return Err("target must specify resources to select".to_owned());
     };
-    let select = Meant::of("select", select)?;
-    let rejects = target.reject.iter().map(|reject| Meant::of("reject", reject));
+    let select = meant("select", select)?;
+    let rejects = target.reject.iter().map(|reject| meant("reject", reject));
     let rejects = rejects.collect::<Result<Vec<_>, String>>()?;
     let default = [DEFAULT_PATH.to_owned()];
     let paths = if target.field_paths.is_empty() { &default[..] } else { &target.field_paths };
     for resource in resources {
         let ids = resource.ids();
-        let is_meant = select.fits(&ids) && select.selects(resource);
+        let is_meant = fits(&select, &ids) && select.selects(resource);
         let is_rejected = rejects.iter().any(|reject| {
-            (!reject.is_empty() && reject.fits(&ids))
+            (!reject.is_empty() && fits(reject, &ids))
                 || (reject.has_selector() && reject.selects(resource))
         });
         if !is_meant || is_rejected {
@@ -137,6 +135,9 @@ fn put(
         }
         for path in paths {
             let parts = split_smart(path, '.');
+            if in_text(&mut resource.value, &parts, value, &target.options) {
+                continue;
+            }
             let way = Way { value, options: &target.options };
             let count = way.walk(&mut resource.value, &parts)?;
             if count == 0 {
@@ -148,66 +149,52 @@ fn put(
     Ok(())
 }
 
-/// Which objects are meant: names and kinds are patterns that fit the whole.
-struct Meant {
-    group: Option<Regex>,
-    version: Option<Regex>,
-    kind: Option<Regex>,
-    name: Option<Regex>,
-    namespace: Option<Regex>,
-    labels: Option<LabelSelector>,
-    annotations: Option<LabelSelector>,
+/// Sets a field within a text that is JSON or YAML; whether there was one.
+fn in_text(object: &mut Value, path: &[String], value: &Value, options: &FieldOptions) -> bool {
+    let Some((text, rest)) = divided(object, path) else { return false };
+    // Kustomize does not divide texts within texts.
+    let options = options.undivided();
+    let way = Way { value, options: &options };
+    let changed = in_json(text, |inner| way.walk(inner, rest)).or_else(|| {
+        let new = match value {
+            Value::String(new) => new.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            _ => return None,
+        };
+        in_yaml(text, rest, &new)
+    });
+    match changed {
+        Some(changed) => *text = changed,
+        None => return false,
+    }
+    true
 }
 
-impl Meant {
-    fn of(place: &str, selected: &Selected) -> Result<Self, String> {
-        let gvk = selected.wanted.gvk();
-        let pattern = |field: &str, text: &str| whole(&format!("{place}.{field}"), text);
-        let selector = |field: &str, text: &str| selector(&format!("{place}.{field}"), text);
-        Ok(Self {
-            group: pattern("group", &gvk.group)?,
-            version: pattern("version", &gvk.version)?,
-            kind: pattern("kind", &gvk.kind)?,
-            name: pattern("name", &selected.wanted.name)?,
-            namespace: pattern("namespace", &selected.wanted.namespace)?,
-            labels: selector("labelSelector", &selected.label_selector)?,
-            annotations: selector("annotationSelector", &selected.annotation_selector)?,
-        })
-    }
+fn meant(place: &str, selected: &Selected) -> Result<Patterns, String> {
+    let texts = Texts {
+        gvk: &selected.wanted.gvk(),
+        name: &selected.wanted.name,
+        namespace: &selected.wanted.namespace,
+        labels: &selected.label_selector,
+        annotations: &selected.annotation_selector,
+    };
+    Patterns::of(place, &texts)
+}
 
-    /// Whether no name and no kind is given.
-    fn is_empty(&self) -> bool {
-        let patterns = [&self.group, &self.version, &self.kind, &self.name, &self.namespace];
-        patterns.iter().all(|pattern| pattern.is_none())
-    }
-
-    /// Whether one of the ids of an object is meant.
-    fn fits(&self, ids: &[Id]) -> bool {
-        let is = |pattern: &Option<Regex>, text: &str| {
-            pattern.as_ref().is_none_or(|pattern| pattern.is_match(text))
-        };
-        // The present namespace is meant as it is written, former ones as they were effective.
-        let namespace = |at: usize, id: &Id| match at {
-            0 => id.namespace.clone(),
-            _ => id.effective_namespace().to_owned(),
-        };
-        ids.iter().enumerate().any(|(at, id)| {
-            is(&self.group, &id.gvk.group)
-                && is(&self.version, &id.gvk.version)
-                && is(&self.kind, &id.gvk.kind)
-                && is(&self.name, &id.name)
-                && is(&self.namespace, &namespace(at, id))
-        })
-    }
-
-    fn has_selector(&self) -> bool {
-        self.labels.is_some() || self.annotations.is_some()
-    }
-
-    fn selects(&self, resource: &Resource) -> bool {
-        selects(&self.labels, &resource.value, "labels")
-            && selects(&self.annotations, &resource.value, "annotations")
-    }
+/// Whether one of the ids of an object is meant.
+fn fits(meant: &Patterns, ids: &[Id]) -> bool {
+    // The present namespace is meant as it is written, former ones as they were effective.
+    let namespace = |at: usize, id: &Id| match at {
+        0 => id.namespace.clone(),
+        _ => id.effective_namespace().to_owned(),
+    };
+    ids.iter().enumerate().any(|(at, id)| {
+        meant.group.fits(&id.gvk.group)
+            && meant.version.fits(&id.gvk.version)
+            && meant.kind.fits(&id.gvk.kind)
+            && meant.name.fits(&id.name)
+            && meant.namespace.fits(&namespace(at, id))
+    })
 }
 
 /// The way to the fields that are set.

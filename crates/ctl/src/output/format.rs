@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::columns::Columns;
 use super::go_template::GoTemplate;
-use super::{json as go_json, yaml};
+use super::{json as go_json, kyaml, yaml};
 use crate::error::Error;
 use crate::jsonpath::Template;
 
@@ -25,6 +25,8 @@ pub enum Format {
     Json,
     /// YAML.
     Yaml,
+    /// YAML with brackets and quotes (KEP-5295).
+    Kyaml,
     /// A template.
     JsonPath(Template),
     /// A template that must find something, and its text.
@@ -58,6 +60,7 @@ impl Format {
             "name" => Self::Name,
             "json" => Self::Json,
             "yaml" => Self::Yaml,
+            "kyaml" => Self::Kyaml,
             "jsonpath" => Self::JsonPath(Template::parse(needed()?)?),
             "jsonpath-as-json" => Self::JsonPathAsJson(Template::parse(needed()?)?),
             "jsonpath-file" => Self::JsonPath(Template::parse(file()?.trim_end_matches('\n'))?),
@@ -69,8 +72,8 @@ impl Format {
                 return Err(Error::new(format!(
                     "unable to match a printer suitable for the output format {other:?}, allowed \
                      formats are: custom-columns,custom-columns-file,go-template,\
-                     go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,name,\
-                     template,templatefile,wide,yaml"
+                     go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,\
+                     name,template,templatefile,wide,yaml"
                 )));
             }
         })
@@ -90,6 +93,21 @@ impl Format {
         matches!(self, Self::Table | Self::Wide)
     }
 
+    /// Several objects that were written as one `List`.
+    pub(crate) fn print_list(&self, items: Vec<Value>) -> Result<String, Error> {
+        let list = json!({"apiVersion": "v1", "items": items, "kind": "List", "metadata": {}});
+        self.print_typed(&list)
+    }
+
+    /// What begins with its kind, as Go's types do.
+    pub(crate) fn print_typed(&self, value: &Value) -> Result<String, Error> {
+        Ok(match self {
+            Self::Json => go_json::typed(value),
+            Self::Kyaml => kyaml::typed(value),
+            format => format.print(value, false)?,
+        })
+    }
+
     /// An object, or a `List` of them, as text. A table is not made here: it prints the name.
     pub fn print(&self, value: &Value, no_headers: bool) -> Result<String, Error> {
         Ok(match self {
@@ -98,6 +116,7 @@ impl Format {
             }
             Self::Json => go_json::pretty(value),
             Self::Yaml => yaml::to_string(value),
+            Self::Kyaml => kyaml::to_string(value),
             Self::JsonPath(template) => template.render(value)?,
             Self::StrictJsonPath(template, text) => {
                 if template.find(value)?.is_empty() {

@@ -1,8 +1,8 @@
 //! JSON as Go's encoder writes it: keys in order, `<`, `>`, `&` escaped, four spaces.
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
+use serde_json::{Map, Value};
 
 /// On one line.
 pub fn compact(value: &Value) -> String {
@@ -14,8 +14,29 @@ pub fn pretty(value: &Value) -> String {
     indented(value, "    ")
 }
 
+/// The fields of an object as Go's types have them: kind, version and metadata come first.
+pub(super) fn in_order(map: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    const FIRST: [&str; 3] = ["kind", "apiVersion", "metadata"];
+    let first = FIRST.iter().filter_map(|key| map.get_key_value(*key));
+    first.chain(map.iter().filter(|(key, _)| !FIRST.contains(&key.as_str())))
+}
+
+/// As [`pretty`], beginning with the kind.
+pub(crate) fn typed(value: &Value) -> String {
+    struct Typed<'a>(&'a Map<String, Value>);
+    impl Serialize for Typed<'_> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(in_order(self.0))
+        }
+    }
+    match value {
+        Value::Object(map) => indented(&Typed(map), "    "),
+        other => pretty(other),
+    }
+}
+
 /// As [`pretty`], with another indent.
-pub fn indented(value: &Value, indent: &str) -> String {
+pub fn indented(value: &impl Serialize, indent: &str) -> String {
     let mut out = Vec::new();
     let formatter = PrettyFormatter::with_indent(indent.as_bytes());
     let mut to = Serializer::with_formatter(&mut out, formatter);

@@ -4,6 +4,7 @@ pub mod columns;
 pub mod format;
 pub mod go_template;
 pub mod json;
+pub mod kyaml;
 pub mod table;
 pub mod tabwriter;
 pub mod yaml;

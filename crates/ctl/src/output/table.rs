@@ -62,7 +62,7 @@ impl Printer {
             let mut heading = Vec::new();
             self.shown.clear();
             if self.options.with_event {
-                heading.push("EVENT".to_owned());
+                heading.push(format!("{:8}", "EVENT"));
             }
             if self.options.with_namespace {
                 heading.push("NAMESPACE".to_owned());
@@ -94,7 +94,7 @@ impl Printer {
         let cells = list_at(row, "cells");
         let mut line = Vec::new();
         if self.options.with_event {
-            line.push(self.event.clone());
+            line.push(format!("{:8}", self.event));
         }
         if self.options.with_namespace {
             line.push(str_at(object, "metadata.namespace").to_owned());

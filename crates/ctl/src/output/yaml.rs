@@ -206,7 +206,7 @@ impl Emitter {
 }
 
 /// A number with a fraction as Go writes it: with an exponent from a million on.
-fn float_text(float: f64) -> String {
+pub(crate) fn float_text(float: f64) -> String {
     let text = format!("{float:e}");
     let Some((mantissa, exponent)) = text.split_once('e') else { return text };
     match exponent.parse::<i32>() {
@@ -348,7 +348,7 @@ fn escaped(c: char) -> String {
 }
 
 /// Whether a plain text is read back as a text, by YAML 1.1.
-fn reads_as_text(text: &str) -> bool {
+pub(crate) fn reads_as_text(text: &str) -> bool {
     const WORDS: &[&str] = &[
         "", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE",
         "on", "On", "ON", "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off",

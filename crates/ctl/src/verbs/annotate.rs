@@ -98,6 +98,20 @@ fn print_all(session: &Session, found: &[Found], field: &str) -> Result<(), Erro
     Ok(())
 }
 
+/// Makes the changes in an object itself.
+fn change(object: &mut Value, field: &str, changes: &Map<String, Value>) {
+    if changes.is_empty() {
+        return;
+    }
+    let map = map_mut(object, &format!("metadata.{field}"));
+    for (key, value) in changes {
+        match value {
+            Value::Null => map.remove(key),
+            value => map.insert(key.clone(), value.clone()),
+        };
+    }
+}
+
 impl Metadata {
     pub(crate) async fn run(
         &self,
@@ -114,7 +128,7 @@ impl Metadata {
             return Err(Error::new(format!("at least one {word} update is required")));
         }
         self.check(&names)?;
-        let Gathered { found, mut errors } = if self.local {
+        let Gathered { mut found, mut errors } = if self.local {
             Gathered { found: super::set::local(session, &self.files)?, errors: Vec::new() }
         } else {
             let wanted = Wanted::new(&names, &self.files, &self.selectors);
@@ -123,6 +137,14 @@ impl Metadata {
             session.gather(&wanted).await?
         };
         if self.list {
+            // As they would be: what is listed is not sent.
+            for one in &mut found {
+                let before = at(&one.value, "metadata").get(field).cloned().unwrap_or(Value::Null);
+                match self.clash(&before, &changes, word) {
+                    Some(error) => errors.push(error),
+                    None => change(&mut one.value, field, &changes),
+                }
+            }
             print_all(session, &found, field)?;
             return Error::all(errors);
         }
@@ -178,13 +200,7 @@ impl Metadata {
         let mut object = one.value.clone();
         let is_local = self.local || self.writing.dry_run == DryRun::Client;
         if changed && is_local {
-            let map = map_mut(&mut object, &format!("metadata.{field}"));
-            for (key, value) in changes {
-                match value {
-                    Value::Null => map.remove(key),
-                    value => map.insert(key.clone(), value.clone()),
-                };
-            }
+            change(&mut object, field, changes);
         }
         if changed && !is_local {
             let mut body = json!({"metadata": {field: changes}});

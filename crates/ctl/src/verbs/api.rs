@@ -1,15 +1,18 @@
 //! `api-resources` and `api-versions`.
 
+use serde_json::{Value, json};
+
 use crate::discovery::Mapping;
 use crate::error::Error;
+use crate::output::Format;
 use crate::output::tabwriter::{TABLE, align};
 use crate::session::Session;
 
 /// Flags of `api-resources`.
 #[derive(Debug, clap::Args)]
 pub struct ResourcesArgs {
-    /// wide or name
-    #[arg(long, short, default_value = "", value_parser = ["", "wide", "name"])]
+    /// wide, name, json, yaml or kyaml
+    #[arg(long, short, default_value = "")]
     output: String,
     /// Of one group; empty for core
     #[arg(long)]
@@ -52,6 +55,22 @@ impl ResourcesArgs {
             "kind" => found.sort_by(|a, b| a.kind.cmp(&b.kind)),
             _ => found.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural))),
         }
+        let format = match self.output.as_str() {
+            "" | "wide" | "name" | "json" | "yaml" | "kyaml" => Format::parse(&self.output)?,
+            other => {
+                return Err(Error::new(format!(
+                    "unable to match a printer suitable for the output format {other:?}, allowed \
+                     formats are: json,kyaml,name,wide,yaml"
+                )));
+            }
+        };
+        if matches!(format, Format::Json | Format::Yaml | Format::Kyaml) {
+            let list = json!({
+                "apiVersion": "v1", "groupVersion": "", "kind": "APIResourceList",
+                "resources": found.iter().map(|m| described(m)).collect::<Vec<_>>(),
+            });
+            return session.print(&format.print_typed(&list)?);
+        }
         if self.output == "name" {
             let names: Vec<_> = found.iter().map(|m| m.group_resource() + "\n").collect();
             return session.print(&names.concat());
@@ -73,6 +92,23 @@ impl ResourcesArgs {
         }
         session.print(&align(&text, TABLE))
     }
+}
+
+/// An `APIResource` of `meta/v1`.
+fn described(m: &Mapping) -> Value {
+    let mut one = json!({
+        "kind": m.kind, "name": m.plural, "namespaced": m.namespaced, "verbs": m.verbs,
+        "singularName": m.singular, "version": m.version,
+    });
+    for (field, texts) in [("shortNames", &m.short_names), ("categories", &m.categories)] {
+        if !texts.is_empty() {
+            one[field] = json!(texts);
+        }
+    }
+    if !m.group.is_empty() {
+        one["group"] = json!(m.group);
+    }
+    one
 }
 
 impl VersionsArgs {

@@ -8,12 +8,15 @@ use crate::error::Error;
 use crate::flags::{Printing, Writing};
 use crate::manifest::{Files, Read};
 use crate::output::Format;
-use crate::output::format::{hide_managed_fields, list_of, name_of};
-use crate::select::Selectors;
+use crate::output::format::{hide_managed_fields, name_of};
+use crate::select::{DryRun, Selectors};
 use crate::session::Session;
 
+mod applyset;
 mod last;
 mod prune;
+
+pub(crate) use last::keep_last;
 
 /// Flags of `apply`.
 #[derive(Debug, clap::Args)]
@@ -79,29 +82,22 @@ impl Args {
         if self.files.is_empty() {
             return Err(Error::new("must specify one of -f and -k"));
         }
-        if self.force_conflicts && !self.server_side {
-            return Err(Error::new("--force-conflicts only works with --server-side"));
+        let mut set = match self.prune.applyset.as_str() {
+            "" => None,
+            reference => Some(applyset::ApplySet::parse(session, reference).await?),
+        };
+        self.check()?;
+        if let Some(set) = &set {
+            if !self.prune.prune {
+                return Err(Error::new("--applyset requires --prune"));
+            }
+            set.check(session).await?;
         }
-        if self.server_side && self.writing.dry_run == crate::select::DryRun::Client {
-            return Err(Error::new(
-                "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server \
-                 instead?)",
-            ));
-        }
-        if self.server_side && self.force {
-            return Err(Error::new("--force cannot be used with --server-side"));
-        }
-        if self.server_side && self.writing.field_manager.as_deref() == Some("") {
-            return Err(Error::Bare(
-                "The PatchOptions \"\" is invalid: fieldManager: Required value: is required for \
-                 apply patch"
-                    .to_owned(),
-            ));
-        }
-        self.prune.check(self.selector.as_deref(), self.all)?;
+        self.prune.check(session, &self).await?;
         let format = self.printing.format()?;
         let selector = self.selector.as_deref().map(labels).transpose()?;
-        let Read { manifests, mut errors } = self.files.read_each(session)?;
+        let Read { mut manifests, mut errors } = self.files.read_each(session)?;
+        manifests.retain(|one| selector.as_ref().is_none_or(|wanted| wanted.fits(&one.value)));
         let options = Options {
             namespace: session.namespace(),
             dry_run: self.writing.dry_run,
@@ -116,12 +112,17 @@ impl Args {
         let (client, mapper) = (session.client()?, session.mapper().await?);
         let mut printed = Vec::new();
         let mut seen = Vec::new();
-        let mut count = 0;
+        let count = manifests.len();
+        let keeping = applyset::Keeping {
+            namespace: &options.namespace,
+            dry_run: options.dry_run,
+            validation: &options.validation,
+        };
+        if let Some(set) = &mut set {
+            set.label_all(&mut manifests)?;
+            set.begin(session, &manifests, &keeping).await?;
+        }
         for manifest in manifests {
-            if selector.as_ref().is_some_and(|wanted| !wanted.fits(&manifest.value)) {
-                continue;
-            }
-            count += 1;
             let source = manifest.source.as_str();
             let applied =
                 match apply::object(client, mapper, &options, manifest.value, source).await {
@@ -156,7 +157,7 @@ impl Args {
         match printed.len() {
             0 => {}
             1 => session.print(&format.print(&printed.remove(0), false)?)?,
-            _ => session.print(&format.print(&list_of(printed), false)?)?,
+            _ => session.print(&format.print_list(printed)?)?,
         }
         if self.prune.prune && errors.is_empty() {
             let pruning = prune::Pruning {
@@ -166,9 +167,40 @@ impl Args {
                 dry_run: self.writing.dry_run,
                 says: format.is_table(),
             };
-            errors.extend(self.prune.run(session, &pruning, &seen).await?);
+            match &set {
+                Some(set) => set.prune(session, &pruning, &keeping, &seen).await?,
+                None => errors.extend(self.prune.run(session, &pruning, &seen).await?),
+            }
         }
         Error::all(errors)
+    }
+
+    /// Refuses what contradicts itself.
+    fn check(&self) -> Result<(), Error> {
+        let dry_run = self.writing.dry_run;
+        let wrong = if self.force_conflicts && !self.server_side {
+            "--force-conflicts only works with --server-side"
+        } else if self.server_side && dry_run == DryRun::Client {
+            "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server \
+             instead?)"
+        } else if self.server_side && self.force {
+            "--force cannot be used with --server-side"
+        } else if dry_run == DryRun::Server && self.force {
+            "--dry-run=server cannot be used with --force"
+        } else if self.all && self.selector.is_some() {
+            "cannot set --all and --selector at the same time"
+        } else if !self.subresource.is_empty() && !self.server_side {
+            "--subresource can only be specified for --server-side"
+        } else if self.server_side && self.writing.field_manager.as_deref() == Some("") {
+            return Err(Error::Bare(
+                "The PatchOptions \"\" is invalid: fieldManager: Required value: is required for \
+                 apply patch"
+                    .to_owned(),
+            ));
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(wrong))
     }
 }
 

@@ -70,9 +70,6 @@ impl Args {
 
 impl CanI {
     async fn run(self, session: &Session) -> Result<(), Error> {
-        if self.all_namespaces && session.globals.namespace.is_some() {
-            return Err(Error::new("--all-namespaces and --namespace are mutually exclusive"));
-        }
         let spec = match self.args.as_slice() {
             [verb, path] if path.starts_with('/') => {
                 if !self.subresource.is_empty() {

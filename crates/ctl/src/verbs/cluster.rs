@@ -1,5 +1,7 @@
 //! `cluster-info` and `version`.
 
+mod dump;
+
 use onggi_machinery::value::str_at;
 use serde_json::json;
 
@@ -12,7 +14,16 @@ const KUSTOMIZE: &str = "v5.8.1";
 
 /// Flags of `cluster-info`.
 #[derive(Debug, clap::Args)]
-pub struct InfoArgs {}
+pub struct InfoArgs {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Print or write down all that helps to find out what is wrong
+    Dump(dump::Dump),
+}
 
 /// Flags of `version`.
 #[derive(Debug, clap::Args)]
@@ -28,11 +39,14 @@ pub struct VersionArgs {
 impl InfoArgs {
     /// Prints it.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
+        if let Some(What::Dump(dump)) = self.what {
+            return dump.run(session).await;
+        }
         session.get("/version", "application/json").await?;
         let server = session.connection()?.server.trim_end_matches('/').to_owned();
         session.print(&format!(
             "Kubernetes control plane is running at {server}\n\nTo further debug and diagnose \
-             cluster problems, use 'onggi status' and 'onggi events -A'.\n"
+             cluster problems, use 'onggi cluster-info dump'.\n"
         ))
     }
 }
@@ -40,6 +54,9 @@ impl InfoArgs {
 impl VersionArgs {
     /// Prints them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
+        if !matches!(self.output.as_str(), "" | "yaml" | "json") {
+            return Err(Error::new("--output must be 'yaml' or 'json'"));
+        }
         let format = Format::parse(&self.output)?;
         let version = concat!("v", env!("CARGO_PKG_VERSION"));
         if format.is_table() {

@@ -211,7 +211,7 @@ impl Args {
 }
 
 /// All files as one; what stands in an earlier one wins.
-fn content(session: &Session) -> Result<Value, Error> {
+pub(crate) fn content(session: &Session) -> Result<Value, Error> {
     let mut whole = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "",
         "clusters": [], "contexts": [], "users": [],

@@ -119,7 +119,7 @@ impl Args {
                 "cannot exec into a container in a completed pod; current phase is {phase}"
             )));
         }
-        let container = container_of(session, &pod, self.container.as_deref())?;
+        let container = container_of(session, &pod, self.container.as_deref(), false)?;
         let request = Exec { namespace, pod: name, container, command, tty: false };
         let (errors, mut said) = duplex(PIPE);
         let streams = Streams {

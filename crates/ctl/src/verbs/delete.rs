@@ -166,6 +166,14 @@ impl Args {
         if !self.files.is_empty() {
             // In the order of the file, as kubectl does.
             let (found, errors) = session.in_files(&wanted).await?;
+            let about = |error: Error| match &error {
+                Error::Nameless(source) => {
+                    let source = source.clone();
+                    error.about("deleting", &source)
+                }
+                _ => error,
+            };
+            let errors = errors.into_iter().map(about).collect();
             let victim = |one: InFile| Victim {
                 mapping: one.target.mapping,
                 namespace: one.namespace,

@@ -37,8 +37,12 @@ impl Args {
         let (Gathered { found, mut errors }, by_prefix) = self.found(session).await?;
         if found.is_empty() {
             Error::all(errors)?;
-            let namespace = session.namespace();
-            return session.print_error(&format!("No resources found in {namespace} namespace.\n"));
+            let text = if self.all_namespaces {
+                "No resources found\n".to_owned()
+            } else {
+                format!("No resources found in {} namespace.\n", session.namespace())
+            };
+            return session.print_error(&text);
         }
         let now = jiff::Timestamp::now().as_second();
         for (at, one) in found.iter().enumerate() {
@@ -97,7 +101,7 @@ impl Args {
                 .filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == name)
                 .cloned()
                 .collect();
-            service["endpoints"] = serde_json::json!(describe::addresses(&own));
+            service["slices"] = serde_json::Value::Array(own);
         }
         Ok(services)
     }

@@ -35,6 +35,9 @@ pub struct Args {
     /// Show the managers of fields too
     #[arg(long)]
     show_managed_fields: bool,
+    /// Show what Secrets hold
+    #[arg(long)]
+    show_secrets: bool,
     /// Objects that are compared at once
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     concurrency: usize,
@@ -88,7 +91,7 @@ impl Args {
                 now.iter_mut().for_each(hide_managed_fields);
                 hide_managed_fields(&mut then);
             }
-            if mapping.kind == "Secret" && mapping.group.is_empty() {
+            if mapping.kind == "Secret" && mapping.group.is_empty() && !self.show_secrets {
                 mask(now.as_mut(), &mut then);
             }
             let group = if mapping.group.is_empty() { "" } else { &format!("{}.", mapping.group) };

@@ -3,13 +3,13 @@
 use futures::StreamExt;
 use onggi_client::{EventType, WatchSpec};
 use onggi_machinery::value::str_at;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::describe::event_age;
 use crate::discovery::Mapping;
 use crate::error::Error;
-use crate::output::Format;
-use crate::output::format::list_of;
+use crate::flags::Printing;
+use crate::output::format::hide_managed_fields;
 use crate::output::tabwriter::{TABLE, align};
 use crate::select::Selectors;
 use crate::session::Session;
@@ -35,9 +35,8 @@ pub struct Args {
     /// Do not print the headings
     #[arg(long)]
     no_headers: bool,
-    /// yaml, json …
-    #[arg(long, short, default_value = "")]
-    output: String,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 impl Args {
@@ -47,7 +46,7 @@ impl Args {
         if !self.types.iter().all(known) {
             return Err(Error::new("valid --types are Normal or Warning"));
         }
-        let format = Format::parse(&self.output)?;
+        let format = self.printing.format()?;
         let mapper = session.mapper().await?;
         let mapping = mapper.by_kind("v1", "Event").ok_or_else(|| Error::new("no events here"))?;
         let namespace = if self.all_namespaces { String::new() } else { session.namespace() };
@@ -74,7 +73,17 @@ impl Args {
         }
         events.sort_by_key(|event| last_seen(event).to_owned());
         if !format.is_table() {
-            return session.print(&format.print(&list_of(events), self.no_headers)?);
+            for event in &mut events {
+                if !self.printing.show_managed_fields {
+                    hide_managed_fields(event);
+                }
+                if event["eventTime"].is_null() {
+                    event["eventTime"] = Value::Null;
+                }
+            }
+            let list =
+                json!({"apiVersion": "v1", "items": events, "kind": "EventList", "metadata": {}});
+            return session.print(&format.print_typed(&list)?);
         }
         if events.is_empty() {
             let text = if self.all_namespaces {

@@ -149,7 +149,7 @@ impl Args {
                 mapping: &target.mapping,
                 namespace,
                 name: target.name.as_deref().unwrap_or(""),
-                accept: TABLE,
+                accept: if self.server_print { TABLE } else { OBJECT },
             };
             let table = match self.fetch(session, &query).await {
                 Ok(table) => as_table(table),
@@ -291,17 +291,21 @@ impl Args {
         format: &Format,
     ) -> Result<(), Error> {
         let mapping = &target.mapping;
-        let accept = if format.is_table() { TABLE } else { OBJECT };
+        let is_table = format.is_table() && self.server_print;
+        let accept = if is_table { TABLE } else { OBJECT };
         let mut printer = Printer::new(self.options(mapping, format, self.show_kind));
         let name = target.name.as_deref().unwrap_or("");
         let query = Query { mapping, namespace, name, accept };
-        let now = self.fetch(session, &query).await?;
+        let mut now = self.fetch(session, &query).await?;
         let mut revision = str_at(&now, "metadata.resourceVersion").to_owned();
+        if format.is_table() {
+            now = as_table(now);
+        }
         let mut show = |event: &str, value: &Value| -> Result<String, Error> {
             Ok(match format {
                 Format::Table | Format::Wide => {
                     printer.event(event);
-                    printer.print(value)
+                    printer.print(&as_table(value.clone()))
                 }
                 _ => {
                     let mut value = value.clone();

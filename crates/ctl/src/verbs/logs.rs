@@ -180,7 +180,7 @@ impl Args {
             return Ok(());
         }
         let named = self.container.as_deref().or(self.container_name.as_deref());
-        into.push(source(&container_of(session, pod, named)?));
+        into.push(source(&container_of(session, pod, named, false)?));
         Ok(())
     }
 
@@ -236,41 +236,44 @@ pub(crate) fn container_of(
     session: &Session,
     pod: &Value,
     named: Option<&str>,
+    quiet: bool,
 ) -> Result<String, Error> {
-    let of = |list: &str| -> Vec<String> {
-        list_at(pod, list).iter().map(|c| str_at(c, "name").to_owned()).collect()
-    };
-    let (main, init) = (of("spec.containers"), of("spec.initContainers"));
-    let debug = of("spec.ephemeralContainers");
+    let mut known: Vec<(&str, String)> = Vec::new();
+    for (list, suffix) in
+        [("containers", ""), ("initContainers", " (init)"), ("ephemeralContainers", " (ephem)")]
+    {
+        let names = list_at(&pod["spec"], list).iter().map(|c| str_at(c, "name"));
+        known.extend(names.map(|name| (name, format!("{name}{suffix}"))));
+    }
     let pod_name = str_at(pod, "metadata.name");
-    if let Some(named) = named {
-        let there = main.iter().chain(&init).chain(&debug).any(|name| name == named);
-        return if there {
+    let all = || known.iter().map(|(_, shown)| shown.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(named) = named.filter(|named| !named.is_empty()) {
+        return if known.iter().any(|(name, _)| *name == named) {
             Ok(named.to_owned())
         } else {
-            let known: Vec<&str> =
-                main.iter().chain(&init).chain(&debug).map(AsRef::as_ref).collect();
-            Err(Error::new(format!(
-                "container {named} is not valid for pod {pod_name} out of: {}",
-                known.join(", ")
-            )))
+            let all = all();
+            let text = format!("container {named} is not valid for pod {pod_name} out of: {all}");
+            Err(Error::new(text))
         };
     }
-    let annotated = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
-        .as_str()
-        .filter(|name| find(list_at(pod, "spec.containers"), "name", name).is_some());
-    if let Some(name) = annotated {
-        return Ok(name.to_owned());
+    let main = list_at(pod, "spec.containers");
+    let annotated =
+        pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+    if let Some(name) = annotated.filter(|name| !name.is_empty()) {
+        if find(main, "name", name).is_some() {
+            return Ok(name.to_owned());
+        }
+        if !quiet {
+            session.print_error(&format!(
+                "Default container name {name:?} not found in pod {pod_name}\n"
+            ))?;
+        }
     }
-    let Some(first) = main.first() else {
+    let Some(first) = main.first().map(|first| str_at(first, "name")) else {
         return Err(Error::new(format!("pod {pod_name} has no containers")));
     };
-    if main.len() + init.len() + debug.len() > 1 {
-        let mut names = main.clone();
-        names.extend(init.iter().map(|name| format!("{name} (init)")));
-        names.extend(debug.iter().map(|name| format!("{name} (ephem)")));
-        let text = format!("Defaulted container {first:?} out of: {}\n", names.join(", "));
-        session.print_error(&text)?;
+    if known.len() > 1 && !quiet {
+        session.print_error(&format!("Defaulted container {first:?} out of: {}\n", all()))?;
     }
-    Ok(first.clone())
+    Ok(first.to_owned())
 }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 pub mod annotate;
 pub mod api;
 pub mod apply;
+pub mod attach;
 pub mod auth;
 pub mod autoscale;
 pub mod certificate;
@@ -30,6 +31,7 @@ pub mod exec;
 pub mod explain;
 pub mod expose;
 pub mod get;
+pub mod kuberc;
 pub mod kustomize;
 pub mod label;
 pub mod logs;
@@ -68,7 +70,7 @@ pub enum Verb {
     /// Run a command in a container
     Exec(exec::Args),
     /// Join the streams of a running container
-    Attach(exec::AttachArgs),
+    Attach(attach::Args),
     /// Run an image in a pod
     Run(run::Args),
     /// Wait until objects are in a state
@@ -113,6 +115,8 @@ pub enum Verb {
     Kustomize(kustomize::Args),
     /// Print or change the kubeconfig
     Config(config::Args),
+    /// Print or change the preferences of the command line
+    Kuberc(kuberc::Args),
     /// Print where the cluster answers
     ClusterInfo(cluster::InfoArgs),
     /// Print the kinds that the server has
@@ -133,6 +137,9 @@ pub enum Verb {
     Proxy(proxy::Args),
     /// Print what a shell completes the command line with
     Completion(completion::Args),
+    /// What `completion` makes the shell ask
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::Complete),
     /// Print the programs on the PATH that are verbs too
     Plugin(plugin::Args),
     /// What may still change; there is nothing now
@@ -193,6 +200,7 @@ impl Verb {
             Self::Events(args) => args.run(session).await,
             Self::Kustomize(args) => args.run(session),
             Self::Config(args) => args.run(session),
+            Self::Kuberc(args) => args.run(session),
             Self::ClusterInfo(args) => args.run(session).await,
             Self::ApiResources(args) => args.run(session).await,
             Self::ApiVersions(args) => args.run(session).await,
@@ -202,7 +210,8 @@ impl Verb {
             Self::Top(args) => args.run(session).await,
             Self::PortForward(args) => args.run(session).await,
             Self::Proxy(args) => args.run(session).await,
-            Self::Completion(args) => args.run(session, own_command()),
+            Self::Completion(args) => args.run(session),
+            Self::Complete(args) => args.run(session, own_command()).await,
             Self::Plugin(args) => args.run(session),
             Self::Alpha => {
                 session.print_error("No alpha commands are available in this version of kubectl\n")
@@ -225,7 +234,7 @@ pub fn ended(done: Result<(), Error>) -> ExitCode {
 }
 
 /// The verbs as a command line of their own, where no program names a larger one.
-fn own_command() -> clap::Command {
+pub(crate) fn own_command() -> clap::Command {
     use clap::{Args as _, Subcommand as _};
     Globals::augment_args(Verb::augment_subcommands(clap::Command::new("onggi")))
 }

@@ -1,7 +1,7 @@
 //! `plugin`.
 
 use crate::error::Error;
-use crate::plugin::all;
+use crate::plugin::{Plugin, all};
 use crate::session::Session;
 
 /// Flags of `plugin`.
@@ -25,15 +25,28 @@ impl Args {
     /// Prints them.
     pub fn run(self, session: &Session) -> Result<(), Error> {
         let What::List { name_only } = self.what;
-        let found = all(&std::env::var_os("PATH").unwrap_or_default());
+        let command = super::own_command();
+        let found = all(&std::env::var_os("PATH").unwrap_or_default(), |verb| {
+            command.find_subcommand(verb).is_some()
+        });
         if found.is_empty() {
             return Err(Error::new("unable to find any kubectl plugins in your PATH"));
         }
         session.print("The following compatible plugins are available:\n\n")?;
-        for file in found {
-            let name = file.file_name().map_or(file.as_os_str(), |name| name);
-            let shown = if name_only { name } else { file.as_os_str() };
+        let mut warnings = 0;
+        for Plugin { path, warning } in found {
+            let name = path.file_name().map_or(path.as_os_str(), |name| name);
+            let shown = if name_only { name } else { path.as_os_str() };
             session.print(&format!("{}\n", shown.to_string_lossy()))?;
+            if !warning.is_empty() {
+                warnings += 1;
+                session.print_error(&format!("  - warning: {warning}\n"))?;
+            }
+        }
+        match warnings {
+            0 => {}
+            1 => return Err(Error::new("one plugin warning was found")),
+            count => return Err(Error::new(format!("{count} plugin warnings were found"))),
         }
         Ok(())
     }

@@ -17,9 +17,9 @@ use crate::session::Session;
 pub struct Args {
     /// POD, or TYPE/NAME
     #[arg(value_name = "POD | TYPE/NAME")]
-    pod: String,
+    pod: Option<String>,
     /// [LOCAL:]REMOTE
-    #[arg(required = true, value_name = "[LOCAL:]REMOTE")]
+    #[arg(value_name = "[LOCAL:]REMOTE")]
     ports: Vec<String>,
     /// Addresses of this machine, or localhost
     #[arg(long, default_value = "localhost", value_delimiter = ',')]
@@ -39,8 +39,14 @@ struct Ports {
 impl Args {
     /// Forwards until it is broken off.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
-        let service = self.service(session).await?;
-        let pod = pod(session, &self.pod).await?;
+        let named = self.pod.as_deref().filter(|_| !self.ports.is_empty()).ok_or_else(|| {
+            Error::new(
+                "TYPE/NAME and list of ports are required for port-forward\nSee 'onggi \
+                 port-forward -h' for help and examples",
+            )
+        })?;
+        let service = service(session, named).await?;
+        let pod = pod(session, named).await?;
         let phase = str_at(&pod, "status.phase");
         if phase != "Running" {
             return Err(Error::new(format!(
@@ -49,25 +55,28 @@ impl Args {
         }
         let ports = self.ports.iter().map(|text| ports(text, service.as_ref(), &pod));
         let ports = ports.collect::<Result<Vec<_>, _>>()?;
+        let addresses = self.addresses()?;
         let mut listeners = Vec::new();
+        let mut forwards = false;
         for one in &ports {
-            for address in self.addresses()? {
-                match TcpListener::bind((address, one.local)).await {
-                    Ok(listener) => {
-                        let local = listener.local_addr()?;
-                        session.print(&format!("Forwarding from {local} -> {}\n", one.remote))?;
-                        listeners.push((listener, one.remote));
-                    }
-                    // Machines without IPv6 have the other one.
-                    Err(_) if address.is_ipv6() && self.address == ["localhost"] => {}
-                    Err(error) => {
-                        return Err(Error::new(format!(
-                            "unable to listen on {address}:{}: {error}",
-                            one.local
-                        )));
-                    }
+            match self.listen(session, &addresses, *one).await? {
+                Ok(more) => {
+                    forwards = true;
+                    listeners.extend(more.into_iter().map(|listener| (listener, one.remote)));
+                }
+                Err(why) => {
+                    let text = format!("Unable to listen on port {}: {why}\n", one.local);
+                    session.print_error(&text)?;
                 }
             }
+        }
+        if !forwards {
+            let shown: Vec<String> =
+                ports.iter().map(|one| format!("{{{} {}}}", one.local, one.remote)).collect();
+            return Err(Error::new(format!(
+                "unable to listen on any of the requested ports: [{}]",
+                shown.join(" ")
+            )));
         }
         let way = Arc::new(Way {
             http: session.connection()?.http.clone(),
@@ -89,14 +98,46 @@ impl Args {
         ended.map(drop)
     }
 
-    /// The Service, where one is named: its ports are meant then.
-    async fn service(&self, session: &Session) -> Result<Option<Value>, Error> {
-        let Some((kind, name)) = self.pod.split_once('/') else { return Ok(None) };
-        let mapping = session.mapper().await?.by_name(kind)?;
-        if mapping.kind != "Service" {
-            return Ok(None);
+    /// Listens on a port of all addresses, the same of each. Of `localhost` one that can be had is
+    /// enough: machines without IPv6 have the other one.
+    async fn listen(
+        &self,
+        session: &Session,
+        addresses: &[IpAddr],
+        ports: Ports,
+    ) -> Result<Result<Vec<TcpListener>, String>, Error> {
+        let of_localhost = |address: IpAddr| {
+            self.address.iter().any(|text| text == "localhost") && address.is_loopback()
+        };
+        let (mut listeners, mut faults, mut is_needed) = (Vec::new(), Vec::new(), false);
+        let mut local = ports.local;
+        for &address in addresses {
+            match TcpListener::bind((address, local)).await {
+                Ok(listener) => {
+                    let shown = listener.local_addr()?;
+                    local = shown.port();
+                    session.print(&format!("Forwarding from {shown} -> {}\n", ports.remote))?;
+                    listeners.push(listener);
+                }
+                Err(error) => {
+                    is_needed |= !of_localhost(address);
+                    let family = if address.is_ipv4() { "tcp4" } else { "tcp6" };
+                    let place = std::net::SocketAddr::new(address, local);
+                    let error = error.to_string().to_lowercase();
+                    let why = error.split(" (os error").next().unwrap_or(&error);
+                    faults.push(format!(
+                        "unable to create listener: Error listen {family} {place}: bind: {why}"
+                    ));
+                }
+            }
         }
-        session.object(mapping, &session.namespace(), name).await.map(Some)
+        if listeners.is_empty() || is_needed {
+            return Ok(Err(format!(
+                "Listeners failed to create with the following errors: [{}]",
+                faults.join(" ")
+            )));
+        }
+        Ok(Ok(listeners))
     }
 
     fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
@@ -113,6 +154,16 @@ impl Args {
         }
         Ok(found)
     }
+}
+
+/// The Service, where one is named: its ports are meant then.
+async fn service(session: &Session, named: &str) -> Result<Option<Value>, Error> {
+    let Some((kind, name)) = named.split_once('/') else { return Ok(None) };
+    let mapping = session.mapper().await?.by_name(kind)?;
+    if mapping.kind != "Service" {
+        return Ok(None);
+    }
+    session.object(mapping, &session.namespace(), name).await.map(Some)
 }
 
 struct Way {
@@ -132,57 +183,82 @@ impl Way {
 
 /// `8080:80`, `80`, `:80`, `8080:http`; of a Service its port leads to the container's.
 fn ports(text: &str, service: Option<&Value>, pod: &Value) -> Result<Ports, Error> {
-    let wrong = || Error::new(format!("invalid port format '{text}'"));
     let (local, remote) = match text.split_once(':') {
         Some((local, remote)) => (Some(local), remote),
         None => (None, text),
     };
+    if remote.contains(':') || remote.is_empty() {
+        return Err(Error::new(format!("invalid port format '{text}'")));
+    }
+    let number = |which: &str, text: &str| {
+        text.parse::<u16>().map_err(|error| {
+            let too_large = *error.kind() == std::num::IntErrorKind::PosOverflow;
+            let why = if too_large { "value out of range" } else { "invalid syntax" };
+            Error::new(format!(
+                "error parsing {which} port '{text}': strconv.ParseUint: parsing {text:?}: {why}"
+            ))
+        })
+    };
+    let is_number = remote.bytes().all(|b| b.is_ascii_digit());
     let (shown, remote) = match service {
-        None => {
-            let remote = number_of(remote, pod).ok_or_else(wrong)?;
+        None if is_number => {
+            // One number stands for both.
+            let which = if local.is_some() { "remote" } else { "local" };
+            let remote = number(which, remote)?;
             (remote, remote)
+        }
+        None => {
+            let found = port_of(remote, pod).ok_or_else(|| no_port("Pod", pod, remote))?;
+            (found, found)
         }
         Some(service) => of_service(remote, service, pod)?,
     };
+    if remote == 0 {
+        return Err(Error::new("remote port must be > 0"));
+    }
     let local = match local {
         None => shown,
         Some("") => 0,
-        Some(local) => local.parse().map_err(|_| wrong())?,
+        Some(local) => number("local", local)?,
     };
     Ok(Ports { local, remote })
 }
 
-/// A number, or the name of a port of a container.
-fn number_of(text: &str, pod: &Value) -> Option<u16> {
-    if let Ok(number) = text.parse() {
-        return Some(number);
-    }
+fn no_port(kind: &str, object: &Value, name: &str) -> Error {
+    let of = str_at(object, "metadata.name");
+    Error::new(format!("{kind} '{of}' does not have a named port '{name}'"))
+}
+
+/// The number of a container's port.
+fn port_of(name: &str, pod: &Value) -> Option<u16> {
     let containers = list_at(pod, "spec.containers").iter();
-    let port = containers.flat_map(|c| list_at(c, "ports")).find(|p| str_at(p, "name") == text)?;
+    let port = containers.flat_map(|c| list_at(c, "ports")).find(|p| str_at(p, "name") == name)?;
     u16::try_from(i64_at(port, "containerPort")?).ok()
 }
 
 fn of_service(text: &str, service: &Value, pod: &Value) -> Result<(u16, u16), Error> {
     let ports = list_at(service, "spec.ports");
     let by_number = |p: &&Value| i64_at(p, "port").is_some_and(|n| n.to_string() == text);
-    let port = ports.iter().find(by_number).or_else(|| find(ports, "name", text));
-    let name = str_at(service, "metadata.name");
-    let port = port
-        .ok_or_else(|| Error::new(format!("Service {name} does not have a service port {text}")))?;
-    let own = i64_at(port, "port").and_then(|n| u16::try_from(n).ok()).unwrap_or_default();
-    let target = match at(port, "targetPort") {
-        Value::String(name) => number_of(name, pod),
-        Value::Number(number) => number.as_u64().and_then(|n| u16::try_from(n).ok()),
-        _ => Some(own),
+    let port = if text.bytes().all(|b| b.is_ascii_digit()) {
+        let name = str_at(service, "metadata.name");
+        ports.iter().find(by_number).ok_or_else(|| {
+            Error::new(format!("Service {name} does not have a service port {text}"))
+        })?
+    } else {
+        find(ports, "name", text).ok_or_else(|| no_port("Service", service, text))?
     };
+    let own = i64_at(port, "port").and_then(|n| u16::try_from(n).ok()).unwrap_or_default();
     // A headless Service leads to the pod's port itself.
-    let target = if str_at(service, "spec.clusterIP") == "None" { Some(own) } else { target };
-    let target = target.filter(|port| *port > 0).ok_or_else(|| {
-        Error::new(format!(
-            "Pod '{}' does not have a named port '{text}'",
-            str_at(pod, "metadata.name")
-        ))
-    })?;
+    if str_at(service, "spec.clusterIP") == "None" {
+        return Ok((own, own));
+    }
+    let target = match at(port, "targetPort") {
+        Value::String(name) => port_of(name, pod).ok_or_else(|| no_port("Pod", pod, name))?,
+        Value::Number(number) => {
+            number.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0).unwrap_or(own)
+        }
+        _ => own,
+    };
     Ok((own, target))
 }
 
@@ -208,8 +284,20 @@ mod tests {
         ] {
             assert_eq!(ports(text, service, &pod).unwrap(), Ports { local, remote }, "{text}");
         }
-        for text in ["x", "x:80", "70000"] {
-            assert!(ports(text, None, &pod).is_err(), "{text}");
+        for (text, expected) in [
+            ("x", "Pod '' does not have a named port 'x'"),
+            (
+                "70000",
+                "error parsing local port '70000': strconv.ParseUint: parsing \"70000\": value out of range",
+            ),
+            (
+                "x:80",
+                "error parsing local port 'x': strconv.ParseUint: parsing \"x\": invalid syntax",
+            ),
+            ("1:2:3", "invalid port format '1:2:3'"),
+            ("0", "remote port must be > 0"),
+        ] {
+            assert_eq!(ports(text, None, &pod).unwrap_err().to_string(), expected);
         }
         assert!(ports("10", Some(&service), &pod).is_err());
     }

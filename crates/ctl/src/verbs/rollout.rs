@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::describe;
 use crate::error::Error;
+use crate::flags::Printing;
 use crate::gather::{Gathered, Wanted};
 use crate::manifest::Files;
-use crate::output::Format;
 use crate::output::format::hide_managed_fields;
 use crate::output::tabwriter::{DESCRIBE, align};
 use crate::rollout::{self, CHANGE_CAUSE, Progress, controller_revisions, replica_sets, revision};
@@ -49,9 +49,11 @@ struct Which {
     files: Files,
     #[command(flatten)]
     selectors: Selectors,
-    /// yaml, json, name …
-    #[arg(long, short, default_value = "", value_name = "FORMAT")]
-    output: String,
+    #[command(flatten)]
+    printing: Printing,
+    /// Name of the manager of the fields
+    #[arg(long, value_name = "NAME", default_value = "kubectl-rollout")]
+    field_manager: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -143,18 +145,20 @@ impl Which {
         object: &Value,
         done: &str,
     ) -> Result<(), Error> {
-        let format = Format::parse(&self.output)?;
+        let format = self.printing.format()?;
         if format.is_table() {
             return session.print(&format!("{} {done}\n", one.label()));
         }
         let mut object = object.clone();
-        hide_managed_fields(&mut object);
+        if !self.printing.show_managed_fields {
+            hide_managed_fields(&mut object);
+        }
         session.print_object(&format, &object)
     }
 
     async fn found(&self, session: &Session) -> Result<(Vec<Found>, Vec<Error>), Error> {
         // Refused before anything is written.
-        Format::parse(&self.output)?;
+        self.printing.format()?;
         let wanted = Wanted::new(&self.args, &self.files, &self.selectors).whole_kinds(true);
         let Gathered { found, errors } = session.gather(&wanted).await?;
         if found.is_empty() && errors.is_empty() {
@@ -179,7 +183,8 @@ impl Which {
                 continue;
             }
             let kind = PatchKind::Strategic;
-            let sent = session.patch(&one, "", kind, patch, "kubectl-rollout", DryRun::None).await;
+            let manager = self.field_manager.as_str();
+            let sent = session.patch(&one, "", kind, patch, manager, DryRun::None).await;
             match sent {
                 Ok(object) => self.show(session, &one, &object, done)?,
                 Err(error) => Error::note(&mut errors, error)?,
@@ -271,7 +276,7 @@ impl History {
 
     async fn show(&self, session: &Session, one: &Found) -> Result<(), Error> {
         let mut sets = revisions(session, one).await?;
-        let format = Format::parse(&self.which.output)?;
+        let format = self.which.printing.format()?;
         if !format.is_table() {
             sets.retain(|set| self.revision == 0 || revision(set) == self.revision);
             if sets.is_empty() && self.revision > 0 {

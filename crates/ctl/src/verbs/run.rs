@@ -8,12 +8,14 @@ use onggi_machinery::resource::Verb;
 use onggi_machinery::value::{list_at, str_at};
 use serde_json::{Value, json};
 
+use super::attach::Attach;
 use super::create::{Common, key_values, print_or_send};
 use super::delete::{gone, said};
-use super::exec::{join_or_log, log};
+use super::exec::log;
 use crate::error::Error;
 use crate::select::DryRun;
 use crate::session::Session;
+use crate::terminal::Keys;
 
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
@@ -77,6 +79,9 @@ pub struct Args {
     /// Leave the input open when the first who joined is gone
     #[arg(long)]
     leave_stdin_open: bool,
+    /// What to type to leave the container to itself
+    #[arg(long, default_value = "ctrl-p,ctrl-q", value_name = "KEYS")]
+    detach_keys: String,
     #[command(flatten)]
     common: Common,
     /// Arguments, or the command
@@ -135,7 +140,9 @@ impl Args {
             let mut request = Request::new(Verb::Delete, mapping.gvr(), &namespace, &self.name);
             request.write.propagation_policy = "Background".to_owned();
             session.call(request).await?;
-            session.print(&said(mapping, &namespace, &self.name, false, DryRun::None))?;
+            if !self.quiet {
+                session.print(&said(mapping, &namespace, &self.name, false, DryRun::None))?;
+            }
             let uid = str_at(&created, "metadata.uid");
             gone(session, mapping, &namespace, &self.name, uid).await?;
         }
@@ -154,6 +161,7 @@ impl Args {
             seen = pod.clone();
             Ok(matches!(str_at(pod, "status.phase"), "Running" | "Succeeded" | "Failed"))
         };
+        let detach = Keys::parse(&self.detach_keys)?;
         session.until(mapping, namespace, name, runs).await?;
         let has_ended = |pod: &Value| matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed");
         // `--overrides` may have named it otherwise.
@@ -162,10 +170,15 @@ impl Args {
         if has_ended(&seen) {
             log(session, &seen, &container).await?;
         } else {
-            if self.tty && !self.quiet {
-                session.print_error("If you don't see a command prompt, try pressing enter.\n")?;
-            }
-            join_or_log(session, &seen, &container, self.stdin, self.tty).await?;
+            let attach = Attach {
+                pod: &seen,
+                container: &container,
+                stdin: self.stdin,
+                tty: self.tty,
+                quiet: self.quiet,
+                detach: &detach,
+            };
+            attach.or_log(session).await?;
             if self.restart == "Always" || self.leave_stdin_open {
                 return Ok(());
             }
@@ -179,9 +192,8 @@ impl Args {
         match statuses["state"]["terminated"]["exitCode"].as_i64() {
             None | Some(0) => Ok(()),
             Some(code) => {
-                let text = format!("pod {namespace}/{name} terminated (Error)\n");
-                session.print_error(&text)?;
-                Err(Error::Exit(u8::try_from(code).unwrap_or(1)))
+                let text = Error::Bare(format!("pod {namespace}/{name} terminated (Error)"));
+                Err(Error::Coded(u8::try_from(code).unwrap_or(1), Box::new(text)))
             }
         }
     }
@@ -263,7 +275,7 @@ impl Args {
 }
 
 /// What is wrong with the name of an image, in the words of its specification.
-fn image_problem(image: &str) -> Option<&'static str> {
+pub(crate) fn image_problem(image: &str) -> Option<&'static str> {
     const FAULT: &str = "invalid reference format";
     let (rest, digest) = match image.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest)),

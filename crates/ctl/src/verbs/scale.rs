@@ -1,10 +1,11 @@
 //! `scale`.
 
 use onggi_client::PatchKind;
-use onggi_machinery::value::i64_at;
+use onggi_machinery::value::{i64_at, str_at};
 use serde_json::json;
 
 use crate::error::Error;
+use crate::flags::Printing;
 use crate::gather::Wanted;
 use crate::manifest::Files;
 use crate::output::Format;
@@ -37,30 +38,39 @@ pub struct Args {
     /// Try it out only
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value = "none", default_missing_value = "client")]
     dry_run: DryRun,
-    /// yaml, json, name …
-    #[arg(long, short, default_value = "", value_name = "FORMAT")]
-    output: String,
+    /// Only when it is in this version
+    #[arg(long, value_name = "VERSION", default_value = "")]
+    resource_version: String,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 impl Args {
     /// Scales them.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         // Refused before anything is written.
-        Format::parse(&self.output)?;
+        let format = self.printing.format()?;
         let wanted = Wanted::new(&self.args, &self.files, &self.selectors).whole_kinds(self.all);
         let (found, mut errors) = session.gather(&wanted).await?.or_nothing("scale")?;
         for one in &found {
-            if let Err(error) = self.one(session, one).await {
+            if let Err(error) = self.one(session, one, &format).await {
                 Error::note(&mut errors, error)?;
             }
         }
         Error::all(errors)
     }
 
-    async fn one(&self, session: &Session, one: &Found) -> Result<(), Error> {
+    async fn one(&self, session: &Session, one: &Found, format: &Format) -> Result<(), Error> {
         let now = i64_at(&one.value, "spec.replicas").unwrap_or(1);
         if let Some(expected) = self.current_replicas.filter(|n| *n >= 0 && *n != now) {
             return Err(Error::new(format!("Expected replicas to be {expected}, was {now}")));
+        }
+        let revision = str_at(&one.value, "metadata.resourceVersion");
+        if !self.resource_version.is_empty() && self.resource_version != revision {
+            return Err(Error::new(format!(
+                "Expected resource version to be {}, was {revision}",
+                self.resource_version
+            )));
         }
         if self.dry_run != DryRun::Client {
             let mut body = json!({"spec": {"replicas": self.replicas}});
@@ -81,13 +91,13 @@ impl Args {
             })?;
         }
         let suffix = self.dry_run.suffix();
-        match self.output.as_str() {
-            "" => session.print(&format!("{} scaled{suffix}\n", one.label())),
-            output => {
-                let mut object = one.value.clone();
-                hide_managed_fields(&mut object);
-                session.print_object(&Format::parse(output)?, &object)
-            }
+        if format.is_table() {
+            return session.print(&format!("{} scaled{suffix}\n", one.label()));
         }
+        let mut object = one.value.clone();
+        if !self.printing.show_managed_fields {
+            hide_managed_fields(&mut object);
+        }
+        session.print_object(format, &object)
     }
 }

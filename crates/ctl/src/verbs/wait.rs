@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::delete::gone;
 use crate::discovery::Mapping;
 use crate::error::Error;
+use crate::flags::Printing;
 use crate::gather::{Gathered, Wanted};
 use crate::jsonpath::{Template, text_of};
 use crate::manifest::Files;
@@ -41,9 +42,8 @@ pub struct Args {
     /// How long at most; 0 to look once
     #[arg(long, default_value = "30s", allow_hyphen_values = true, value_parser = crate::duration::parse, value_name = "TIME")]
     timeout: Duration,
-    /// yaml, json, name …
-    #[arg(long, short, default_value = "", value_name = "FORMAT")]
-    output: String,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 /// What is waited for.
@@ -60,7 +60,7 @@ impl Args {
     pub async fn run(self, session: &Session) -> Result<(), Error> {
         let state = State::parse(&self.state)?;
         let none = Selectors::default();
-        let format = Format::parse(&self.output)?;
+        let format = self.printing.format()?;
         // One time for all of them together.
         let deadline = tokio::time::Instant::now() + self.timeout;
         let named = self.args.len() > 1 || self.args.iter().any(|arg| arg.contains('/'));
@@ -125,7 +125,9 @@ impl Args {
         if format.is_table() {
             return session.print(&format!("{label} condition met\n"));
         }
-        hide_managed_fields(&mut value);
+        if !self.printing.show_managed_fields {
+            hide_managed_fields(&mut value);
+        }
         session.print_object(format, &value)
     }
 

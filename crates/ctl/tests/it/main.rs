@@ -5,6 +5,7 @@
 mod changes;
 mod describe;
 mod generators;
+mod newer;
 mod server;
 mod streams;
 mod verbs;

@@ -170,8 +170,7 @@ async fn commands() {
     s.run("exec b -- exit 0").await;
     let printed = s.try_run("exec b -c web -- exit 3").await;
     assert_eq!((printed.code, printed.err.as_str()), (3, "command terminated with exit code 3\n"));
-    // Without the dashes, too.
-    let printed = s.try_run("exec -i b sh -c 4").await;
+    let printed = s.try_run("exec -i b -- sh -c 4").await;
     assert_eq!(printed.code, 4);
     let printed = s.try_run("exec deploy/web -c web -- exit 5").await;
     assert_eq!(printed.code, 5);

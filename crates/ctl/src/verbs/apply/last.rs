@@ -1,7 +1,6 @@
 //! `apply view-last-applied`, `set-last-applied` and `edit-last-applied`.
 
 use onggi_client::PatchKind;
-use onggi_machinery::yaml as reader;
 use serde_json::Value;
 
 use super::{last_applied, not_applied};
@@ -14,7 +13,7 @@ use crate::output::format::Format;
 use crate::output::{json, yaml};
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
-use crate::verbs::edit::editor;
+use crate::verbs::edit::{Editing, Mode, form};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LastApplied {
@@ -43,7 +42,7 @@ pub(super) struct View {
     #[arg(long)]
     all: bool,
     /// yaml or json
-    #[arg(long, short, default_value = "yaml", value_parser = ["yaml", "json"])]
+    #[arg(long, short, default_value = "yaml")]
     output: String,
 }
 
@@ -68,6 +67,12 @@ pub(super) struct Edit {
     args: Vec<String>,
     #[command(flatten)]
     files: Files,
+    /// yaml, json or kyaml
+    #[arg(long, short, default_value = "")]
+    output: String,
+    /// End the lines as Windows does
+    #[arg(long)]
+    windows_line_endings: bool,
 }
 
 impl LastApplied {
@@ -87,10 +92,18 @@ fn parsed(text: &str) -> Result<Value, Error> {
 
 impl View {
     async fn run(self, session: &Session) -> Result<(), Error> {
+        let format = match self.output.as_str() {
+            "yaml" | "json" => Format::parse(&self.output)?,
+            other => {
+                return Err(Error::new(format!(
+                    "Unexpected -o output mode: {other}, the flag 'output' must be one of \
+                     yaml|json\nSee 'onggi apply view-last-applied -h' for help and examples"
+                )));
+            }
+        };
         let selectors = Selectors { selector: self.selector.clone(), field_selector: None };
         let wanted = Wanted::new(&self.args, &self.files, &selectors);
         let found = session.find(&Wanted { all: self.all, ..wanted }).await?;
-        let format = Format::parse(&self.output)?;
         for one in &found {
             let text = last_applied(&one.value).ok_or_else(|| {
                 Error::new(format!(
@@ -160,19 +173,37 @@ impl Edit {
     async fn run(self, session: &Session) -> Result<(), Error> {
         let none = Selectors::default();
         let wanted = Wanted::new(&self.args, &self.files, &none).whole_kinds(true);
+        let mut originals = Vec::new();
         for one in session.find(&wanted).await? {
-            let text = last_applied(&one.value).ok_or_else(|| not_applied(&one.value))?;
-            let before = yaml::to_string(&parsed(text)?);
-            let after = editor(&before).await?;
-            if after == before {
-                session.print("Edit cancelled, no changes made.\n")?;
-                continue;
+            if let Some(text) = last_applied(&one.value) {
+                let manifest = parsed(text)?;
+                originals.push((one, manifest));
             }
-            let mut wanted = reader::parse(&after).map_err(|e| Error::new(e.to_string()))?;
-            annotate(&mut wanted);
-            keep(session, &one, &wanted, DryRun::None).await?;
-            session.print(&format!("{} edited\n", one.label()))?;
         }
-        Ok(())
+        if originals.is_empty() {
+            return Err(Error::new(
+                "no last-applied-configuration annotation found on resources, to create the \
+                 annotation, use command `onggi apply set-last-applied --create-annotation`",
+            ));
+        }
+        let editing = Editing {
+            mode: Mode::LastApplied,
+            originals,
+            format: form(&self.output)?,
+            windows: self.windows_line_endings,
+        };
+        editing.run(session).await
     }
+}
+
+/// Keeps an edited manifest as that of the last apply.
+pub(crate) async fn keep_last(
+    session: &Session,
+    one: &Found,
+    manifest: Value,
+) -> Result<Value, Error> {
+    let mut wanted = manifest.clone();
+    annotate(&mut wanted);
+    keep(session, one, &wanted, DryRun::None).await?;
+    Ok(manifest)
 }

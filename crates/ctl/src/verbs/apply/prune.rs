@@ -6,7 +6,7 @@ use onggi_machinery::value::str_at;
 use serde_json::Value;
 
 use super::last_applied;
-use crate::discovery::Mapping;
+use crate::discovery::{Mapper, Mapping};
 use crate::error::Error;
 use crate::select::{DryRun, Selectors};
 use crate::session::Session;
@@ -40,6 +40,9 @@ pub(super) struct Flags {
     /// Kinds that are looked through: core/v1/ConfigMap
     #[arg(long, value_name = "GROUP/VERSION/KIND", alias = "prune-whitelist")]
     prune_allowlist: Vec<String>,
+    /// The object that remembers what was applied: NAME of a Secret, or TYPE/NAME
+    #[arg(long, value_name = "[TYPE/]NAME", default_value = "", hide_default_value = true)]
+    pub(super) applyset: String,
 }
 
 /// An object that the files hold.
@@ -62,20 +65,36 @@ impl Seen {
         let namespace = if own.is_empty() { namespace } else { own };
         Self { uid: str_at(object, "metadata.uid").to_owned(), namespace: namespace.to_owned() }
     }
+
+    pub(super) fn is(&self, object: &Value) -> bool {
+        str_at(object, "metadata.uid") == self.uid
+    }
 }
 
 impl Flags {
-    pub(super) fn check(&self, selector: Option<&str>, all: bool) -> Result<(), Error> {
+    pub(super) async fn check(&self, session: &Session, args: &super::Args) -> Result<(), Error> {
         if !self.prune {
             return Ok(());
         }
-        match (selector, all) {
-            (None, false) => Err(Error::new(
-                "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
-            )),
-            (Some(_), true) => Err(Error::new("cannot set --all and --selector at the same time")),
-            _ => Ok(()),
-        }
+        let (of_set, by_label) = (!self.applyset.is_empty(), args.selector.is_some());
+        let wrong = if args.force {
+            "--force cannot be used with --prune"
+        } else if of_set && args.all {
+            "--all is incompatible with --applyset"
+        } else if of_set && by_label {
+            "--selector is incompatible with --applyset"
+        } else if of_set && !self.prune_allowlist.is_empty() {
+            "--prune-allowlist is incompatible with --applyset"
+        } else if !of_set && !args.all && !by_label {
+            "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector"
+        } else if !of_set && args.server_side {
+            "--prune is in alpha and doesn't currently work on objects created by server-side apply"
+        } else {
+            // What is listed wrongly is told before anything is written.
+            let mapper = session.mapper().await?;
+            return self.prune_allowlist.iter().try_for_each(|text| listed(mapper, text).map(drop));
+        };
+        Err(Error::new(wrong))
     }
 
     pub(super) async fn run(
@@ -96,21 +115,12 @@ impl Flags {
         }
         let mut errors = Vec::new();
         for text in list {
-            let parts: Vec<&str> = text.split('/').collect();
-            let [group, version, kind] = parts.as_slice() else {
-                return Err(Error::new(format!(
-                    "invalid GroupVersionKind format: {text}, please follow <group/version/kind>"
-                )));
-            };
-            let api_version =
-                if *group == "core" { (*version).to_owned() } else { format!("{group}/{version}") };
             // A kind that this server does not have was never applied to it.
-            let Some(mapping) = mapper.by_kind(&api_version, kind) else { continue };
+            let Ok(mapping) = listed(mapper, text) else { continue };
             let places = if mapping.namespaced { namespaces.clone() } else { vec![""] };
             for namespace in places {
                 for object in session.list(mapping, namespace, &pruning.selectors).await? {
-                    let uid = str_at(&object, "metadata.uid");
-                    let is_kept = seen.iter().any(|one| one.uid == uid);
+                    let is_kept = seen.iter().any(|one| one.is(&object));
                     if last_applied(&object).is_none() || is_kept {
                         continue;
                     }
@@ -124,8 +134,23 @@ impl Flags {
     }
 }
 
+/// `core/v1/ConfigMap`.
+fn listed<'a>(mapper: &'a Mapper, text: &str) -> Result<&'a Mapping, Error> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let [group, version, kind] = parts.as_slice() else {
+        return Err(Error::new(format!(
+            "invalid GroupVersionKind format: {text}, please follow <group/version/kind>"
+        )));
+    };
+    let api_version =
+        if *group == "core" { (*version).to_owned() } else { format!("{group}/{version}") };
+    mapper.by_kind(&api_version, kind).ok_or_else(|| {
+        Error::new(format!("no matches for kind {kind:?} in version {api_version:?}"))
+    })
+}
+
 impl Pruning<'_> {
-    async fn delete(
+    pub(super) async fn delete(
         &self,
         session: &Session,
         mapping: &Mapping,

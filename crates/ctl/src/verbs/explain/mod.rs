@@ -4,6 +4,9 @@ mod plain;
 mod v2;
 mod wrap;
 
+use onggi_machinery::value::{entries_at, list_at, str_at};
+use serde_json::Value;
+
 use crate::discovery::Mapping;
 use crate::error::Error;
 use crate::session::Session;
@@ -18,19 +21,22 @@ pub struct Args {
     #[arg(value_name = "TYPE[.FIELD…]")]
     what: String,
     /// All fields below
-    #[arg(long)]
+    #[arg(long, short = 'R')]
     recursive: bool,
     /// Of this version: apps/v1
     #[arg(long, default_value = "", value_name = "GROUP/VERSION")]
     api_version: String,
     /// plaintext, plaintext-openapiv2
-    #[arg(long, short, default_value = "plaintext", value_parser = ["plaintext", V2])]
+    #[arg(long, short, default_value = "plaintext")]
     output: String,
 }
 
 impl Args {
     /// Prints names, types and what they mean, as far as the server says it.
     pub async fn run(self, session: &Session) -> Result<(), Error> {
+        if !matches!(self.output.as_str(), "plaintext" | V2) {
+            return Err(Error::new(format!("unrecognized format: {}", self.output)));
+        }
         let (mapping, fields) = self.named(session).await?;
         if self.output == V2 {
             return self.by_v2(session, &mapping, &fields).await;
@@ -95,4 +101,15 @@ impl Args {
 fn missing(mapping: &Mapping) -> Error {
     let what = format!("{}, Kind={}", mapping.api_version(), mapping.kind);
     Error::new(format!("couldn't find resource for {what:?}"))
+}
+
+/// The schema of a kind, among those at a path of an OpenAPI document.
+fn kind<'a>(document: &'a Value, path: &str, mapping: &Mapping) -> Option<&'a Value> {
+    let is_meant = |gvk: &Value| {
+        str_at(gvk, "group") == mapping.group
+            && str_at(gvk, "version") == mapping.version
+            && str_at(gvk, "kind") == mapping.kind
+    };
+    let mut schemas = entries_at(document, path).map(|(_, schema)| schema);
+    schemas.find(|s| list_at(s, "x-kubernetes-group-version-kind").iter().any(is_meant))
 }

@@ -27,13 +27,7 @@ type History<'a> = Vec<&'a str>;
 impl<'a> Document<'a> {
     /// The schema of a kind.
     pub(super) fn kind(&self, mapping: &Mapping) -> Option<&'a Value> {
-        let is_meant = |gvk: &Value| {
-            str_at(gvk, "group") == mapping.group
-                && str_at(gvk, "version") == mapping.version
-                && str_at(gvk, "kind") == mapping.kind
-        };
-        let mut schemas = entries_at(self.value, "components.schemas").map(|(_, schema)| schema);
-        schemas.find(|s| list_at(s, "x-kubernetes-group-version-kind").iter().any(is_meant))
+        super::kind(self.value, "components.schemas", mapping)
     }
 
     /// What there is to say of the field at a path; `None` where there is no such field.

@@ -31,13 +31,7 @@ enum Form<'a> {
 impl<'a> Document<'a> {
     /// The schema of a kind.
     pub(super) fn kind(&self, mapping: &Mapping) -> Option<&'a Value> {
-        let is_meant = |gvk: &Value| {
-            str_at(gvk, "group") == mapping.group
-                && str_at(gvk, "version") == mapping.version
-                && str_at(gvk, "kind") == mapping.kind
-        };
-        let mut schemas = entries_at(self.value, "definitions").map(|(_, schema)| schema);
-        schemas.find(|s| list_at(s, "x-kubernetes-group-version-kind").iter().any(is_meant))
+        super::kind(self.value, "definitions", mapping)
     }
 
     /// The text for the field at a path, or the name that is not found on it.
