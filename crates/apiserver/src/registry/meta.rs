@@ -188,16 +188,21 @@ pub(super) fn begin_update(new: &mut Value, old: &Value) {
 /// Owner references that stand twice are dropped; gives the warning.
 pub(super) fn drop_same_owners(object: &mut Value) -> Option<String> {
     let owners = object.get_mut("metadata")?.get_mut("ownerReferences")?.as_array_mut()?;
-    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
-    let mut twice: Vec<String> = Vec::new();
-    for owner in owners.drain(..) {
-        if kept.contains(&owner) {
-            twice.push(text(&owner, "/uid").to_owned());
-        } else {
-            kept.push(owner);
-        }
+    if owners.len() < 2 {
+        return None;
     }
-    *owners = kept;
+    let mut seen = std::collections::HashSet::with_capacity(owners.len());
+    let first: Vec<bool> = owners.iter().map(|owner| seen.insert(owner)).collect();
+    drop(seen);
+    let mut first = first.into_iter();
+    let mut twice: Vec<String> = Vec::new();
+    owners.retain(|owner| {
+        let keep = first.next().unwrap_or(true);
+        if !keep {
+            twice.push(text(owner, "/uid").to_owned());
+        }
+        keep
+    });
     (!twice.is_empty()).then(|| {
         format!(
             ".metadata.ownerReferences contains duplicate entries; API server dedups owner references \
@@ -239,4 +244,29 @@ pub(super) fn is_finished(object: &Value) -> bool {
     metadata["deletionTimestamp"].is_string()
         && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
         && metadata["finalizers"].as_array().is_none_or(Vec::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn owners_that_stand_twice_are_dropped() {
+        let owner = |uid: &str, name: &str| json!({"uid": uid, "name": name, "controller": false});
+        let (a, b, other) = (owner("1", "a"), owner("2", "b"), owner("1", "c"));
+        for (list, kept, twice) in [
+            (vec![&a], vec![&a], ""),
+            (vec![&a, &other, &b], vec![&a, &other, &b], ""),
+            (vec![&a, &b, &a, &other, &b, &a], vec![&a, &b, &other], "1, 2, 1"),
+        ] {
+            let mut object = json!({"metadata": {"ownerReferences": list}});
+            let warning = drop_same_owners(&mut object);
+            assert_eq!(object, json!({"metadata": {"ownerReferences": kept}}));
+            let end = format!("duplicate UID(s) observed: {twice}");
+            assert_eq!(warning.is_some(), !twice.is_empty());
+            assert!(warning.is_none_or(|text| text.ends_with(&end)), "{list:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `certificates.k8s.io/v1 CertificateSigningRequest`. Who asked is written down by the server;
 //! who may approve and sign, and the signing itself, are its too.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -135,14 +135,15 @@ pub fn prepare_approval(request: &mut Value, old: &Value) {
 
 /// Gives new conditions the times that a writer left out. `now` is RFC 3339.
 pub fn stamp_conditions(request: &mut Value, old: &Value, now: &str) {
-    let earlier = list_at(old, "status.conditions");
+    let mut earlier: HashMap<(&str, &str), &str> = HashMap::new();
+    for condition in list_at(old, "status.conditions") {
+        let key = (str_at(condition, "type"), str_at(condition, "status"));
+        earlier.entry(key).or_insert_with(|| str_at(condition, "lastTransitionTime"));
+    }
     for condition in items_mut(request, "status.conditions") {
         set_default(condition, "lastUpdateTime", now);
-        let same = earlier.iter().find(|c| {
-            str_at(c, "type") == str_at(condition, "type")
-                && str_at(c, "status") == str_at(condition, "status")
-        });
-        let since = same.map_or("", |c| str_at(c, "lastTransitionTime"));
+        let same = (str_at(condition, "type"), str_at(condition, "status"));
+        let since = earlier.get(&same).copied().unwrap_or_default();
         set_default(condition, "lastTransitionTime", text_or(since, now).to_owned());
     }
 }

@@ -1,5 +1,8 @@
 //! `metadata.managedFields`: who owns which fields.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
+
 use serde_json::{Map, Value};
 
 use super::set::FieldSet;
@@ -177,13 +180,16 @@ impl Managed {
     fn read_list(list: Option<&Value>, trusted: bool) -> Result<Self, String> {
         let entries = list.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut managed = Self::default();
+        let mut places: BTreeMap<Id, usize> = BTreeMap::new();
         for (at, entry) in entries.iter().enumerate() {
             let entry = Entry::read(entry, at, trusted)?;
             // Of two entries with the same identity the last one counts.
-            let id = entry.id();
-            match managed.0.iter_mut().find(|other| other.is(&id)) {
-                Some(other) => *other = entry,
-                None => managed.0.push(entry),
+            match places.entry(entry.id()) {
+                Occupied(place) => managed.0[*place.get()] = entry,
+                Vacant(place) => {
+                    place.insert(managed.0.len());
+                    managed.0.push(entry);
+                }
             }
         }
         Ok(managed)

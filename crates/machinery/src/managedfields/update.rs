@@ -1,5 +1,7 @@
 //! Who owns what after a create, update or patch: what changed belongs to who changed it.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::compare::{Comparison, compare};
@@ -199,43 +201,138 @@ fn cap(managed: &mut Managed) {
     if count <= MOST_UPDATES {
         return;
     }
-    let mut updates: Vec<(Option<String>, Id)> = managed
-        .0
-        .iter()
-        .filter(|entry| is_update(entry))
-        .map(|entry| (entry.time.clone(), entry.id()))
-        .collect();
-    updates.sort();
-    // The first of each version is left as it is until a second one joins it.
-    let mut firsts: Vec<Id> = Vec::new();
-    for (time, id) in updates {
-        if count <= MOST_UPDATES {
-            return;
+    // The entries of one version: where the first of them stands, and where what was put together
+    // does. The first is left as it is until a second one joins it.
+    #[derive(Default)]
+    struct Group {
+        first: Option<usize>,
+        bucket: Option<usize>,
+        /// Where it stood at the beginning, if it was there.
+        bucket_was: Option<usize>,
+    }
+    let is_bucket = |entry: &Entry| entry.manager == ANCIENT && entry.subresource.is_empty();
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    // Where the updates stand, each with its group; the oldest first.
+    let mut updates: Vec<(usize, usize)> = Vec::with_capacity(count);
+    for (place, entry) in managed.0.iter().enumerate().filter(|(_, entry)| is_update(entry)) {
+        let group = *names.entry(&entry.api_version).or_insert_with(|| {
+            groups.push(Group::default());
+            groups.len() - 1
+        });
+        if is_bucket(entry) {
+            groups[group].bucket = Some(place);
+            groups[group].bucket_was = Some(place);
         }
-        let Some(first) = firsts.iter().find(|first| first.api_version == id.api_version) else {
-            firsts.push(id);
+        updates.push((place, group));
+    }
+    let age = |place: usize| {
+        let entry = &managed.0[place];
+        (&entry.time, &entry.manager, &entry.api_version, &entry.subresource)
+    };
+    updates.sort_by(|a, b| age(a.0).cmp(&age(b.0)));
+    let times: Vec<Option<String>> =
+        updates.iter().map(|(place, _)| managed.0[*place].time.clone()).collect();
+    let mut entries: Vec<Option<Entry>> =
+        std::mem::take(&mut managed.0).into_iter().map(Some).collect();
+    for ((place, group), time) in updates.into_iter().zip(times) {
+        if count <= MOST_UPDATES {
+            break;
+        }
+        let group = &mut groups[group];
+        let Some(first) = group.first else {
+            group.first = Some(place);
             continue;
         };
-        let bucket = Id {
-            manager: ANCIENT.to_owned(),
-            operation: Operation::Update,
-            api_version: id.api_version.clone(),
-            subresource: String::new(),
-        };
-        let Some(joining) = managed.take(&id) else { continue };
-        let old = managed.take(&bucket).or_else(|| managed.take(first));
-        let mut fields = joining.fields;
-        if let Some(old) = old {
-            fields.unite(old.fields);
+        // What was put together may come up itself, by the time that it had.
+        let from = if group.bucket_was == Some(place) { group.bucket.take() } else { Some(place) };
+        let Some(mut joined) = from.and_then(|from| entries[from].take()) else { continue };
+        let old = group.bucket.take().and_then(|bucket| entries[bucket].take());
+        if let Some(mut old) = old.or_else(|| entries[first].take()) {
+            // What comes is added to what has come together: that one is the larger.
+            old.fields.unite(joined.fields);
+            joined.fields = old.fields;
         }
-        managed.0.push(Entry {
-            manager: bucket.manager,
-            operation: Operation::Update,
-            api_version: bucket.api_version,
-            subresource: bucket.subresource,
-            time,
-            fields,
-        });
+        joined.manager = ANCIENT.to_owned();
+        joined.subresource = String::new();
+        joined.time = time;
+        group.bucket = Some(entries.len());
+        entries.push(Some(joined));
         count -= 1;
+    }
+    managed.0 = entries.into_iter().flatten().collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::Dice;
+
+    /// The rule as it reads, one entry after the other.
+    fn model(managed: &mut Managed) {
+        let updates = managed.0.iter().filter(|entry| entry.operation == Operation::Update);
+        let mut updates: Vec<(Option<String>, Id)> =
+            updates.map(|entry| (entry.time.clone(), entry.id())).collect();
+        updates.sort();
+        let mut count = updates.len();
+        let mut firsts: Vec<Id> = Vec::new();
+        for (time, id) in updates {
+            if count <= MOST_UPDATES {
+                return;
+            }
+            let Some(first) = firsts.iter().find(|first| first.api_version == id.api_version)
+            else {
+                firsts.push(id);
+                continue;
+            };
+            let bucket =
+                Id { manager: ANCIENT.to_owned(), subresource: String::new(), ..id.clone() };
+            let Some(mut joined) = managed.take(&id) else { continue };
+            if let Some(old) = managed.take(&bucket).or_else(|| managed.take(first)) {
+                joined.fields.unite(old.fields);
+            }
+            joined.manager = bucket.manager;
+            joined.subresource = bucket.subresource;
+            joined.time = time;
+            managed.0.push(joined);
+            count -= 1;
+        }
+    }
+
+    #[test]
+    fn the_oldest_are_put_together() {
+        let mut dice = Dice(8);
+        let mut joined = 0;
+        for _ in 0..500 {
+            let list = dice.list(30, |dice| {
+                let manager = match dice.roll(6) {
+                    0 => ANCIENT.to_owned(),
+                    _ => format!("m{}", dice.roll(12)),
+                };
+                let mut entry = json!({
+                    "manager": manager,
+                    "operation": dice.one(&["Update", "Update", "Update", "Apply"]),
+                    "apiVersion": dice.one(&["a/v1", "a/v1", "a/v2", "a/v3"]),
+                    "subresource": dice.one(&["", "", "status"]),
+                    "fieldsType": "FieldsV1",
+                    "fieldsV1": {"f:data": {
+                        format!("f:k{}", dice.roll(20)): {}, format!("f:k{}", dice.roll(20)): {},
+                    }},
+                });
+                if dice.roll(5) > 0 {
+                    entry["time"] = format!("2026-01-01T00:00:0{}Z", dice.roll(9)).into();
+                }
+                entry
+            });
+            let mut found = Managed::read(&list).unwrap();
+            let mut expected = found.clone();
+            cap(&mut found);
+            model(&mut expected);
+            assert_eq!(found, expected, "{list}");
+            joined += usize::from(found.0.iter().any(|entry| entry.manager == ANCIENT));
+        }
+        assert!(joined > 100, "{joined}");
     }
 }

@@ -252,7 +252,11 @@ fn kind_and_version_must_fit() {
         "kind: Invalid value: \"Goodx\": must be Good"
     );
     assert_eq!(
-        refusal(json!({"apiVersion": "acc.example.com/v2"}), "acc.example.com/v1", "Good"),
+        refusal(
+            json!({"apiVersion": "acc.example.com/v2", "kind": "Good"}),
+            "acc.example.com/v1",
+            "Good"
+        ),
         "the API version in the data (acc.example.com/v2) does not match the expected API version \
          (acc.example.com/v1)"
     );

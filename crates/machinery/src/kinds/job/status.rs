@@ -119,14 +119,20 @@ fn indexes(job: &Value, status: &At<'_>, errors: &mut Errors) {
     };
     let done = read(&completed, "completedIndexes");
     let lost = if per_index { read(&failed, "failedIndexes") } else { Vec::new() };
-    let overlap = done.iter().find_map(|(low, high)| {
-        lost.iter().find(|(from, to)| from <= high && low <= to).map(|(from, _)| from.max(low))
-    });
-    if let Some(index) = overlap {
+    if let Some(index) = overlap(&done, &lost) {
         errors.push(
             failed.invalid(format!("failedIndexes and completedIndexes overlap at index: {index}")),
         );
     }
+}
+
+/// The first index that is in both; intervals ascend.
+fn overlap(done: &[(i64, i64)], lost: &[(i64, i64)]) -> Option<i64> {
+    let mut rest = lost.iter().peekable();
+    done.iter().find_map(|(low, high)| {
+        while rest.next_if(|(_, to)| to < low).is_some() {}
+        rest.peek().filter(|(from, _)| from <= high).map(|(from, _)| *from.max(low))
+    })
 }
 
 fn transitions(status: &At<'_>, old: &Value, errors: &mut Errors) {
@@ -147,6 +153,34 @@ fn transitions(status: &At<'_>, old: &Value, errors: &mut Errors) {
         let count = status.child(field);
         if count.int().unwrap_or(0) < i64_at(old, field).unwrap_or(0) {
             errors.push(count.invalid(format!("cannot decrease the {field} counter")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+    use crate::kinds::testing::Dice;
+
+    #[test]
+    fn the_first_common_index() {
+        let mut dice = Dice(7);
+        for _ in 0..1000 {
+            let mut intervals = || {
+                let mut next = 0;
+                let count = dice.roll(4);
+                Vec::from_iter((0..count).map(|_| {
+                    let low = next + dice.roll(4) as i64;
+                    let high = low + dice.roll(3) as i64;
+                    next = high + 1;
+                    (low, high)
+                }))
+            };
+            let (done, lost) = (intervals(), intervals());
+            let within =
+                |list: &[(i64, i64)], n: i64| list.iter().any(|(a, b)| (*a..=*b).contains(&n));
+            let expected = (0..30).find(|n| within(&done, *n) && within(&lost, *n));
+            assert_eq!(overlap(&done, &lost), expected, "{done:?} {lost:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of a pod that have paths of their own: `ephemeralcontainers` and `resize`. A write
 //! through one of them changes nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use onggi_api::FieldError;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::podspec;
 use super::qos_class;
 use crate::validation::{At, Errors, names};
-use crate::value::{at, find, is_set, items_mut, list_at, remove, set, str_at};
+use crate::value::{at, is_set, items_mut, list_at, remove, set, str_at};
 
 /// What only containers have that the kubelet keeps alive.
 const NOT_EPHEMERAL: &[&str] = &[
@@ -64,11 +64,10 @@ fn ephemeral(pod: &Value, old: &Value, errors: &mut Errors) {
         errors.push(FieldError::forbidden(&At::root(pod).path, detail));
         return;
     }
-    let names = |list: &str| spec.each(list).map(|c| c.child("name").text()).collect::<Vec<_>>();
-    let mut taken: HashSet<&str> = HashSet::new();
-    taken.extend(names("containers"));
+    let names = |list: &str| spec.each(list).map(|c| c.child("name").text());
+    let targets: HashSet<&str> = names("containers").collect();
+    let mut taken = targets.clone();
     taken.extend(names("initContainers"));
-    let targets = names("containers");
     for item in list.items() {
         one(&item, &targets, errors);
         let name = item.child("name");
@@ -76,14 +75,15 @@ fn ephemeral(pod: &Value, old: &Value, errors: &mut Errors) {
             errors.push(name.duplicate());
         }
     }
+    let present = by_name(list_at(pod, "spec.ephemeralContainers"));
     for before in list_at(old, "spec.ephemeralContainers") {
         let name = str_at(before, "name");
-        match list.items().find(|item| item.child("name").text() == name) {
+        match present.get(name) {
             None => {
                 let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
                 errors.push(list.forbidden(detail));
             }
-            Some(now) if now.value != before => {
+            Some(now) if *now != before => {
                 let detail = format!("existing ephemeral containers {name:?} may not be changed\n");
                 errors.push(list.forbidden(detail));
             }
@@ -92,7 +92,16 @@ fn ephemeral(pod: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-fn one(item: &At<'_>, targets: &[&str], errors: &mut Errors) {
+/// Containers by their names; of two with the same one, the first.
+fn by_name(containers: &[Value]) -> HashMap<&str, &Value> {
+    let mut named = HashMap::with_capacity(containers.len());
+    for container in containers {
+        named.entry(str_at(container, "name")).or_insert(container);
+    }
+    named
+}
+
+fn one(item: &At<'_>, targets: &HashSet<&str>, errors: &mut Errors) {
     let (name, target, image) =
         (item.child("name"), item.child("targetContainerName"), item.child("image"));
     if name.must_be_set(errors) {
@@ -100,7 +109,7 @@ fn one(item: &At<'_>, targets: &[&str], errors: &mut Errors) {
     }
     image.must_be_set(errors);
     item.child("imagePullPolicy").required_one_of(podspec::PULL_POLICIES, errors);
-    if !target.text().is_empty() && !targets.contains(&target.text()) {
+    if !target.text().is_empty() && !targets.contains(target.text()) {
         errors.push(FieldError::not_found(&target.path, target.text()));
     }
     for field in item.present(NOT_EPHEMERAL) {
@@ -133,9 +142,9 @@ fn resize(pod: &Value, old: &Value, errors: &mut Errors) {
         is_set(before, &format!("resources.{map}.{name}"))
             && !is_set(new, &format!("resources.{map}.{name}"))
     };
+    let earlier = by_name(list_at(old, "spec.containers"));
     for container in spec.each("containers") {
-        let name = str_at(container.value, "name");
-        let Some(before) = find(list_at(old, "spec.containers"), "name", name) else { continue };
+        let Some(before) = earlier.get(str_at(container.value, "name")) else { continue };
         for (map, amount) in
             ["requests", "limits"].into_iter().flat_map(|map| RESIZABLE.map(|name| (map, name)))
         {

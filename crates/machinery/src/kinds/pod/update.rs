@@ -2,6 +2,8 @@
 //!
 //! Binding a pod to a node is a subresource with rules of its own and does not come through here.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::validation::{At, Errors};
@@ -58,7 +60,10 @@ fn tolerations(tolerations: &At<'_>, before: &Value, errors: &mut Errors) {
         remove(&mut toleration, "tolerationSeconds");
         toleration
     };
-    let new: Vec<Value> = tolerations.items().map(|item| lasting(item.value)).collect();
+    if tolerations.value == at(before, "tolerations") {
+        return;
+    }
+    let new: HashSet<Value> = tolerations.items().map(|item| lasting(item.value)).collect();
     if !list_at(before, "tolerations").iter().all(|old| new.contains(&lasting(old))) {
         errors.push(
             tolerations
@@ -69,7 +74,7 @@ fn tolerations(tolerations: &At<'_>, before: &Value, errors: &mut Errors) {
 
 /// They are taken away until there are none.
 fn scheduling_gates(gates: &At<'_>, before: &Value, errors: &mut Errors) {
-    let old = list_at(before, "schedulingGates");
+    let old: HashSet<&Value> = list_at(before, "schedulingGates").iter().collect();
     for gate in gates.items().filter(|gate| !old.contains(gate.value)) {
         let name = str_at(gate.value, "name");
         errors.push(gates.forbidden(format!(

@@ -16,6 +16,8 @@ pub(super) struct Pod<'a> {
     pub(super) spec: At<'a>,
     /// Its volumes.
     pub(super) volumes: Volumes<'a>,
+    /// Its claims of devices.
+    pub(super) claims: requirements::Claims<'a>,
     /// `terminationGracePeriodSeconds`.
     pub(super) grace: i64,
     /// `hostUsers`, which is true where nothing is said.
@@ -36,7 +38,7 @@ pub(super) fn validate(container: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     env::variables(&container.child("env"), &pod.volumes, errors);
     env::sources(&container.child("envFrom"), errors);
     mounts::validate(container, &pod.volumes, errors);
-    requirements::container(&container.child("resources"), &pod.spec, errors);
+    requirements::container(&container.child("resources"), &pod.claims, errors);
     resize_policy(container, pod, errors);
     security::container(&container.child("securityContext"), pod.host_users, errors);
 }
@@ -151,14 +153,13 @@ fn resize_policy(container: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     const POLICIES: &[&str] = &["NotRequired", "RestartContainer"];
     let list = container.child("resizePolicy");
     let never = pod.spec.child("restartPolicy").text() == "Never";
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for item in list.items() {
         let (name, policy) =
             (item.child("resourceName").text(), item.child("restartPolicy").text());
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(&item.path, name));
         }
-        seen.push(name);
         for (text, known) in [(name, RESOURCES), (policy, POLICIES)] {
             if text.is_empty() {
                 errors.push(list.required(""));

@@ -16,6 +16,7 @@ pub(super) fn validate(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut E
     let privileged = container.child("securityContext.privileged").flag();
     let list = container.child("volumeMounts");
     let mut paths = HashSet::new();
+    let blocks = Taken::by(container, "volumeDevices", "devicePath");
     for mount in list.items() {
         let (name, path) = (mount.child("name"), mount.child("mountPath"));
         if name.must_be_set(errors) && !volumes.contains_key(name.text()) {
@@ -24,14 +25,11 @@ pub(super) fn validate(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut E
         if path.must_be_set(errors) && !paths.insert(path.text()) {
             errors.push(path.invalid("must be unique"));
         }
-        for device in container.each("volumeDevices") {
-            if !name.text().is_empty() && device.child("name").text() == name.text() {
-                errors.push(name.invalid("must not already exist in volumeDevices"));
-            }
-            if !path.text().is_empty() && device.child("devicePath").text() == path.text() {
-                let detail = "must not already exist as a path in volumeDevices";
-                errors.push(path.invalid(detail));
-            }
+        if blocks.names.contains(name.text()) {
+            errors.push(name.invalid("must not already exist in volumeDevices"));
+        }
+        if blocks.paths.contains(path.text()) {
+            errors.push(path.invalid("must not already exist as a path in volumeDevices"));
         }
         let (sub, expression) = (mount.child("subPath"), mount.child("subPathExpr"));
         for relative in [&sub, &expression] {
@@ -50,6 +48,27 @@ pub(super) fn validate(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut E
         read_only(&mount, &list, errors);
     }
     devices(container, volumes, errors);
+}
+
+/// What the items of a list of a container have; none of it is empty.
+#[derive(Default)]
+struct Taken<'a> {
+    names: HashSet<&'a str>,
+    paths: HashSet<&'a str>,
+}
+
+impl<'a> Taken<'a> {
+    /// By the items of a list, whose paths stand in the field `path`.
+    fn by(container: &At<'a>, list: &str, path: &str) -> Self {
+        let mut taken = Self::default();
+        for item in container.each(list) {
+            taken.names.insert(item.child("name").text());
+            taken.paths.insert(item.child(path).text());
+        }
+        taken.names.remove("");
+        taken.paths.remove("");
+        taken
+    }
 }
 
 /// Whether mounts below a mount are read-only too. Kubernetes names the list, not the item.
@@ -76,11 +95,16 @@ fn read_only(mount: &At<'_>, list: &At<'_>, errors: &mut Errors) {
 }
 
 fn devices(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut Errors) {
-    let (mut names, mut paths) = (Vec::new(), Vec::new());
-    for device in container.each("volumeDevices") {
+    let mut list = container.each("volumeDevices").peekable();
+    if list.peek().is_none() {
+        return;
+    }
+    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
+    let mounted = Taken::by(container, "volumeMounts", "mountPath");
+    for device in list {
         let (name, path) = (device.child("name"), device.child("devicePath"));
         name.must_be_set(errors);
-        if names.contains(&name.text()) {
+        if names.contains(name.text()) {
             errors.push(name.invalid("must be unique"));
         }
         match volumes.get(name.text()) {
@@ -92,24 +116,91 @@ fn devices(container: &At<'_>, volumes: &Volumes<'_>, errors: &mut Errors) {
             )),
         }
         path.must_be_set(errors);
-        if paths.contains(&path.text()) {
+        if paths.contains(path.text()) {
             errors.push(FieldError::invalid(&path.path, path.text(), "must be unique"));
         }
         if goes_up(path.text()) {
             errors.push(path.invalid("can not contain backsteps ('..')"));
         } else {
-            paths.push(path.text());
+            paths.insert(path.text());
         }
-        for mount in container.each("volumeMounts") {
-            if !name.text().is_empty() && mount.child("name").text() == name.text() {
-                errors.push(name.invalid("must not already exist in volumeMounts"));
-            }
-            if !path.text().is_empty() && mount.child("mountPath").text() == path.text() {
-                errors.push(path.invalid("must not already exist as a path in volumeMounts"));
-            }
+        if mounted.names.contains(name.text()) {
+            errors.push(name.invalid("must not already exist in volumeMounts"));
+        }
+        if mounted.paths.contains(path.text()) {
+            errors.push(path.invalid("must not already exist as a path in volumeMounts"));
         }
         if !name.text().is_empty() {
-            names.push(name.text());
+            names.insert(name.text());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onggi_api::FieldPath;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::kinds::testing::Dice;
+
+    #[test]
+    fn mounts_and_devices_are_compared_with_all_others() {
+        const NAMES: &[&str] = &["", "a", "b", "c"];
+        let volumes: Volumes<'_> =
+            NAMES[1..].iter().map(|name| (*name, "persistentVolumeClaim")).collect();
+        let mut dice = Dice(6);
+        for _ in 0..500 {
+            let mut list = |path: &str| {
+                dice.list(
+                    4,
+                    |dice| json!({"name": dice.one(NAMES), path: dice.one(&["", "x", "y"])}),
+                )
+            };
+            let (mounts, blocks) = (list("mountPath"), list("devicePath"));
+            let container = json!({"volumeMounts": mounts, "volumeDevices": blocks});
+            let mut errors = Errors::new();
+            validate(&At::new(&container, FieldPath::new("c")), &volumes, &mut errors);
+            let found: Vec<String> = errors
+                .iter()
+                .filter(|error| error.detail.starts_with("must "))
+                .map(|error| format!("{}: {}", error.path, error.detail))
+                .collect();
+            let mut expected = Vec::new();
+            let (mounts, blocks) = (mounts.as_array().unwrap(), blocks.as_array().unwrap());
+            let has = |list: &[Value], field: &str, text: &Value| {
+                list.iter().any(|item| item[field] == *text)
+            };
+            for (n, mount) in mounts.iter().enumerate() {
+                let (name, path) = (&mount["name"], &mount["mountPath"]);
+                let mut say = |what: &str| expected.push(format!("c.volumeMounts[{n}].{what}"));
+                if path != "" && has(&mounts[..n], "mountPath", path) {
+                    say("mountPath: must be unique");
+                }
+                if name != "" && has(blocks, "name", name) {
+                    say("name: must not already exist in volumeDevices");
+                }
+                if path != "" && has(blocks, "devicePath", path) {
+                    say("mountPath: must not already exist as a path in volumeDevices");
+                }
+            }
+            for (n, block) in blocks.iter().enumerate() {
+                let (name, path) = (&block["name"], &block["devicePath"]);
+                let mut say = |what: &str| expected.push(format!("c.volumeDevices[{n}].{what}"));
+                if name != "" && has(&blocks[..n], "name", name) {
+                    say("name: must be unique");
+                }
+                if has(&blocks[..n], "devicePath", path) {
+                    say("devicePath: must be unique");
+                }
+                if name != "" && has(mounts, "name", name) {
+                    say("name: must not already exist in volumeMounts");
+                }
+                if path != "" && has(mounts, "mountPath", path) {
+                    say("devicePath: must not already exist as a path in volumeMounts");
+                }
+            }
+            assert_eq!(found, expected, "{container}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is wrong with what containers and pods ask for: amounts, and claims of devices.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use onggi_api::{FieldError, FieldPath, Quantity};
 use serde_json::Value;
@@ -37,12 +38,12 @@ const HUGE: &str = "hugepages-";
 type NameRule = fn(&str, &FieldPath, &mut Errors);
 
 /// `resources` of a container.
-pub(super) fn container(resources: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+pub(super) fn container(resources: &At<'_>, known: &Claims<'_>, errors: &mut Errors) {
     if resources.value.as_object().is_none_or(serde_json::Map::is_empty) {
         return;
     }
     requirements(resources, container_name, errors);
-    claims_of_container(&resources.child("claims"), spec, errors);
+    claims_of_container(&resources.child("claims"), known, errors);
 }
 
 /// `resources` of a pod: what its containers ask for and may use together.
@@ -234,27 +235,32 @@ fn together<'a>(spec: &'a Value, map: &str) -> Sums<'a> {
             sums.insert(name, sum);
         }
     };
-    let raise = |peak: &mut Sums<'a>, other: &Sums<'a>| {
-        for (name, amount) in other {
-            let most = peak.get(name).map_or(*amount, |most| (*most).max(*amount));
-            peak.insert(name, most);
-        }
+    let raise = |peak: &mut Sums<'a>, name: &'a str, amount: Quantity| {
+        let most = peak.get(name).map_or(amount, |most| (*most).max(amount));
+        peak.insert(name, most);
     };
     let mut sum = Sums::new();
     list_at(spec, "containers").iter().for_each(|container| add(&mut sum, container));
     let (mut sidecars, mut peak) = (Sums::new(), Sums::new());
     for container in list_at(spec, "initContainers") {
+        // Only what this one asks for can rise above what was raised before.
+        let names = entries_at(container, &path).map(|(name, _)| name);
         if is_sidecar(container) {
             add(&mut sum, container);
             add(&mut sidecars, container);
-            raise(&mut peak, &sidecars);
+            names.for_each(|name| {
+                if let Some(amount) = sidecars.get(name) {
+                    raise(&mut peak, name, *amount);
+                }
+            });
         } else {
-            let mut now = sidecars.clone();
+            let beside = names.filter_map(|name| Some((name, *sidecars.get(name)?)));
+            let mut now: Sums<'a> = beside.collect();
             add(&mut now, container);
-            raise(&mut peak, &now);
+            now.into_iter().for_each(|(name, amount)| raise(&mut peak, name, amount));
         }
     }
-    raise(&mut sum, &peak);
+    peak.into_iter().for_each(|(name, amount)| raise(&mut sum, name, amount));
     sum
 }
 
@@ -292,43 +298,178 @@ pub(super) fn claims(spec: &At<'_>, errors: &mut Errors) {
     }
 }
 
+/// The names of a pod's `resourceClaims`.
+pub(super) struct Claims<'a> {
+    names: BTreeSet<&'a str>,
+    /// How many bytes it takes to say all of them.
+    length: usize,
+    /// How many bytes of text may still go into saying again and again which they are.
+    room: Cell<usize>,
+}
+
+impl<'a> Claims<'a> {
+    /// Those of a pod's `spec`.
+    pub(super) fn of(spec: &'a Value) -> Self {
+        const ROOM: usize = 1 << 20;
+        let names: BTreeSet<&str> = list_at(spec, "resourceClaims")
+            .iter()
+            .filter_map(|claim| at(claim, "name").as_str())
+            .filter(|name| !name.is_empty())
+            .collect();
+        let length = names.iter().map(|name| name.len() + 2).sum();
+        Self { names, length, room: Cell::new(ROOM) }
+    }
+
+    /// What is said where a name is none of them.
+    fn detail(&self) -> String {
+        const ONE_OF: &str = "must be one of the names in pod.spec.resourceClaims";
+        if self.names.is_empty() {
+            return format!("{ONE_OF} which is empty");
+        }
+        let Some(left) = self.room.get().checked_sub(self.length) else { return ONE_OF.to_owned() };
+        self.room.set(left);
+        format!("{ONE_OF}: {}", Vec::from_iter(self.names.iter().copied()).join(", "))
+    }
+}
+
 /// `resources.claims` of a container: names of the pod's, each whole or by its requests.
-fn claims_of_container(claims: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+fn claims_of_container(claims: &At<'_>, known: &Claims<'_>, errors: &mut Errors) {
     if !claims.is_set() {
         return;
     }
-    let of_pod: BTreeSet<&str> = list_at(spec.value, "resourceClaims")
-        .iter()
-        .filter_map(|claim| at(claim, "name").as_str())
-        .filter(|name| !name.is_empty())
-        .collect();
-    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let (mut whole, mut parts) = (HashSet::new(), HashSet::new());
+    // How many requests of a claim there were.
+    let mut requests: HashMap<&str, usize> = HashMap::new();
     for claim in claims.items() {
         let (name, request) = (claim.child("name").text(), claim.child("request"));
         if name.is_empty() {
             errors.push(claim.required(""));
             continue;
         }
-        if seen.contains(&(name, "")) {
+        if whole.contains(name) {
             errors.push(FieldError::duplicate(&claim.path, name));
+        } else if request.text().is_empty() {
+            let before = requests.get(name).copied().unwrap_or_default();
+            errors.extend((0..before).map(|_| FieldError::duplicate(&claim.path, name)));
+            whole.insert(name);
         } else {
-            request.may(names::dns1123_label, errors);
-            if request.text().is_empty() {
-                let parts = seen.iter().filter(|(of, _)| *of == name);
-                errors.extend(parts.map(|_| FieldError::duplicate(&claim.path, name)));
-            } else if seen.contains(&(name, request.text())) {
+            request.must(names::dns1123_label, errors);
+            if parts.insert((name, request.text())) {
+                *requests.entry(name).or_default() += 1;
+            } else {
                 let both = format!("{name}/{}", request.text());
                 errors.push(FieldError::duplicate(&claim.path, both));
             }
-            seen.push((name, request.text()));
         }
-        if !of_pod.contains(name) {
+        if !known.names.contains(name) {
             let mut unknown = FieldError::not_found(&claim.path, name);
-            let known = Vec::from_iter(of_pod.iter().copied()).join(", ");
-            unknown.detail = "must be one of the names in pod.spec.resourceClaims".to_owned();
-            unknown.detail += if known.is_empty() { " which is empty" } else { ": " };
-            unknown.detail += &known;
+            unknown.detail = known.detail();
             errors.push(unknown);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onggi_api::FieldPath;
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::Dice;
+
+    /// All that runs at once is added up anew for each container.
+    fn model(spec: &Value) -> BTreeMap<String, i64> {
+        let mut sum = BTreeMap::new();
+        let add = |sum: &mut BTreeMap<String, i64>, container: &Value| {
+            for (name, amount) in entries_at(container, "resources.requests") {
+                if let Ok(amount) = amount.as_str().unwrap_or_default().parse::<i64>() {
+                    *sum.entry(name.to_owned()).or_default() += amount;
+                }
+            }
+        };
+        let starts = list_at(spec, "initContainers");
+        let sidecars = |upto: usize| starts[..upto].iter().filter(|c| is_sidecar(c));
+        for container in list_at(spec, "containers").iter().chain(sidecars(starts.len())) {
+            add(&mut sum, container);
+        }
+        for (place, container) in starts.iter().enumerate() {
+            let mut now = BTreeMap::new();
+            sidecars(place).chain([container]).for_each(|container| add(&mut now, container));
+            for (name, amount) in now {
+                let most = sum.entry(name).or_insert(amount);
+                *most = (*most).max(amount);
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn sums_are_those_of_the_simple_way() {
+        let mut dice = Dice(2);
+        for _ in 0..500 {
+            let spec = dice.containers();
+            let found: BTreeMap<String, i64> = together(&spec, "requests")
+                .into_iter()
+                .map(|(name, amount)| (name.to_owned(), amount.units()))
+                .collect();
+            assert_eq!(found, model(&spec), "{spec}");
+        }
+    }
+
+    #[test]
+    fn claims_are_compared_with_all_before() {
+        let spec = json!({"resourceClaims": [{"name": "a"}, {"name": "b"}]});
+        let mut dice = Dice(3);
+        for _ in 0..500 {
+            let list = dice.list(7, |dice| {
+                json!({"name": dice.one(&["", "a", "b", "c"]), "request": dice.one(&["", "r", "s"])})
+            });
+            let mut errors = Errors::new();
+            let at = At::new(&list, FieldPath::new("claims"));
+            claims_of_container(&at, &Claims::of(&spec), &mut errors);
+            let mut expected = Vec::new();
+            let mut seen: Vec<(&str, &str)> = Vec::new();
+            for (index, claim) in at.items().enumerate() {
+                let (name, request) = (claim.child("name").text(), claim.child("request").text());
+                let mut say = |text: String| expected.push(format!("claims[{index}]: {text}"));
+                if name.is_empty() {
+                    say("Required value".to_owned());
+                    continue;
+                }
+                let twice = |what: &str| format!("Duplicate value: {what:?}");
+                if seen.contains(&(name, "")) {
+                    say(twice(name));
+                } else {
+                    if request.is_empty() {
+                        seen.iter().filter(|(of, _)| *of == name).for_each(|_| say(twice(name)));
+                    }
+                    if !request.is_empty() && seen.contains(&(name, request)) {
+                        say(twice(&format!("{name}/{request}")));
+                    } else {
+                        seen.push((name, request));
+                    }
+                }
+                if name == "c" {
+                    say("Not found: \"c\": must be one of the names in pod.spec.resourceClaims: \
+                         a, b"
+                        .to_owned());
+                }
+            }
+            let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn names_of_claims_are_not_said_for_ever() {
+        let name = "n".repeat(400_000);
+        let spec = json!({"resourceClaims": [{"name": name}]});
+        let claims = Claims::of(&spec);
+        let lengths: Vec<bool> = (0..4).map(|_| claims.detail().len() > 400_000).collect();
+        assert_eq!(lengths, [true, true, false, false]);
+        assert_eq!(
+            Claims::of(&json!({})).detail(),
+            "must be one of the names in pod.spec.resourceClaims which is empty"
+        );
     }
 }

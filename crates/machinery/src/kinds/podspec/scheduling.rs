@@ -1,12 +1,12 @@
 //! What is wrong with where a pod wants to run: tolerations, affinity, spreading.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use onggi_api::FieldError;
 use serde_json::Value;
 
 use crate::validation::{At, Errors, labels, names};
-use crate::value::{entries_at, str_at};
+use crate::value::{at, list_at, str_at};
 
 /// What a taint does.
 pub(in crate::kinds) const TAINT_EFFECTS: &[&str] =
@@ -147,11 +147,11 @@ fn pod_affinity_term(term: &At<'_>, errors: &mut Errors) {
         let path = term.path.child("namespace");
         errors.extend(wrong.map(|detail| FieldError::invalid(&path, name.text(), detail)));
     }
-    let unlike = term.child("mismatchLabelKeys");
+    let unlike: HashSet<&str> = term.each("mismatchLabelKeys").map(|key| key.text()).collect();
     match_label_keys(term, "matchLabelKeys", errors);
     match_label_keys(term, "mismatchLabelKeys", errors);
     for key in term.each("matchLabelKeys") {
-        if unlike.items().any(|other| other.value == key.value) {
+        if unlike.contains(key.text()) {
             errors.push(key.invalid("exists in both matchLabelKeys and mismatchLabelKeys"));
         }
     }
@@ -189,10 +189,17 @@ fn weight(preferred: &At<'_>, errors: &mut Errors) {
 // === Spreading ===
 
 fn spread_constraints(list: &At<'_>, errors: &mut Errors) {
+    // How often each pair is still to come.
+    let mut later: HashMap<(&str, &str), usize> = HashMap::new();
+    for constraint in list.items().skip(1) {
+        *later.entry(pair(constraint.value)).or_default() += 1;
+    }
     for (index, constraint) in list.items().enumerate() {
         spread(&constraint, errors);
         let (key, action) = pair(constraint.value);
-        if list.items().skip(index + 1).any(|later| pair(later.value) == (key, action)) {
+        let Some(left) = later.get_mut(&(key, action)) else { continue };
+        *left -= usize::from(index > 0);
+        if *left > 0 {
             let path = constraint.path.child("{topologyKey, whenUnsatisfiable}");
             errors.push(FieldError::duplicate(&path, format!("{{{key}, {action}}}")));
         }
@@ -254,14 +261,88 @@ pub(super) fn merged_keys(spec: &At<'_>, marks: &Value, errors: &mut Errors) {
 }
 
 fn merged(holder: &At<'_>, marks: &Value, errors: &mut Errors) {
-    for (index, key) in holder.each("matchLabelKeys").enumerate() {
+    let mut keys = holder.each("matchLabelKeys").enumerate().peekable();
+    if keys.peek().is_none() {
+        return;
+    }
+    let labels = at(holder.value, "labelSelector.matchLabels");
+    let expressions = list_at(holder.value, "labelSelector.matchExpressions");
+    let expressions: HashSet<&str> = expressions.iter().map(|e| str_at(e, "key")).collect();
+    for (index, key) in keys {
         let text = key.text();
-        let selected = entries_at(holder.value, "labelSelector.matchLabels")
-            .any(|(k, _)| k == text)
-            || holder.each("labelSelector.matchExpressions").any(|e| e.child("key").text() == text);
+        let selected = labels.get(text).is_some() || expressions.contains(text);
         if selected && marks.get(text).is_some() {
             let detail = "exists in both matchLabelKeys and labelSelector";
             errors.push(FieldError::invalid(&holder.path.index(index), text, detail));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onggi_api::FieldPath;
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::Dice;
+
+    #[test]
+    fn constraints_are_compared_with_all_that_follow() {
+        let mut dice = Dice(4);
+        for _ in 0..300 {
+            let list = dice.list(6, |dice| {
+                json!({
+                    "maxSkew": 1,
+                    "topologyKey": dice.one(&["a", "b", "c"]),
+                    "whenUnsatisfiable": dice.one(SPREAD_ACTIONS),
+                })
+            });
+            let mut errors = Errors::new();
+            spread_constraints(&At::new(&list, FieldPath::new("s")), &mut errors);
+            let found: Vec<String> = errors.iter().map(|error| error.path.to_string()).collect();
+            let items = list.as_array().unwrap();
+            let expected: Vec<String> = (0..items.len())
+                .filter(|n| items[n + 1..].iter().any(|later| pair(later) == pair(&items[*n])))
+                .map(|n| format!("s[{n}].{{topologyKey, whenUnsatisfiable}}"))
+                .collect();
+            assert_eq!(found, expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn keys_are_compared_with_labels() {
+        let mut dice = Dice(5);
+        const KEYS: &[&str] = &["a", "b", "c", "d"];
+        for _ in 0..300 {
+            let keys = dice.list(4, |dice| dice.one(KEYS).into());
+            let unlike = dice.list(4, |dice| dice.one(KEYS).into());
+            let expressions =
+                dice.list(3, |dice| json!({"key": dice.one(KEYS), "operator": "Exists"}));
+            let term = json!({
+                "topologyKey": "t", "matchLabelKeys": keys, "mismatchLabelKeys": unlike,
+                "labelSelector": {"matchLabels": {"a": "x"}, "matchExpressions": expressions},
+            });
+            let all = keys.as_array().unwrap();
+            let places = |wrong: &dyn Fn(&Value) -> bool| -> Vec<usize> {
+                (0..all.len()).filter(|n| wrong(&all[*n])).collect()
+            };
+            let texts = |errors: Errors| -> Vec<String> {
+                errors.iter().map(|error| error.path.to_string()).collect()
+            };
+            let at = At::new(&term, FieldPath::new("t"));
+            let mut errors = Errors::new();
+            pod_affinity_term(&at, &mut errors);
+            let both = places(&|key| unlike.as_array().unwrap().contains(key));
+            let both: Vec<String> = both.iter().map(|n| format!("t.matchLabelKeys[{n}]")).collect();
+            assert_eq!(texts(errors), both, "{term}");
+            let mut errors = Errors::new();
+            merged(&at, &json!({"a": "1", "b": "1", "c": "1"}), &mut errors);
+            let selected = places(&|key| {
+                let of = |e: &Value| e["key"] == *key;
+                key != "d" && (key == "a" || expressions.as_array().unwrap().iter().any(of))
+            });
+            let selected: Vec<String> = selected.iter().map(|n| format!("t[{n}]")).collect();
+            assert_eq!(texts(errors), selected, "{term}");
         }
     }
 }

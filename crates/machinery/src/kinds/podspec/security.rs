@@ -1,5 +1,7 @@
 //! What is wrong with security contexts.
 
+use std::collections::HashSet;
+
 use super::container::relative_path;
 use crate::validation::{At, Errors};
 
@@ -28,7 +30,7 @@ pub(super) fn pod(spec: &At<'_>, errors: &mut Errors) {
 }
 
 fn sysctls(spec: &At<'_>, context: &At<'_>, errors: &mut Errors) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = HashSet::new();
     for sysctl in context.each("sysctls") {
         let name = sysctl.child("name");
         let text = name.text();
@@ -38,7 +40,7 @@ fn sysctls(spec: &At<'_>, context: &At<'_>, errors: &mut Errors) {
             errors.push(name.invalid(format!(
                 "must have at most {SYSCTL_MAX} characters and match regex {SYSCTL}"
             )));
-        } else if seen.contains(&text) {
+        } else if seen.contains(text) {
             errors.push(name.duplicate());
         }
         // What belongs to the node is not changed for a pod.
@@ -52,7 +54,7 @@ fn sysctls(spec: &At<'_>, context: &At<'_>, errors: &mut Errors) {
                 errors.push(name.invalid(format!("may not be specified when '{host}' is true")));
             }
         }
-        seen.push(text);
+        seen.insert(text);
     }
 }
 

@@ -360,3 +360,67 @@ spec:
         ]
     );
 }
+
+#[test]
+fn names_are_compared_with_all_others() {
+    use serde_json::json;
+
+    use crate::kinds::testing::Dice;
+
+    let mut dice = Dice(9);
+    for _ in 0..200 {
+        const NAMES: &[&str] = &["a", "b", "c", "d"];
+        let mut named = |most| dice.list(most, |dice| json!({"name": dice.one(NAMES)}));
+        let (containers, starts) = (named(3), named(3));
+        let volumes = dice.list(5, |dice| match dice.roll(2) {
+            0 => json!({"name": dice.one(NAMES), "ephemeral": {}}),
+            _ => {
+                let claim = format!("{}-{}", dice.one(&["p", "q"]), dice.one(NAMES));
+                json!({"name": "v", "persistentVolumeClaim": {"claimName": claim}})
+            }
+        });
+        let sysctls = dice.list(4, |dice| json!({"name": dice.one(NAMES), "value": "1"}));
+        let pod = json!({"metadata": {"name": "p"}, "spec": {
+            "containers": containers, "initContainers": starts, "volumes": volumes,
+            "securityContext": {"sysctls": sysctls},
+        }});
+        let found: Vec<String> = (RESOURCE.validate)(&pod)
+            .iter()
+            .map(ToString::to_string)
+            .filter(|text| {
+                text.contains("initContainers") && text.contains("Duplicate")
+                    || text.contains("sysctls") && text.contains("Duplicate")
+                    || text.contains("a PVC that gets created for an ephemeral volume")
+            })
+            .collect();
+        let list = |list: &serde_json::Value| list.as_array().unwrap().clone();
+        let (containers, starts) = (list(&containers), list(&starts));
+        let (volumes, sysctls) = (list(&volumes), list(&sysctls));
+        let mut expected = Vec::new();
+        for (n, volume) in volumes.iter().enumerate() {
+            let claim = volume["persistentVolumeClaim"]["claimName"].as_str().unwrap_or_default();
+            let made = |v: &serde_json::Value| {
+                v["ephemeral"].is_object() && claim == format!("p-{}", v["name"].as_str().unwrap())
+            };
+            if volumes.iter().any(made) {
+                expected.push(format!(
+                    "spec.volumes[{n}].persistentVolumeClaim.claimName: Invalid value: {claim:?}: \
+                     must not reference a PVC that gets created for an ephemeral volume"
+                ));
+            }
+        }
+        let twice = |path: String, item: &serde_json::Value| {
+            format!("{path}.name: Duplicate value: {}", item["name"])
+        };
+        for (n, start) in starts.iter().enumerate().filter(|(n, s)| starts[..*n].contains(s)) {
+            expected.push(twice(format!("spec.initContainers[{n}]"), start));
+        }
+        for (n, start) in starts.iter().enumerate().filter(|(_, s)| containers.contains(s)) {
+            expected.push(twice(format!("spec.initContainers[{n}]"), start));
+        }
+        for (n, item) in sysctls.iter().enumerate().filter(|(n, s)| sysctls[..*n].contains(s)) {
+            expected.push(twice(format!("spec.securityContext.sysctls[{n}]"), item));
+        }
+        assert_eq!(found, expected, "{pod}");
+    }
+}

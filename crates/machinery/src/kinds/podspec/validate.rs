@@ -1,6 +1,8 @@
 //! What is wrong with a pod's specification
 //! (`pkg/apis/core/validation/validation.go`, ValidatePodSpec).
 
+use std::collections::HashSet;
+
 use super::container::{self, Pod};
 use super::volume::{self, Volumes};
 use super::{os, requirements, scheduling, security};
@@ -42,6 +44,7 @@ fn whole<'a>(spec: &At<'a>, volumes: Volumes<'a>, errors: &mut Errors) {
     let pod = Pod {
         spec: spec.clone(),
         volumes,
+        claims: requirements::Claims::of(spec.value),
         grace: spec.child("terminationGracePeriodSeconds").int().unwrap_or(0),
         host_users: spec.child("hostUsers").value != false,
     };
@@ -79,13 +82,16 @@ fn containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
 fn init_containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     const ONE_SHOT: &str = "may not be set for init containers without restartPolicy=Always";
     let list = spec.child("initContainers");
+    if list.items().next().is_none() {
+        return;
+    }
     duplicates(list.items(), "name", errors);
+    let others: HashSet<&str> = spec.each("containers").map(|c| c.child("name").text()).collect();
     for item in list.items() {
         container::validate(&item, pod, errors);
         container::restart(&item, errors);
         let name = item.child("name");
-        let mut others = spec.each("containers");
-        if !name.text().is_empty() && others.any(|c| c.child("name").text() == name.text()) {
+        if !name.text().is_empty() && others.contains(name.text()) {
             errors.push(name.duplicate());
         }
         if super::is_sidecar(item.value) {

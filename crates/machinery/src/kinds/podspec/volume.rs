@@ -1,6 +1,6 @@
 //! What is wrong with volumes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use onggi_api::{FieldError, Quantity};
 
@@ -176,13 +176,15 @@ fn ephemeral(source: &At<'_>, volume: &At<'_>, pod: &str, errors: &mut Errors) {
 
 /// A claim that is made for a volume of the pod is that volume's alone.
 fn foreign_claims(volumes: &At<'_>, pod: &str, errors: &mut Errors) {
+    let made: HashSet<&str> = volumes
+        .items()
+        .filter(|volume| volume.child("ephemeral").is_set())
+        .map(|volume| volume.child("name").text())
+        .collect();
     for volume in volumes.items() {
         let claim = volume.child("persistentVolumeClaim.claimName");
         let of = claim.text().strip_prefix(pod).and_then(|rest| rest.strip_prefix('-'));
-        let made = |other: At<'_>| {
-            other.child("ephemeral").is_set() && of == Some(other.child("name").text())
-        };
-        if of.is_some() && volumes.items().any(made) {
+        if of.is_some_and(|of| made.contains(of)) {
             let detail = "must not reference a PVC that gets created for an ephemeral volume";
             errors.push(claim.invalid(detail));
         }

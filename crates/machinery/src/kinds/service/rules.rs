@@ -1,6 +1,6 @@
 //! What is wrong with a Service, and with a change of one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use onggi_api::FieldError;
 use serde_json::{Value, json};
@@ -184,13 +184,12 @@ fn families(spec: &At<'_>, errors: &mut Errors) {
     }
     let policy = spec.child("ipFamilyPolicy");
     policy.one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"], errors);
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for family in spec.each("ipFamilies") {
         family.one_of(FAMILIES, errors);
-        if seen.contains(&family.text()) {
+        if !seen.insert(family.text()) {
             errors.push(family.duplicate());
         }
-        seen.push(family.text());
     }
 }
 
@@ -342,14 +341,17 @@ fn keep_given(service: &mut Value, old: &Value) {
 /// A port that was there before (the same number and protocol) keeps its port of the node, unless
 /// another one asks for it now.
 fn keep_node_ports(service: &mut Value, old: &[Value]) {
-    let key =
-        |port: &Value| (text_or(str_at(port, "protocol"), "TCP").to_owned(), i64_at(port, "port"));
+    fn key(port: &Value) -> (&str, Option<i64>) {
+        (text_or(str_at(port, "protocol"), "TCP"), i64_at(port, "port"))
+    }
+    let mut before: HashMap<(&str, Option<i64>), Option<i64>> = HashMap::new();
+    for port in old {
+        before.entry(key(port)).or_insert_with(|| i64_at(port, "nodePort"));
+    }
     let asked: HashSet<i64> =
         list_at(service, "spec.ports").iter().filter_map(|p| i64_at(p, "nodePort")).collect();
     for port in items_mut(service, "spec.ports") {
-        let given =
-            old.iter().find(|old| key(old) == key(port)).and_then(|p| i64_at(p, "nodePort"));
-        match given {
+        match before.get(&key(port)).copied().flatten() {
             Some(number)
                 if i64_at(port, "nodePort").unwrap_or(0) == 0 && !asked.contains(&number) =>
             {
@@ -387,7 +389,7 @@ fn drop_unfit(service: &mut Value, old: &Value) {
         drop_same(service, "spec.healthCheckNodePort");
     }
     if node_ports {
-        let before: Vec<i64> =
+        let before: HashSet<i64> =
             list_at(old, "spec.ports").iter().filter_map(|p| i64_at(p, "nodePort")).collect();
         for port in items_mut(service, "spec.ports") {
             if i64_at(port, "nodePort").is_some_and(|number| before.contains(&number)) {

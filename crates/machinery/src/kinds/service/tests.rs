@@ -216,3 +216,32 @@ fn rows() {
         assert_eq!([kind, cluster, external, ports, selector], expected.each_ref(), "{service}");
     }
 }
+
+#[test]
+fn families_and_ports_of_nodes() {
+    let service =
+        json!({"spec": {"type": "ClusterIP", "ipFamilies": ["IPv6", "IPv4", "IPv6", "IPv6"]}});
+    let texts: Vec<String> = rules::validate(&service).iter().map(ToString::to_string).collect();
+    let twice: Vec<&str> =
+        texts.iter().filter(|text| text.contains("Duplicate")).map(String::as_str).collect();
+    assert_eq!(
+        twice,
+        [
+            "spec.ipFamilies[2]: Duplicate value: \"IPv6\"",
+            "spec.ipFamilies[3]: Duplicate value: \"IPv6\""
+        ]
+    );
+    // Of two earlier ports that are alike the first one counts; what is asked for is not kept.
+    let old = json!({"spec": {"type": "NodePort", "ports": [
+        {"port": 1, "nodePort": 30001}, {"port": 1, "protocol": "TCP", "nodePort": 30002},
+        {"port": 1, "protocol": "UDP", "nodePort": 30003}, {"port": 2, "nodePort": 30004},
+    ]}});
+    let mut new = json!({"spec": {"type": "NodePort", "ports": [
+        {"port": 1, "protocol": "TCP"}, {"port": 1, "protocol": "UDP"}, {"port": 2},
+        {"port": 3, "nodePort": 30004},
+    ]}});
+    rules::prepare_update(&mut new, &old);
+    let given: Vec<&Value> =
+        new["spec"]["ports"].as_array().unwrap().iter().map(|port| &port["nodePort"]).collect();
+    assert_eq!(given, [&json!(30001), &json!(30003), &Value::Null, &json!(30004)]);
+}
