@@ -80,12 +80,15 @@ fn refusal(code: u16, body: &[u8]) -> String {
     const TOLD: usize = 2048;
     let text = String::from_utf8_lossy(&body[..body.len().min(TOLD)]);
     let text = text.trim();
+    let told = if text.is_empty() { "unknown" } else { text };
     match code {
+        400 => "the server rejected our request for an unknown reason".to_owned(),
         401 => "the server has asked for the client to provide credentials".to_owned(),
-        403 => format!("forbidden: {text}"),
+        403 | 406 | 415 => told.to_owned(),
         404 => "the server could not find the requested resource".to_owned(),
         405 => "the server does not allow this method on the requested resource".to_owned(),
         409 => "the server reported a conflict".to_owned(),
+        422 => "the server rejected our request due to an error in our request".to_owned(),
         429 => "the server has received too many requests and has asked us to try again later"
             .to_owned(),
         503 => "the server is currently unable to handle the request".to_owned(),
@@ -93,7 +96,7 @@ fn refusal(code: u16, body: &[u8]) -> String {
                 processing the request"
             .to_owned(),
         500.. => {
-            format!("an error on the server ({text:?}) has prevented the request from succeeding")
+            format!("an error on the server ({told:?}) has prevented the request from succeeding")
         }
         _ => format!(
             "the server responded with the status code {code} but did not return more information"

@@ -379,7 +379,7 @@ async fn route(
         streams::check_method(place, request.method())?;
         if info.verb != Verb::Create && streams::needs_create(place) {
             let asked = Attributes { verb: Verb::Create.as_str(), ..asked };
-            server.authorize(&asked, None).await?;
+            server.authorize(&asked, seen.record.as_mut()).await?;
         }
     }
     let context = Context { user_agent: user_agent(&request), ..Context::new(user) };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use onggi_api::{GroupVersionResource, Object};
 use onggi_machinery::resource::Verb;
@@ -22,6 +22,9 @@ use crate::transport::{
 
 /// Objects of a page: what kube-controller-manager's pager asks for.
 const PAGE: usize = 500;
+
+/// The largest answer that is read.
+const LARGEST: usize = 64 << 20;
 
 /// Carries HTTP to a server.
 #[async_trait]
@@ -46,8 +49,7 @@ pub async fn call(
     let encoded = encode::request(request)?;
     let exchange = async {
         let (parts, body) = carrier.carry(encoded).await?.into_parts();
-        let body = body.collect().await.map_err(|e| broken(carrier, super::causes(&e)))?;
-        Ok((parts, body.to_bytes()))
+        Ok((parts, whole(carrier, body).await?))
     };
     let (parts, body) = tokio::time::timeout(within, exchange)
         .await
@@ -76,14 +78,17 @@ pub async fn watch(
         spec.resource_version = Some(revision);
     }
     let fields = decode::fields_of(&spec.resource);
-    let opened = tokio::time::timeout(within, carrier.carry(encode::watch(&spec)?)).await;
-    let response = opened.unwrap_or_else(|_| Err(late(carrier, within)))?;
-    if !response.status().is_success() {
+    let request = encode::watch(&spec)?;
+    let open = async {
+        let response = carrier.carry(request).await?;
         let status = response.status();
-        let body = response.into_body().collect().await;
-        let body = body.map_err(|e| broken(carrier, super::causes(&e)))?.to_bytes();
-        return Err(failure(status, &body).into());
-    }
+        if status.is_success() {
+            return Ok(response);
+        }
+        Err(failure(status, &whole(carrier, response.into_body()).await?).into())
+    };
+    let opened = tokio::time::timeout(within, open).await;
+    let response = opened.unwrap_or_else(|_| Err(late(carrier, within)))?;
     let server = carrier.server();
     let parts = body_stream(response.into_body())
         .map(move |part| part.map_err(|message| super::connection(&server, message)))
@@ -119,8 +124,17 @@ async fn present(
         if meta.continue_token.is_empty() {
             return Ok(meta.resource_version);
         }
+        if meta.continue_token == list.continue_token {
+            return Err(Error::Decode(format!("{}: a list without end", spec.resource)));
+        }
         list.continue_token = meta.continue_token;
     }
+}
+
+/// A whole body, within bounds: the server is somebody else's.
+async fn whole(carrier: &dyn Carrier, body: Incoming) -> Result<Bytes, Error> {
+    let body = Limited::new(body, LARGEST).collect().await;
+    Ok(body.map_err(|error| broken(carrier, error.to_string()))?.to_bytes())
 }
 
 fn bookmark(resource: &GroupVersionResource, revision: u64) -> Result<Object, Error> {

@@ -139,9 +139,9 @@ mod tests {
         let queue: WorkQueue<u8> = WorkQueue::named("counted");
         queue.add(1);
         queue.add(2);
-        queue.add_failed(3);
         drop(queue.next().await);
         let _working = queue.next().await;
+        queue.add_failed(3);
         let mut text = String::new();
         write_metrics(&mut text);
         for line in [

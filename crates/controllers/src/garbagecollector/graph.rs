@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onggi_api::{GroupVersionResource, OwnerReference};
+use onggi_api::OwnerReference;
 use onggi_client::{Cache, Index, ObjectKey, Source};
 use onggi_machinery::resource::{self, Resource, Verb};
 use parking_lot::RwLock;
@@ -89,10 +89,12 @@ impl Graph {
         (kinds.len() - 1, objects)
     }
 
-    /// A kind is no longer served: what names it as its owner is let be.
-    pub(super) fn remove(&self, resource: &GroupVersionResource) {
+    /// A kind is no longer served: what names it as its owner is let be. Says whether its resource
+    /// is served in another way.
+    pub(super) fn remove(&self, kind: &Kind) -> bool {
         let mut kinds = self.kinds.write();
-        kinds.iter_mut().filter(|one| one.kind.resource == *resource).for_each(|k| k.gone = true);
+        kinds.iter_mut().filter(|one| *one.kind == *kind).for_each(|one| one.gone = true);
+        kinds.iter().any(|one| !one.gone && one.kind.resource == kind.resource)
     }
 
     /// The kind at a place.
@@ -100,11 +102,11 @@ impl Graph {
         self.kinds.read().get(place).map(|followed| Arc::clone(&followed.kind))
     }
 
-    /// The built-in kinds that can be listed, each with its place.
-    pub(super) fn built_in(&self) -> Vec<(usize, Arc<Kind>)> {
+    /// The kinds that can be listed, each with its place.
+    pub(super) fn listable(&self) -> Vec<(usize, Arc<Kind>)> {
         let kinds = self.kinds.read();
-        let all = kinds.iter().map(|followed| Arc::clone(&followed.kind)).enumerate();
-        all.filter(|(_, kind)| kind.built_in && kind.can("list")).collect()
+        let all = kinds.iter().enumerate().filter(|(_, one)| !one.gone && one.kind.can("list"));
+        all.map(|(place, one)| (place, Arc::clone(&one.kind))).collect()
     }
 
     pub(super) fn get(&self, vertex: &Vertex) -> Option<Arc<Dependent>> {

@@ -49,8 +49,10 @@ pub(crate) fn launch(context: Context) -> BoxFuture<'static, ()> {
             let (place, objects) = all.add(&beside, kind.clone());
             tokio::spawn(follow(all.clone(), place, objects, found.clone()));
         } else {
-            all.remove(&kind.resource);
-            beside.forget(&Source::all(kind.resource.clone()));
+            // A definition and another server may have had the same resource, one after the other.
+            if !all.remove(kind) {
+                beside.forget(&Source::all(kind.resource.clone()));
+            }
         }
     };
     let aggregated = aggregated::follow(context.clone(), services, come.clone());
@@ -164,7 +166,7 @@ impl GarbageCollector {
                 match self.context.client.get(&kind.resource, namespace, &reference.name).await {
                     Ok(found) if found.head().uid == reference.uid => Dependent::of(found.head()),
                     Ok(_) => return Ok(Owns::Absent),
-                    Err(error) if error.is_not_found() => return Ok(Owns::Absent),
+                    Err(error) if says_gone(&error, &reference.name) => return Ok(Owns::Absent),
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -200,10 +202,11 @@ impl GarbageCollector {
     }
 
     /// The dependents that the API tells of, which is seldom asked: the caches may not have heard of
-    /// those made just before, and they would be deleted when their owner is gone.
+    /// those made just before, and they would be deleted when their owner is gone. Who does not
+    /// answer may have some: then the owner waits.
     async fn asked(&self, owner: &Vertex) -> Result<Vec<Vertex>, Error> {
         let mut found = Vec::new();
-        for (place, kind) in self.graph.built_in() {
+        for (place, kind) in self.graph.listable() {
             let namespace = &owner.key.namespace;
             // What has no namespace is not owned by what is in one.
             let namespace = match kind.namespaced {
@@ -271,6 +274,13 @@ impl GarbageCollector {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether it is this object that is not there: who has lost a whole path, as a server does that is
+/// being replaced, says nothing about what stood there.
+fn says_gone(error: &onggi_client::Error, name: &str) -> bool {
+    let details = error.status().and_then(|status| status.details.as_ref());
+    error.is_not_found() && details.is_some_and(|details| details.name == name)
 }
 
 /// Gone already, or another one of the same name: the caches tell soon.

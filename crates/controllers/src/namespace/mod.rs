@@ -139,6 +139,11 @@ impl Controller for Namespaces {
     }
 }
 
+/// Whether a server does not do such a thing with a kind, whatever its discovery says.
+fn is_not_allowed(error: &onggi_client::Error) -> bool {
+    error.status().is_some_and(|status| status.code == 405)
+}
+
 impl Namespaces {
     /// The kinds of other servers that live in namespaces and can be deleted.
     async fn others(&self, remains: &mut Remains) -> Vec<Kind> {
@@ -158,8 +163,10 @@ impl Namespaces {
     /// another server stops nothing but the end.
     async fn empty(&self, name: &str, kind: &Kind, remains: &mut Remains) -> Result<(), Error> {
         match self.try_to_empty(name, kind, remains).await {
-            // A custom kind that has just gone.
-            Err(error) if error.is_not_found() => Ok(()),
+            // A custom kind that has just gone. Another server that has lost a path may have objects.
+            Err(error) if error.is_not_found() && !kind.elsewhere => Ok(()),
+            // It cannot do that at all.
+            Err(error) if kind.elsewhere && is_not_allowed(&error) => Ok(()),
             Err(error) if kind.elsewhere => {
                 let what = kind.resource.group_resource();
                 remains.failures.push(format!("{what}: {error}"));
@@ -204,13 +211,22 @@ impl Namespaces {
         objects: &[Arc<Object>],
     ) -> Result<(), onggi_client::Error> {
         let client = &self.context.client;
+        // Nothing of it is to be left behind, whatever the kind's own way is.
+        let options = || WriteOptions {
+            propagation_policy: "Background".to_owned(),
+            ..WriteOptions::default()
+        };
         if kind.can("deletecollection") {
-            let all = Request::new(Verb::DeleteCollection, kind.resource.clone(), name, "");
-            return client.call(all).await.map(drop);
+            let mut all = Request::new(Verb::DeleteCollection, kind.resource.clone(), name, "");
+            all.write = options();
+            match client.call(all).await {
+                Err(error) if is_not_allowed(&error) => {}
+                done => return done.map(drop),
+            }
         }
         for head in objects.iter().map(|object| object.head()).filter(|head| !head.deleting) {
-            let options = WriteOptions::default();
-            match client.delete(&kind.resource, name, &head.name, options).await {
+            match client.delete(&kind.resource, name, &head.name, options()).await {
+                Err(error) if is_not_allowed(&error) => return Ok(()),
                 Err(error) if !error.is_not_found() => return Err(error),
                 _ => {}
             }
