@@ -1,7 +1,9 @@
 //! Credentials from a program (`users[].user.exec`; `client.authentication.k8s.io`), as those of
 //! cloud providers are had.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -42,7 +44,9 @@ pub(crate) fn ask(
     }
     let is_path = command.contains('/') && !command.starts_with('/');
     let program = if is_path { folder.join(command) } else { command.into() };
-    if !allowed(policy, &program) {
+    let located = located(&program);
+    // Before it is looked for whether it is there: what is not allowed is told.
+    if !located.as_deref().map_or(*policy == PluginPolicy::AllowAll, |file| allowed(policy, file)) {
         let policy = if *policy == PluginPolicy::DenyAll { "DenyAll" } else { "Allowlist" };
         return Err(format!("plugin {command:?} not allowed: policy set to {policy:?} (kuberc)"));
     }
@@ -66,18 +70,22 @@ pub(crate) fn ask(
     let info = json!({"apiVersion": version, "kind": "ExecCredential", "spec": spec});
     let texts = |field: &str| list_at(plugin, field).iter().filter_map(Value::as_str);
     let variables = list_at(plugin, "env").iter().map(|v| (str_at(v, "name"), str_at(v, "value")));
-    let output = Command::new(&program)
+    let failed = |e: std::io::Error| {
+        let hint = str_at(plugin, "installHint");
+        let hint = if hint.is_empty() { String::new() } else { format!("\n{hint}") };
+        format!("cannot run {command}: {e}{hint}")
+    };
+    let missing = || std::io::Error::new(ErrorKind::NotFound, "no such executable file");
+    // The very file that was checked: a name would be looked for on the PATH of `env`.
+    let output = Command::new(located.ok_or_else(missing).map_err(failed)?)
+        .arg0(&program)
         .args(texts("args"))
         .envs(variables)
         .env("KUBERNETES_EXEC_INFO", info.to_string())
         .stdin(if asks { Stdio::inherit() } else { Stdio::null() })
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|e| {
-            let hint = str_at(plugin, "installHint");
-            let hint = if hint.is_empty() { String::new() } else { format!("\n{hint}") };
-            format!("cannot run {command}: {e}{hint}")
-        })?;
+        .map_err(failed)?;
     if !output.status.success() {
         return Err(format!("{command} failed: {}", output.status));
     }
@@ -86,25 +94,34 @@ pub(crate) fn ask(
     read(&answer, version).map_err(|text| format!("{command}: {text}"))
 }
 
-/// Whether a program may be run: it is what an entry names, both found as the shell finds them.
+/// Whether a program that was found may be run: it is what an entry names.
 fn allowed(policy: &PluginPolicy, program: &Path) -> bool {
     let entries = match policy {
         PluginPolicy::AllowAll => return true,
         PluginPolicy::DenyAll => return false,
         PluginPolicy::Allowlist(entries) => entries,
     };
-    let Some(program) = located(program) else { return false };
-    let is_it = |name: &String| located(Path::new(name)).as_ref() == Some(&program);
+    let is_it = |name: &String| located(Path::new(name)).as_deref() == Some(program);
     entries.iter().any(|names| !names.is_empty() && names.iter().all(is_it))
 }
 
-/// A path as it is; a name as it is found on the `PATH`.
+/// A path as it is; a name as it is found on the `PATH`, whose relative folders are not trusted, as
+/// for Go.
 fn located(program: &Path) -> Option<PathBuf> {
     if program.components().count() > 1 {
-        return program.exists().then(|| program.to_owned());
+        return is_executable(program).then(|| program.to_owned());
     }
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(program))
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    let runs =
+        |found: std::fs::Metadata| found.is_file() && found.permissions().mode() & 0o111 != 0;
+    std::fs::metadata(file).is_ok_and(runs)
 }
 
 fn read(answer: &Value, version: &str) -> Result<Credential, String> {
@@ -147,9 +164,32 @@ mod tests {
             (by_path, true),
             (PluginPolicy::Allowlist(vec![vec!["sh".to_owned(), "ls".to_owned()]]), false),
         ] {
-            assert_eq!(allowed(&policy, Path::new("sh")), may, "{policy:?}");
+            assert_eq!(allowed(&policy, &sh), may, "{policy:?}");
         }
-        assert!(!allowed(&list(&["no-such"]), Path::new("no-such")));
+        assert_eq!(located(Path::new("no-such")), None);
+    }
+
+    /// The kubeconfig's `PATH` is the program's own: another program of the same name does not run.
+    #[test]
+    fn another_path_is_no_other_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = dir.path().join("sh");
+        std::fs::write(&other, "#!/bin/sh\necho other >&2\nexit 7\n").unwrap();
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&other, mode).unwrap();
+        let version = VERSIONS[0];
+        let plugin = json!({
+            "apiVersion": version, "command": "sh", "args": ["-c", "exit 3"],
+            "env": [{"name": "PATH", "value": dir.path()}],
+        });
+        let names = PluginPolicy::Allowlist(vec![vec!["sh".to_owned()]]);
+        for policy in [&PluginPolicy::AllowAll, &names] {
+            let error = ask(&plugin, &Config::default(), Path::new("."), policy).err().unwrap();
+            assert!(error.contains("exit status: 3"), "{error}");
+        }
+        let none = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&other, none).unwrap();
+        assert_eq!(located(&other), None);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Expanded {
     pub said: Vec<String>,
     /// Which programs may give credentials.
     pub plugins: PluginPolicy,
+    /// Whether the verb was an alias.
+    pub is_alias: bool,
 }
 
 /// The file that is meant, and whether somebody named it; `None`: there are to be no preferences.
@@ -174,7 +176,7 @@ impl Preferences {
             let command: Vec<String> =
                 alias.command.split_whitespace().map(str::to_owned).collect();
             let target = Line::of(root, &command);
-            if target.path.len() != command.len() || command.is_empty() {
+            if !target.is_kubectls(&command) {
                 return Err(Error::new(format!(
                     "command {:?} not found to set alias {:?}",
                     alias.command, alias.name
@@ -185,6 +187,7 @@ impl Preferences {
             })?;
             let (before, after) = (&words[..at], &words[at + 1..]);
             done.words = before.to_vec();
+            done.is_alias = true;
             for part in [&command, &flags, &alias.prepend, &after.to_vec(), &alias.append] {
                 done.words.extend_from_slice(part);
             }
@@ -195,7 +198,7 @@ impl Preferences {
             let command: Vec<String> =
                 defaults.command.split_whitespace().map(str::to_owned).collect();
             let target = Line::of(root, &command);
-            if target.path.len() != command.len() {
+            if !target.is_kubectls(&command) {
                 done.said.push(format!(
                     "Warning: command {:?} not found to set kuberc override",
                     defaults.command
@@ -222,7 +225,6 @@ fn flags(
     wrong: impl Fn(&str) -> String,
 ) -> Result<Vec<String>, Error> {
     let known: Vec<&Arg> = command.get_arguments().chain(root.get_arguments()).collect();
-    let shorts: Vec<char> = known.iter().filter_map(|arg| arg.get_short()).collect();
     let mut flags = Vec::new();
     for (name, value) in options {
         let arg = known
@@ -230,7 +232,7 @@ fn flags(
             .find(|arg| arg.get_long() == Some(name))
             .ok_or_else(|| Error::new(wrong(name)))?;
         let own = words.iter().take_while(|word| *word != "--");
-        if !own.into_iter().any(|word| sets(word, name, arg.get_short(), &shorts)) {
+        if !own.into_iter().any(|word| sets(word, name, arg.get_short(), &known)) {
             flags.push(format!("--{name}={value}"));
         }
     }
@@ -238,13 +240,25 @@ fn flags(
 }
 
 /// Whether a word sets a flag: `--output`, `--output=x`, `-o`, `-ox`, or `-o` among letters.
-fn sets(word: &str, long: &str, short: Option<char>, shorts: &[char]) -> bool {
+fn sets(word: &str, long: &str, short: Option<char>, known: &[&Arg]) -> bool {
     if let Some(rest) = word.strip_prefix("--") {
         return rest.split('=').next() == Some(long);
     }
     let (Some(letters), Some(short)) = (word.strip_prefix('-'), short) else { return false };
-    letters.starts_with(short)
-        || (letters.chars().all(|c| shorts.contains(&c)) && letters.contains(short))
+    // Up to the first that takes the rest as its value.
+    for letter in letters.chars() {
+        if letter == short {
+            return true;
+        }
+        let is_switch = |arg: &&Arg| {
+            arg.get_short() == Some(letter)
+                && (!arg.get_action().takes_values() || arg.is_require_equals_set())
+        };
+        if !known.iter().any(is_switch) {
+            return false;
+        }
+    }
+    false
 }
 
 /// How far a command line names a command.
@@ -259,6 +273,13 @@ struct Line<'c> {
 }
 
 impl<'c> Line<'c> {
+    /// Whether it is a command and nothing else, and one of kubectl's: the preferences are theirs.
+    fn is_kubectls(&self, words: &[String]) -> bool {
+        use clap::Subcommand;
+        self.path.len() == words.len()
+            && self.path.first().is_some_and(|verb| crate::Verb::has_subcommand(verb))
+    }
+
     fn of(root: &'c Command, words: &[String]) -> Self {
         let mut line = Self { path: Vec::new(), command: root, end: 0, stopped: None };
         let mut at = 0;
@@ -334,6 +355,29 @@ fn policy(value: &Value) -> Result<PluginPolicy, Error> {
     }
 }
 
+/// The verb of a command line, wherever in it. `root`: the program's command.
+pub fn verb<'c>(root: &'c Command, words: &[String]) -> Option<&'c str> {
+    Line::of(root, words).path.first().copied()
+}
+
+/// Which programs may give credentials where a command line is completed: as the file that it names
+/// says, else `otherwise`. Of a file that is wrong none may.
+pub(crate) fn plugins(words: &[String], otherwise: &PluginPolicy) -> PluginPolicy {
+    if std::env::var("KUBECTL_KUBERC").as_deref() == Ok("false") {
+        return otherwise.clone();
+    }
+    let named = || {
+        let Some(named) = named(words)? else { return Ok(otherwise.clone()) };
+        let Some((path, _)) = file(Some(named))? else { return Ok(otherwise.clone()) };
+        match read(&path)? {
+            Some(value) => Preferences::parse(&value).map(|found| found.plugins),
+            None if path.exists() => Ok(PluginPolicy::AllowAll),
+            None => Err(Error::new(format!("{}: no such file", path.display()))),
+        }
+    };
+    named().unwrap_or(PluginPolicy::DenyAll)
+}
+
 /// The command line as the user's preferences have it. `root`: the program's command.
 pub fn expand(root: &Command, words: &[String]) -> Result<Expanded, Error> {
     expanded(root, words)
@@ -343,7 +387,7 @@ pub fn expand(root: &Command, words: &[String]) -> Result<Expanded, Error> {
 fn expanded(root: &Command, words: &[String]) -> Result<Expanded, Error> {
     let unchanged = || Expanded { words: words.to_vec(), ..Expanded::default() };
     // What works on the file itself must work when it is wrong.
-    let works_on_it = words.iter().any(|word| word == "kuberc");
+    let works_on_it = verb(root, words) == Some("kuberc");
     if works_on_it || words.is_empty() || std::env::var("KUBECTL_KUBERC").as_deref() == Ok("false")
     {
         return Ok(unchanged());
@@ -393,8 +437,11 @@ mod tests {
             .subcommand(
                 Command::new("get")
                     .arg(flag("output").short('o'))
+                    .arg(flag("interactive").short('i').action(clap::ArgAction::SetTrue))
                     .arg(flag("watch").short('w').action(clap::ArgAction::SetTrue)),
             )
+            .subcommand(Command::new("kuberc"))
+            .subcommand(Command::new("up"))
             .subcommand(Command::new("run").arg(flag("image")))
             .subcommand(Command::new("set").subcommand(Command::new("env").arg(flag("list"))))
     }
@@ -409,6 +456,7 @@ mod tests {
                 {"name": "se", "command": "set env"},
                 {"name": "run", "command": "get"},
                 {"name": "bad", "command": "nope"},
+                {"name": "rise", "command": "up"},
             ],
             "defaults": [
                 {"command": "get", "options": [{"name": "output", "default": "yaml"}]},
@@ -427,6 +475,7 @@ mod tests {
             ("get pods", "get --output=yaml pods"),
             ("get pods -ojson", "get pods -ojson"),
             ("get pods -wo name", "get pods -wo name"),
+            ("get pods -no", "get --output=yaml pods -no"),
             ("get pods -- -o x", "get --output=yaml pods -- -o x"),
             ("-n a get pods", "-n a get --output=yaml pods"),
             ("getn c1", "get --output=wide node c1"),
@@ -440,6 +489,45 @@ mod tests {
             assert_eq!(line_of(line).as_deref(), Ok(meant), "{line}");
         }
         assert_eq!(line_of("bad").unwrap_err(), "command \"nope\" not found to set alias \"bad\"");
+        assert_eq!(line_of("rise").unwrap_err(), "command \"up\" not found to set alias \"rise\"");
+    }
+
+    #[test]
+    fn verbs() {
+        let verb_of = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            verb(&root(), &words).map(str::to_owned)
+        };
+        for (line, expected) in [
+            ("kuberc view", Some("kuberc")),
+            ("-n a kuberc view", Some("kuberc")),
+            ("get kuberc", Some("get")),
+            ("-n kuberc get", Some("get")),
+            ("nope kuberc", None),
+        ] {
+            assert_eq!(verb_of(line).as_deref(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_named_file_says_who_gives_credentials() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kuberc");
+        let words = [format!("--kuberc={}", path.display()), "get".to_owned()];
+        let allowed = || plugins(&words, &PluginPolicy::AllowAll);
+        assert_eq!(allowed(), PluginPolicy::DenyAll);
+        for (policy, expected) in [
+            ("AllowAll", PluginPolicy::AllowAll),
+            ("DenyAll", PluginPolicy::DenyAll),
+            ("nonsense", PluginPolicy::DenyAll),
+        ] {
+            let text = format!(
+                "apiVersion: {API_VERSION}\nkind: Preference\ncredentialPluginPolicy: {policy}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(allowed(), expected, "{policy}");
+        }
+        assert_eq!(plugins(&words[1..], &PluginPolicy::AllowAll), PluginPolicy::AllowAll);
     }
 
     #[test]

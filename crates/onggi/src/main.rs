@@ -66,10 +66,14 @@ fn main() -> ExitCode {
     for line in &expanded.said {
         eprintln!("{line}");
     }
-    let given = expanded.words;
-    let args = match parse(&given) {
+    let meant = expanded.words;
+    let args = match parse(&meant) {
         Ok(args) => args,
-        Err(error) => return plugin(&error, &given).unwrap_or_else(|| usage(&error, &given)),
+        Err(error) => {
+            // A plugin gets the words as they were given; an alias names none.
+            let plugin = if expanded.is_alias { None } else { plugin(&error, &given) };
+            return plugin.unwrap_or_else(|| usage(&error, &meant));
+        }
     };
     let globals = onggi_ctl::Globals { plugins: expanded.plugins, ..args.globals };
     match run(args.command, globals) {
@@ -87,10 +91,8 @@ fn main() -> ExitCode {
 fn preferred(given: &[String]) -> Result<onggi_ctl::kuberc::Expanded, onggi_ctl::Error> {
     use clap::Subcommand;
     let root = Args::command();
-    let is_verb = |first: &String| {
-        root.find_subcommand(first).is_none() || onggi_ctl::Verb::has_subcommand(first)
-    };
-    if given.first().is_none_or(is_verb) {
+    let verb = onggi_ctl::kuberc::verb(&root, given);
+    if verb.is_none_or(onggi_ctl::Verb::has_subcommand) {
         return onggi_ctl::kuberc::expand(&root, given);
     }
     Ok(onggi_ctl::kuberc::Expanded { words: given.to_vec(), ..Default::default() })
@@ -213,6 +215,23 @@ fn shop(arguments: &[String]) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A cluster can be ended whatever stands in the preferences.
+    #[test]
+    fn preferences_are_those_of_kubectls_verbs() {
+        use clap::Subcommand;
+        for (line, is_kubectls) in [
+            ("-v 3 down", false),
+            ("-n down get pods", true),
+            ("--context c up", false),
+            ("delete cm down", true),
+        ] {
+            let given: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            let root = Args::command();
+            let verb = onggi_ctl::kuberc::verb(&root, &given);
+            assert_eq!(verb.is_none_or(onggi_ctl::Verb::has_subcommand), is_kubectls, "{line}");
+        }
+    }
 
     #[test]
     fn help_runs_nothing() {

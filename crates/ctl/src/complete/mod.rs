@@ -11,6 +11,7 @@ mod place;
 use std::time::Duration;
 
 use clap::{Command, FromArgMatches};
+use onggi_client::kubeconfig::PluginPolicy;
 
 use self::place::{Place, Want};
 use crate::error::Error;
@@ -53,14 +54,15 @@ impl Offer {
 /// Prints what the last of the words may be completed to. `root`: the program's command.
 pub(crate) async fn run(session: &Session, root: Command, words: &[String]) -> Result<(), Error> {
     let root = as_kubectl(root);
-    let own = Session::new(globals(&root, words));
+    let own = Session::new(globals(&root, words, &session.globals.plugins));
     let place = place::of(&root, words);
     // Where the server does not answer, there is nothing to offer.
     let offer = offered(&own, &place).await.unwrap_or_default();
     let word = place.word.as_str();
     let mut text = String::new();
     for (candidate, about) in &offer.candidates {
-        if candidate.starts_with(word) {
+        // What the server names so would write into the terminal or be several candidates.
+        if candidate.starts_with(word) && !candidate.contains(char::is_control) {
             text += candidate;
             if !about.is_empty() {
                 text += &format!("\t{about}");
@@ -71,8 +73,9 @@ pub(crate) async fn run(session: &Session, root: Command, words: &[String]) -> R
     session.print(&format!("{text}:{}\n", offer.directive))
 }
 
-/// The flags that say which server and namespace are meant.
-fn globals(root: &Command, words: &[String]) -> Globals {
+/// The flags that say which server and namespace are meant. `plugins`: which programs may give
+/// credentials where the line names no preferences of its own.
+fn globals(root: &Command, words: &[String], plugins: &PluginPolicy) -> Globals {
     let given = words.split_last().map_or(&[][..], |(_, given)| given);
     let line = std::iter::once(&"onggi".to_owned()).chain(given).cloned().collect::<Vec<_>>();
     let read = root.clone().ignore_errors(true).try_get_matches_from(line);
@@ -80,6 +83,7 @@ fn globals(root: &Command, words: &[String]) -> Globals {
     let mut globals = globals.unwrap_or_default();
     globals.request_timeout = Some(PATIENCE);
     globals.verbosity = None;
+    globals.plugins = crate::kuberc::plugins(given, plugins);
     globals
 }
 

@@ -135,7 +135,7 @@ fn put(
         }
         for path in paths {
             let parts = split_smart(path, '.');
-            if in_text(&mut resource.value, &parts, value, &target.options) {
+            if in_text(&mut resource.value, &parts, value, &target.options)? {
                 continue;
             }
             let way = Way { value, options: &target.options };
@@ -150,24 +150,27 @@ fn put(
 }
 
 /// Sets a field within a text that is JSON or YAML; whether there was one.
-fn in_text(object: &mut Value, path: &[String], value: &Value, options: &FieldOptions) -> bool {
-    let Some((text, rest)) = divided(object, path) else { return false };
+fn in_text(
+    object: &mut Value,
+    path: &[String],
+    value: &Value,
+    options: &FieldOptions,
+) -> Result<bool, String> {
+    let Some((text, rest)) = divided(object, path) else { return Ok(false) };
     // Kustomize does not divide texts within texts.
     let options = options.undivided();
     let way = Way { value, options: &options };
-    let changed = in_json(text, |inner| way.walk(inner, rest)).or_else(|| {
-        let new = match value {
-            Value::String(new) => new.clone(),
-            Value::Number(_) | Value::Bool(_) => value.to_string(),
-            _ => return None,
-        };
-        in_yaml(text, rest, &new)
-    });
-    match changed {
-        Some(changed) => *text = changed,
-        None => return false,
-    }
-    true
+    let changed = match in_json(text, |inner| way.walk(inner, rest)) {
+        Some(changed) => Some(changed),
+        None => match value {
+            Value::String(new) => in_yaml(text, rest, new)?,
+            Value::Number(_) | Value::Bool(_) => in_yaml(text, rest, &value.to_string())?,
+            _ => None,
+        },
+    };
+    let Some(changed) = changed else { return Ok(false) };
+    *text = changed;
+    Ok(true)
 }
 
 fn meant(place: &str, selected: &Selected) -> Result<Patterns, String> {

@@ -112,13 +112,14 @@ fn put_text(out: &mut String, text: &str, depth: usize, lines: Lines) {
     for c in text.chars() {
         if out.ends_with('\n') {
             indent(out, depth);
-            // Space at the beginning of a line would be lost.
-            out.push(if c.is_whitespace() && c != '\n' { '\\' } else { ' ' });
+            // Space at the beginning of a line would be lost; all else that is space is escaped.
+            out.push(if matches!(c, ' ' | '\t') { '\\' } else { ' ' });
         }
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str(if folds { "\\n\\\n" } else { "\\n" }),
+            '\t' if lines == Lines::Folded => out.push('\t'),
             c if is_printable(c) => out.push(c),
             c => out.push_str(&escaped(c)),
         }
@@ -253,11 +254,40 @@ mod tests {
   }, {}],
   "n": 1.5,
   none: [],
-  text: "a\"b\\c\tdé\_",
+  text: "a\"b\\c	dé\_",
 }
 "#;
         assert_eq!(to_string(&value), expected);
         assert_eq!(to_string(&json!({})), "---\n{}\n");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let spaces = (0..=0x3000).filter_map(char::from_u32).filter(|c| {
+            c.is_whitespace() || c.is_control() || matches!(c, '\u{200b}' | '\u{2060}')
+        });
+        for space in spaces.chain(['\u{feff}', '"', '\\']) {
+            for text in [
+                format!("one\n{space}two"),
+                format!("one\n{space}{space}two{space}\n"),
+                format!("{space}\n{space}"),
+                format!("{space}one{space}"),
+            ] {
+                let value = json!({"text": text, "list": [text], (text.clone()): "x"});
+                let written = to_string(&value);
+                let read = onggi_machinery::yaml::parse(&written);
+                assert_eq!(read.as_ref(), Ok(&value), "{space:?}: {written}");
+            }
+        }
+    }
+
+    /// What kubectl 1.36 wrote.
+    #[test]
+    fn tabs() {
+        let value = json!({"a": "one\n\ttwo\tx", "k\tk": "\tx"});
+        let expected = "---\n{\n  a: \"\\\n     one\\n\\\n    \\\ttwo\tx\\\n    \",\n  \
+                        \"k\\tk\": \"\tx\",\n}\n";
+        assert_eq!(to_string(&value), expected);
     }
 
     #[test]

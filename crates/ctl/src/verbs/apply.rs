@@ -112,7 +112,9 @@ impl Args {
         let (client, mapper) = (session.client()?, session.mapper().await?);
         let mut printed = Vec::new();
         let mut seen = Vec::new();
-        let count = manifests.len();
+        if manifests.is_empty() && errors.is_empty() {
+            return Err(Error::new("no objects passed to apply"));
+        }
         let keeping = applyset::Keeping {
             namespace: &options.namespace,
             dry_run: options.dry_run,
@@ -133,7 +135,10 @@ impl Args {
                     }
                 };
             session.warn(&applied.warnings)?;
-            seen.push(prune::Seen::of(&applied.object, &options.namespace));
+            let mapping = mapper.of_object(&applied.object, source);
+            let is_placed = mapping.is_ok_and(|mapping| mapping.namespaced);
+            let namespace = is_placed.then_some(options.namespace.as_str());
+            seen.push(prune::Seen::of(&applied.object, namespace));
             match format {
                 Format::Table => session.print(&format!(
                     "{}/{} {}{}\n",
@@ -150,9 +155,6 @@ impl Args {
                     printed.push(object);
                 }
             }
-        }
-        if count == 0 && errors.is_empty() {
-            return Err(Error::new("no objects passed to apply"));
         }
         match printed.len() {
             0 => {}

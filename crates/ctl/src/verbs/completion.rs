@@ -43,3 +43,37 @@ impl Complete {
         crate::complete::run(session, root, &self.words).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is put on the command line of bash for an answer of `__complete`; `None`: no bash here.
+    fn bash(answer: &str, words: &[&str]) -> Option<String> {
+        let ask = r#"
+            answer=$1; shift
+            answers() { printf '%s' "$answer"; }
+            COMP_WORDS=(answers "$@"); COMP_CWORD=$#
+            __onggi_complete
+            printf '%s\n' "${COMPREPLY[@]}"
+        "#;
+        let script = BASH.replace("complete -F", ": complete -F") + ask;
+        let mut bash = std::process::Command::new("bash");
+        let output = bash.args(["--norc", "-c", &script, "bash", answer]).args(words).output();
+        Some(String::from_utf8(output.ok()?.stdout).unwrap())
+    }
+
+    #[test]
+    fn bash_takes_nothing_for_its_own() {
+        for (answer, words, expected) in [
+            ("pods,services\tx\npods/\n:6\n", vec!["get", "po"], "pods,services\npods/\n"),
+            ("$(x)\nb c\n:4\n", vec!["get", ""], "\\$\\(x\\)\nb\\ c\n"),
+            ("--output=json\n:4\n", vec!["get", "--output", "=", "js"], "json\n"),
+            ("x\n:a[$(echo run >&2)]\n", vec!["get", ""], "\n"),
+            ("junk\n", vec!["get", ""], "\n"),
+        ] {
+            let Some(put) = bash(answer, &words) else { return };
+            assert_eq!(put, expected, "{answer}");
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! `kuberc`: prints and changes the user's preferences.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use onggi_base::files::write_atomic;
 use onggi_machinery::value::{items_mut, list_at, str_at};
 use serde_json::{Value, json};
 
@@ -93,8 +93,9 @@ fn save(session: &Session, path: &Path, value: &mut Value) -> Result<(), Error> 
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    let mut file = std::fs::File::create(path).map_err(failed)?;
-    file.write_all(yaml::to_string(value).as_bytes()).map_err(failed)?;
+    // A link stays one.
+    let file = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    write_atomic(&file, yaml::to_string(value).as_bytes(), 0o644).map_err(failed)?;
     session.print(&format!("Updated {}\n", path.display()))
 }
 

@@ -130,12 +130,14 @@ impl Args {
             }
             return print_or_send(session, pod, &self.common, "kubectl-run", "created").await;
         }
+        // Refused before there is a pod.
+        let detach = Keys::parse(&self.detach_keys)?;
         let mapping = session.mapper().await?.by_name("pods")?;
         let namespace = session.namespace();
         let mut request = Request::new(Verb::Create, mapping.gvr(), &namespace, "");
         request.write.field_manager = "kubectl-run".to_owned();
         let created = session.call(request.body(Body::Object(pod))).await?;
-        let ended = self.attached(session, &namespace).await;
+        let ended = self.attached(session, &namespace, &detach).await;
         if self.rm {
             let mut request = Request::new(Verb::Delete, mapping.gvr(), &namespace, &self.name);
             request.write.propagation_policy = "Background".to_owned();
@@ -150,7 +152,12 @@ impl Args {
     }
 
     /// Joins the pod as soon as it runs; where it ended before, prints what it said.
-    async fn attached(&self, session: &Session, namespace: &str) -> Result<(), Error> {
+    async fn attached(
+        &self,
+        session: &Session,
+        namespace: &str,
+        detach: &Keys,
+    ) -> Result<(), Error> {
         let mapping = session.mapper().await?.by_name("pods")?;
         let mut seen = Value::Null;
         let name = &self.name;
@@ -161,7 +168,6 @@ impl Args {
             seen = pod.clone();
             Ok(matches!(str_at(pod, "status.phase"), "Running" | "Succeeded" | "Failed"))
         };
-        let detach = Keys::parse(&self.detach_keys)?;
         session.until(mapping, namespace, name, runs).await?;
         let has_ended = |pod: &Value| matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed");
         // `--overrides` may have named it otherwise.
@@ -176,7 +182,7 @@ impl Args {
                 stdin: self.stdin,
                 tty: self.tty,
                 quiet: self.quiet,
-                detach: &detach,
+                detach,
             };
             attach.or_log(session).await?;
             if self.restart == "Always" || self.leave_stdin_open {

@@ -74,7 +74,7 @@ impl Args {
         }
         if self.dry_run != DryRun::Client {
             let mut body = json!({"spec": {"replicas": self.replicas}});
-            if self.current_replicas.is_some() {
+            if self.current_replicas.is_some() || !self.resource_version.is_empty() {
                 body["metadata"] =
                     json!({"resourceVersion": one.value["metadata"]["resourceVersion"]});
             }

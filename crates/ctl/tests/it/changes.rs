@@ -47,6 +47,13 @@ async fn differences_and_replacements() {
     let other = s.file("n.yaml", &MAP.replace("name: m", "name: other"));
     let out = s.run(&format!("apply -f {other} --prune -l app=x")).await;
     assert_eq!(out, "configmap/other created\nconfigmap/m pruned\n");
+    // What is in no namespace says nothing of one.
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: r}\n";
+    let role = s.file("role.yaml", role);
+    let out = s.run(&format!("apply -f {role} --prune --all")).await;
+    assert_eq!(out, "clusterrole.rbac.authorization.k8s.io/r created\n");
+    let tried = format!("apply -f {role} --prune --all --dry-run=client");
+    assert!(!s.run(&tried).await.contains("pruned"));
     s.same(&format!("apply -f {other} --prune")).await;
     s.same("apply").await;
     s.same(&format!("apply -f {other} -l app=none")).await;

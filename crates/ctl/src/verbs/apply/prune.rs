@@ -48,7 +48,8 @@ pub(super) struct Flags {
 /// An object that the files hold.
 pub(super) struct Seen {
     uid: String,
-    namespace: String,
+    /// `None`: it is in none.
+    namespace: Option<String>,
 }
 
 pub(super) struct Pruning<'a> {
@@ -60,10 +61,12 @@ pub(super) struct Pruning<'a> {
 }
 
 impl Seen {
-    pub(super) fn of(object: &Value, namespace: &str) -> Self {
+    /// `namespace`: that of the session, where objects of the kind are in one.
+    pub(super) fn of(object: &Value, namespace: Option<&str>) -> Self {
         let own = str_at(object, "metadata.namespace");
-        let namespace = if own.is_empty() { namespace } else { own };
-        Self { uid: str_at(object, "metadata.uid").to_owned(), namespace: namespace.to_owned() }
+        let namespace = namespace.map(|given| if own.is_empty() { given } else { own });
+        let uid = str_at(object, "metadata.uid").to_owned();
+        Self { uid, namespace: namespace.map(str::to_owned) }
     }
 
     pub(super) fn is(&self, object: &Value) -> bool {
@@ -108,9 +111,9 @@ impl Flags {
             if self.prune_allowlist.is_empty() { DEFAULT.to_vec() } else { given.collect() };
         let mapper = session.mapper().await?;
         let mut namespaces: Vec<&str> = Vec::new();
-        for one in seen {
-            if !namespaces.contains(&one.namespace.as_str()) {
-                namespaces.push(&one.namespace);
+        for namespace in seen.iter().filter_map(|one| one.namespace.as_deref()) {
+            if !namespaces.contains(&namespace) {
+                namespaces.push(namespace);
             }
         }
         let mut errors = Vec::new();

@@ -5,6 +5,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::TryStreamExt;
+use http_body_util::Full;
 use onggi_api::GroupVersionResource;
 use onggi_machinery::value::{list_at, str_at};
 use serde_json::Value;
@@ -53,6 +55,12 @@ struct Target<'a> {
     folder: Option<PathBuf>,
 }
 
+/// An open place for one text.
+enum Put<'a> {
+    Printed(&'a Session),
+    File(std::fs::File, PathBuf),
+}
+
 impl Dump {
     /// Asks for everything and puts it down.
     pub(super) async fn run(self, session: &Session) -> Result<(), Error> {
@@ -75,7 +83,7 @@ impl Dump {
             Ok::<_, Error>(list)
         };
         let nodes = lists("", "nodes", "").await?;
-        target.put(&format!("nodes{extension}"), &format.print_typed(&nodes)?)?;
+        target.put(&[&format!("nodes{extension}")], &format.print_typed(&nodes)?)?;
         let namespaces = if self.all_namespaces {
             let all = lists("", "namespaces", "").await?;
             let names = list_at(&all, "items").iter().map(|one| str_at(one, "metadata.name"));
@@ -90,13 +98,13 @@ impl Dump {
             for (group, plural, file) in LISTS {
                 let list = lists(group, plural, namespace).await?;
                 let text = format.print_typed(&list)?;
-                target.put(&format!("{namespace}/{file}{extension}"), &text)?;
+                target.put(&[namespace, &format!("{file}{extension}")], &text)?;
                 pods = list;
             }
             for pod in list_at(&pods, "items") {
                 let name = str_at(pod, "metadata.name");
-                let text = logs(session, pod).await;
-                target.put(&format!("{namespace}/{name}/logs.txt"), &text)?;
+                let mut file = target.open(&[namespace, name, "logs.txt"])?;
+                logs(session, pod, &mut file).await?;
             }
         }
         match folder {
@@ -121,44 +129,109 @@ fn tidy(list: &mut Value, with_managers: bool) {
     }
 }
 
-/// What the containers of a pod said; one that cannot be read says why.
-async fn logs(session: &Session, pod: &Value) -> String {
+/// Puts down what the containers of a pod said; one that cannot be read says why.
+async fn logs(session: &Session, pod: &Value, into: &mut Put<'_>) -> Result<(), Error> {
     let (namespace, name) = (str_at(pod, "metadata.namespace"), str_at(pod, "metadata.name"));
     let pods = GroupVersionResource::new("", "v1", "pods");
-    let mut text = String::new();
     let lists = ["spec.initContainers", "spec.containers"];
     for container in lists.iter().flat_map(|list| list_at(pod, list)) {
         let container = str_at(container, "name");
         let edge = |word| {
             format!("==== {word} logs for container {container} of pod {namespace}/{name} ====\n")
         };
-        text += &edge("START");
+        into.write(edge("START").as_bytes())?;
         let path = path(&pods, namespace, name, "log", &[("container", container)]);
-        let log = session.send("GET", &path, "application/json", Vec::new());
-        match log.await {
-            Ok(log) => text += &String::from_utf8_lossy(&log),
-            Err(error) => text += &format!("Request log error: {error}\n"),
+        if let Err(error) = log(session, &path, into).await? {
+            into.write(format!("Request log error: {error}\n").as_bytes())?;
         }
-        text += &edge("END");
+        into.write(edge("END").as_bytes())?;
     }
-    text
+    Ok(())
 }
 
-impl Target<'_> {
-    /// Logs may hold secrets: only their owner reads the files.
-    fn put(&self, file: &str, text: &str) -> Result<(), Error> {
+/// Copies one as it comes: it may be longer than memory. The inner error is the server's.
+async fn log(
+    session: &Session,
+    path: &str,
+    into: &mut Put<'_>,
+) -> Result<Result<(), Error>, Error> {
+    let http = &session.connection()?.http;
+    let request = http::Request::get(path)
+        .header(http::header::ACCEPT, "application/json, */*")
+        .body(Full::default())
+        .map_err(|e| Error::new(format!("path {path:?}: {e}")))?;
+    let mut body = match session.within(async { Ok(http.send(request).await?) }).await {
+        Ok(response) => http.stream(response),
+        Err(error) => return Ok(Err(error)),
+    };
+    loop {
+        match session.within(async { Ok(body.try_next().await?) }).await {
+            Ok(Some(part)) => into.write(&part)?,
+            Ok(None) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    fn put(&self, file: &[&str], text: &str) -> Result<(), Error> {
+        self.open(file)?.write(text.as_bytes())
+    }
+
+    /// `file`: the names of its folders, and its own. Logs may hold secrets: only their owner reads
+    /// the files.
+    fn open(&self, file: &[&str]) -> Result<Put<'a>, Error> {
         let Some(folder) = &self.folder else {
-            if file.ends_with(".yaml") {
+            if file.last().is_some_and(|name| name.ends_with(".yaml")) {
                 self.session.divide(&Format::Yaml)?;
             }
-            return self.session.print(text);
+            return Ok(Put::Printed(self.session));
         };
-        let path = folder.join(file);
+        // They come from the server: none may lead out of the folder.
+        if let Some(wrong) = file.iter().find(|name| !is_name(name)) {
+            return Err(Error::new(format!("{wrong:?} cannot be the name of a file")));
+        }
+        let path = file.iter().fold(folder.clone(), |path, name| path.join(name));
         let failed = |e: std::io::Error| Error::new(format!("{}: {e}", path.display()));
         let above = path.parent().unwrap_or(Path::new("."));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(above).map_err(failed)?;
         let mut options = std::fs::OpenOptions::new();
-        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        let opened = options.open(&path).map_err(failed)?;
+        Ok(Put::File(opened, path))
+    }
+}
+
+impl Put<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::Printed(session) => session.print_bytes(bytes),
+            Self::File(file, path) => {
+                file.write_all(bytes).map_err(|e| Error::new(format!("{}: {e}", path.display())))
+            }
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_in_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = Session::new(crate::Globals::default());
+        let target = Target { session: &session, folder: Some(dir.path().join("out")) };
+        for wrong in ["", ".", "..", "/etc", "../x"] {
+            assert!(target.put(&[wrong, "pods.json"], "x").is_err(), "{wrong:?}");
+            assert!(target.put(&["default", wrong, "logs.txt"], "x").is_err(), "{wrong:?}");
+        }
+        target.put(&["default", "a", "logs.txt"], "x").unwrap();
+        let written = std::fs::read(dir.path().join("out/default/a/logs.txt")).unwrap();
+        assert_eq!(written, b"x");
     }
 }

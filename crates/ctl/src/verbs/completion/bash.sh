@@ -18,11 +18,17 @@ __onggi_complete() {
     mapfile -t found < <("${COMP_WORDS[0]}" __complete -- "${words[@]}" 2>/dev/null)
     [[ ${#found[@]} -gt 0 ]] || return
     directive=${found[-1]#:}
+    [[ $directive =~ ^[0-9]{1,3}$ ]] || return
     unset 'found[-1]'
     COMPREPLY=()
     for candidate in "${found[@]}"; do
         candidate=${candidate%%$'\t'*}
-        COMPREPLY+=("${candidate#"$kept"}")
+        candidate=${candidate#"$kept"}
+        # It is put on the command line as it is here.
+        if [[ $candidate == *[!A-Za-z0-9_./,:=@%+-]* ]]; then
+            printf -v candidate %q "$candidate"
+        fi
+        COMPREPLY+=("$candidate")
     done
     if (( directive & 2 )); then
         compopt -o nospace 2>/dev/null

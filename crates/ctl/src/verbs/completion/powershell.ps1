@@ -15,7 +15,10 @@ Register-ArgumentCompleter -Native -CommandName 'onggi' -ScriptBlock {
     if ($found.Count -lt 2) { return }
     foreach ($line in $found[0..($found.Count - 2)]) {
         $value, $about = $line -split "`t", 2
+        if (-not $value) { continue }
         if (-not $about) { $about = $value }
-        [System.Management.Automation.CompletionResult]::new($value, $value, 'ParameterValue', $about)
+        # It is put on the command line as it is here.
+        $text = $value -replace '[\s#@$;,''{}()"`|<>&]', '`$&'
+        [System.Management.Automation.CompletionResult]::new($text, $value, 'ParameterValue', $about)
     }
 }

@@ -7,6 +7,7 @@ __onggi_complete() {
     found=("${(@f)$("${words[1]}" __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     (( ${#found} )) || return 1
     directive=${found[-1]#:}
+    [[ $directive == <-> ]] || return 1
     found[-1]=()
     for line in "${found[@]}"; do
         [[ -n $line ]] || continue
