@@ -6,9 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use onggi_api::{GroupVersionResource, Object};
 use onggi_apiserver::{Access, ApiServer, FrontProxy, Mode, Options, RequestHeader, User};
-use onggi_base::SystemClock;
 use onggi_base::pki::{Authority, server_config};
-use onggi_client::{Client, ListOptions, WriteOptions};
+use onggi_base::{Shutdown, SystemClock};
+use onggi_client::informer::Whole;
+use onggi_client::{Cache, Client, SharedInformers, Source, WriteOptions};
 use onggi_store::{Expect, History, Txn, memory};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -153,17 +154,19 @@ impl Extension {
     }
 
     async fn are_gone(&self, namespace: &str) {
-        let resource = flunders();
+        let admin = self.server.transport(User::new("admin", &["system:masters"]));
+        let shutdown = Shutdown::new();
+        let informers = SharedInformers::new(admin, shutdown.clone());
+        let objects: Cache<Whole> = informers.informer(Source::all(flunders()));
+        objects.synced().await.unwrap();
+        let mut changes = objects.subscribe();
         let look = async {
-            loop {
-                let list = self.client.list(&resource, namespace, ListOptions::default());
-                if list.await.unwrap().1.is_empty() {
-                    return;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            while objects.list().iter().any(|object| object.head().namespace == namespace) {
+                changes.recv().await.unwrap();
             }
         };
         tokio::time::timeout(PATIENCE, look).await.unwrap();
+        shutdown.cancel();
     }
 }
 
