@@ -23,8 +23,8 @@ use onggi_api::Status;
 use onggi_machinery::kinds::flowcontrol as first;
 use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::authz::{Attributes, Target};
 use queues::{Arrival, Queues, Ticket};
@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The most seats of one request; so many objects are one seat (KEP-1040).
 const MOST_SEATS: u32 = 10;
 const OBJECTS_A_SEAT: u64 = 100;
+/// A level makes large answers on so many of the cores at once, at least on one.
+const PART_OF_CORES: usize = 2;
 
 /// See the module.
 pub(crate) struct FlowControl {
@@ -70,6 +72,8 @@ struct Known {
     limited: bool,
     nominal: u32,
     header: HeaderValue,
+    /// Where its large answers are made in turn.
+    lane: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -84,6 +88,8 @@ struct State {
     waiting: HashMap<Ticket, oneshot::Sender<()>>,
     /// Numbers of levels by name, those that are gone too: their requests may still run.
     ids: HashMap<String, usize>,
+    /// By these numbers.
+    lanes: Vec<Arc<Semaphore>>,
 }
 
 /// What a request was taken for.
@@ -173,8 +179,12 @@ impl Classified {
 impl FlowControl {
     /// With the flows and levels that are there from the beginning.
     pub(crate) fn new() -> Self {
-        let state =
-            State { queues: Queues::new(SEATS), waiting: HashMap::new(), ids: HashMap::new() };
+        let state = State {
+            queues: Queues::new(SEATS),
+            waiting: HashMap::new(),
+            ids: HashMap::new(),
+            lanes: Vec::new(),
+        };
         let empty = Rules { schemas: Vec::new(), dangling: Vec::new() };
         let control = Self { rules: ArcSwap::from_pointee(empty), state: Mutex::new(state) };
         control.configure(&[], &[]);
@@ -227,6 +237,9 @@ impl FlowControl {
         for level in levels {
             let next = state.ids.len();
             let id = *state.ids.entry(level.name.clone()).or_insert(next);
+            if id == state.lanes.len() {
+                state.lanes.push(new_lane());
+            }
             let limits = level.limited.as_ref().map(|limited| limited.limits(shares, SEATS));
             if let Some(limits) = limits {
                 orphans.extend(state.queues.configure(id, limits));
@@ -237,6 +250,7 @@ impl FlowControl {
                 limited: limits.is_some(),
                 nominal: limits.map_or(0, |limits| limits.nominal),
                 header: uid_header(&level.uid),
+                lane: Arc::clone(&state.lanes[id]),
             };
             known.insert(level.name.clone(), Arc::new(entry));
         }
@@ -374,6 +388,16 @@ fn is_mandatory(name: &str) -> bool {
 
 fn too_many() -> Status {
     Status::too_many_requests("too many requests, please try again later.", 1)
+}
+
+/// Where large answers of such a request are made, in turn with those of its level.
+pub(crate) fn lane(what: Option<&Classified>) -> Arc<Semaphore> {
+    what.map_or_else(new_lane, |what| Arc::clone(&what.flow().level.lane))
+}
+
+fn new_lane() -> Arc<Semaphore> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new((cores / PART_OF_CORES).max(1)))
 }
 
 /// Objects that nobody has stored have no uid; clients want one.

@@ -13,13 +13,15 @@ use onggi_machinery::protobuf::{self, Part, ProtobufError};
 use onggi_machinery::resource::Resource;
 use onggi_machinery::yaml;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::accept::{Accept, Format, Shape};
+use super::compress::Packed;
 use super::info::ResourcePlace;
-use super::list_body::{self, ListBody};
+use super::list_body::ListBody;
 use super::query::Query;
 use super::table::{Include, partial, table};
-use super::{Body, compress, pretty, status};
+use super::{Body, aside, pretty, status};
 use crate::ApiServer;
 
 /// How a request is to be answered.
@@ -29,6 +31,8 @@ pub(super) struct Asked<'a> {
     pub(super) accept: Accept,
     /// Whether the client takes gzip.
     pub(super) gzip: bool,
+    /// Where large answers are made.
+    pub(super) lane: Arc<Semaphore>,
 }
 
 /// An answer in the format and shape that the client asked for.
@@ -61,16 +65,12 @@ pub(super) async fn encode(
             (bytes, created, warnings)
         }
         Answer::List { meta, items, warnings } => {
-            let meta = list_meta(&meta);
-            if (accept.shape, accept.format, accept.pretty) == (Shape::Whole, Format::Json, false) {
-                let mut response = plain_list(row, asked, &meta, items).await?;
-                advise(&mut response, row, &warnings);
-                return Ok(response);
-            }
-            (list(row, asked, meta, &items, now)?, false, warnings)
+            let mut response = list(row, asked, list_meta(&meta), items, now).await?;
+            advise(&mut response, row, &warnings);
+            return Ok(response);
         }
     };
-    let mut response = compress::response(bytes, accept.format.content_type(), asked.gzip).await;
+    let mut response = Packed::of(bytes, asked.gzip).response(accept.format.content_type());
     if created {
         *response.status_mut() = StatusCode::CREATED;
     }
@@ -232,82 +232,108 @@ fn list_meta(meta: &ListMeta) -> Value {
     value
 }
 
-fn list(
-    row: &Resource,
+async fn list(
+    row: &'static Resource,
     asked: &Asked<'_>,
     meta: Value,
-    items: &[Arc<Object>],
+    items: Vec<Arc<Object>>,
     now: i64,
-) -> Result<Bytes, Status> {
-    let Asked { place, accept, .. } = asked;
-    let api_version = place.resource.api_version();
-    match (accept.shape, accept.format) {
-        (Shape::Metadata, _) => {
-            return Err(other_shape("PartialObjectMetadata", "a list", row, "List"));
+) -> Result<Response<Body>, Status> {
+    let Accept { shape, format, pretty, .. } = asked.accept;
+    let gzip = asked.gzip;
+    let content_type = format.content_type();
+    let size: usize = items.iter().map(|object| object.json_len()).sum();
+    let is_large = size > aside::LARGE;
+    let packed = if (shape, format, pretty) == (Shape::Whole, Format::Json, false) {
+        let body = ListBody::new(head(row, asked, &meta), items);
+        if is_large && !gzip {
+            let mut response = Response::new(body.boxed_unsync());
+            let kind = HeaderValue::from_static(content_type);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            return Ok(response);
         }
-        (_, Format::Protobuf) => {
-            let bodies = items.iter().map(|object| object.json());
-            let item = (api_version.as_str(), row.kind);
-            let written = if accept.shape == Shape::Whole {
-                let kind = format!("{}List", row.kind);
-                protobuf::encode_list((&api_version, &kind), &meta, item, bodies, Part::Whole)
-            } else {
-                let version = format!("meta.k8s.io/{}", accept.version);
-                let list = (version.as_str(), "PartialObjectMetadataList");
-                protobuf::encode_list(list, &meta, item, bodies, Part::Metadata)
-            };
-            return written.map(Bytes::from).map_err(unwritable);
-        }
-        _ => {}
-    }
-    let values = items.iter().map(|object| object.value().map_err(Status::internal));
-    let values = values.collect::<Result<Vec<_>, _>>()?;
-    let value = match accept.shape {
-        Shape::Table => {
-            let include = Include::parse(asked.query)?;
-            table(row, values, meta, include, now, (accept.version, true))
-        }
-        Shape::MetadataList => json!({
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": format!("meta.k8s.io/{}", accept.version),
-            "metadata": meta,
-            "items": values.iter().map(|v| partial(v, accept.version)).collect::<Vec<_>>(),
-        }),
-        Shape::Whole | Shape::Metadata => json!({
-            "kind": row.list_kind(),
-            "apiVersion": api_version,
-            "metadata": meta,
-            "items": values,
-        }),
+        let work = move || Packed::of(body.whole(), gzip);
+        if is_large { aside::run(Arc::clone(&asked.lane), work).await? } else { work() }
+    } else {
+        let list = List {
+            row,
+            api_version: asked.place.resource.api_version(),
+            accept: asked.accept,
+            include: match shape {
+                Shape::Table => Include::parse(asked.query)?,
+                _ => Include::None,
+            },
+            meta,
+            now,
+        };
+        let work = move || Ok(Packed::of(list.write(&items)?, gzip));
+        if is_large { aside::run(Arc::clone(&asked.lane), work).await?? } else { work()? }
     };
-    write(&value, accept)
+    Ok(packed.response(content_type))
 }
 
-/// Objects as they are: they are not encoded again, their bytes are put one behind the other.
-async fn plain_list(
-    row: &Resource,
-    asked: &Asked<'_>,
-    meta: &Value,
-    items: Vec<Arc<Object>>,
-) -> Result<Response<Body>, Status> {
-    /// Larger lists are put together as they are sent.
-    const LARGE: usize = 256 << 10;
+/// What stands before the objects of a list that are shown as they are: they are not encoded again,
+/// their bytes are put one behind the other.
+fn head(row: &Resource, asked: &Asked<'_>, meta: &Value) -> Bytes {
     let api_version = asked.place.resource.api_version();
     let what = json!({"kind": row.list_kind(), "apiVersion": api_version});
     let [first, second] = opening(&api_version);
-    let head = format!(
+    let text = format!(
         "{{\"{first}\":{},\"{second}\":{},\"metadata\":{meta},\"items\":[",
         what[first], what[second]
     );
-    let content_type = Format::Json.content_type();
-    let length = list_body::length(head.as_bytes(), &items);
-    let body = ListBody::new(head.into(), items);
-    if length > LARGE && !asked.gzip {
-        let mut response = Response::new(body.boxed_unsync());
-        let kind = HeaderValue::from_static(content_type);
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        return Ok(response);
+    text.into()
+}
+
+/// A list that is to be written otherwise than it is stored.
+struct List {
+    row: &'static Resource,
+    api_version: String,
+    accept: Accept,
+    include: Include,
+    meta: Value,
+    now: i64,
+}
+
+impl List {
+    fn write(self, items: &[Arc<Object>]) -> Result<Bytes, Status> {
+        let Self { row, api_version, accept, include, meta, now } = self;
+        match (accept.shape, accept.format) {
+            (Shape::Metadata, _) => {
+                return Err(other_shape("PartialObjectMetadata", "a list", row, "List"));
+            }
+            (_, Format::Protobuf) => {
+                let bodies = items.iter().map(|object| object.json());
+                let item = (api_version.as_str(), row.kind);
+                let written = if accept.shape == Shape::Whole {
+                    let kind = format!("{}List", row.kind);
+                    protobuf::encode_list((&api_version, &kind), &meta, item, bodies, Part::Whole)
+                } else {
+                    let version = format!("meta.k8s.io/{}", accept.version);
+                    let list = (version.as_str(), "PartialObjectMetadataList");
+                    protobuf::encode_list(list, &meta, item, bodies, Part::Metadata)
+                };
+                return written.map(Bytes::from).map_err(unwritable);
+            }
+            _ => {}
+        }
+        let values = items.iter().map(|object| object.value().map_err(Status::internal));
+        let values = values.collect::<Result<Vec<_>, _>>()?;
+        let value = match accept.shape {
+            Shape::Table => table(row, values, meta, include, now, (accept.version, true)),
+            Shape::MetadataList => json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": format!("meta.k8s.io/{}", accept.version),
+                "metadata": meta,
+                "items": values.iter().map(|v| partial(v, accept.version)).collect::<Vec<_>>(),
+            }),
+            Shape::Whole | Shape::Metadata => json!({
+                "kind": row.list_kind(),
+                "apiVersion": api_version,
+                "metadata": meta,
+                "items": values,
+            }),
+        };
+        write(&value, &accept)
     }
-    let bytes = body.collect().await.map_err(Status::internal)?.to_bytes();
-    Ok(compress::response(bytes, content_type, asked.gzip).await)
 }

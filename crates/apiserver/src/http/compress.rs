@@ -12,8 +12,6 @@ use super::{Body, full};
 
 /// Smaller answers are sent as they are.
 const THRESHOLD: usize = 128 << 10;
-/// What takes longer than others should wait for is done beside them.
-const ASIDE: usize = 1 << 20;
 
 /// Whether the client takes gzip.
 pub(super) fn wanted(headers: &HeaderMap) -> bool {
@@ -58,33 +56,36 @@ pub(crate) fn if_large(bytes: &[u8]) -> Option<Bytes> {
     if bytes.len() > THRESHOLD { gzip(bytes).ok() } else { None }
 }
 
-/// An answer with these bytes; compressed where the client wants that and it is worth it.
-pub(super) async fn response(
-    bytes: Bytes,
-    content_type: &'static str,
-    gzip_wanted: bool,
-) -> Response<Body> {
-    let mut response = if gzip_wanted && bytes.len() > THRESHOLD {
-        let original = bytes.clone();
-        let packed = if bytes.len() > ASIDE {
-            tokio::task::spawn_blocking(move || gzip(&bytes))
-                .await
-                .unwrap_or_else(|e| Err(e.into()))
-        } else {
-            gzip(&bytes)
-        };
-        match packed {
-            Ok(packed) => encoded(packed),
+/// Bytes as they are sent.
+pub(super) enum Packed {
+    Plain(Bytes),
+    Gzip(Bytes),
+}
+
+impl Packed {
+    /// Compressed where the client wants that and it is worth it.
+    pub(super) fn of(bytes: Bytes, gzip_wanted: bool) -> Self {
+        if !gzip_wanted || bytes.len() <= THRESHOLD {
+            return Self::Plain(bytes);
+        }
+        match gzip(&bytes) {
+            Ok(packed) => Self::Gzip(packed),
             Err(error) => {
                 tracing::warn!(%error, "an answer could not be compressed");
-                Response::new(full(original))
+                Self::Plain(bytes)
             }
         }
-    } else {
-        Response::new(full(bytes))
-    };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    }
+
+    pub(super) fn response(self, content_type: &'static str) -> Response<Body> {
+        let mut response = match self {
+            Self::Plain(bytes) => Response::new(full(bytes)),
+            Self::Gzip(packed) => encoded(packed),
+        };
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        response
+    }
 }
 
 /// An answer with bytes that [`gzip`] made.

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::accept::{Accept, Format, Offer};
 use super::answer::write;
+use super::compress::{self, Packed};
 use super::query::Query;
 use super::zpages::{self, Page};
-use super::{Body, Incomings, compress, exposition, full, health};
+use super::{Body, Incomings, exposition, full, health};
 use crate::discovery::{Audience, Wanted};
 use crate::document::Document;
 use crate::{ApiServer, VERSION};
@@ -58,11 +59,11 @@ pub(super) async fn answer(
         ["version"] => value_answer(request, &version()),
         ["metrics"] => {
             let gzip = compress::wanted(request.headers());
-            Ok(compress::response(exposition::text(server), exposition::CONTENT_TYPE, gzip).await)
+            Ok(Packed::of(exposition::text(server), gzip).response(exposition::CONTENT_TYPE))
         }
         ["metrics", "slis"] => {
             let text = server.checks.text();
-            Ok(compress::response(text, exposition::CONTENT_TYPE, false).await)
+            Ok(Packed::of(text, false).response(exposition::CONTENT_TYPE))
         }
         ["statusz"] => zpages::answer(server, request, Page::Statusz, &all_paths(server)),
         ["flagz"] => zpages::answer(server, request, Page::Flagz, &[]),

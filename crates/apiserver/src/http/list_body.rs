@@ -21,20 +21,27 @@ pub(super) struct ListBody {
     items: IntoIter<Arc<Object>>,
     first: bool,
     left: usize,
+    /// Whether others had their turn since the last piece.
+    rested: bool,
 }
 
 impl ListBody {
     pub(super) fn new(head: Bytes, items: Vec<Arc<Object>>) -> Self {
         let left = length(&head, &items);
-        Self { head, items: items.into_iter(), first: true, left }
+        Self { head, items: items.into_iter(), first: true, left, rested: true }
     }
 
-    fn piece(&mut self) -> Bytes {
-        let mut out = BytesMut::with_capacity(PIECE.min(self.left));
+    /// All of it.
+    pub(super) fn whole(mut self) -> Bytes {
+        self.piece(usize::MAX)
+    }
+
+    fn piece(&mut self, most: usize) -> Bytes {
+        let mut out = BytesMut::with_capacity(most.min(self.left));
         out.put_slice(&std::mem::take(&mut self.head));
         while let Some(next) = self.items.as_slice().first() {
             let size = next.json_len() + 1;
-            if !out.is_empty() && out.len() + size > PIECE {
+            if !out.is_empty() && out.len().saturating_add(size) > most {
                 break;
             }
             if !std::mem::take(&mut self.first) {
@@ -52,7 +59,7 @@ impl ListBody {
 }
 
 /// How long a list is as bytes.
-pub(super) fn length(head: &[u8], items: &[Arc<Object>]) -> usize {
+fn length(head: &[u8], items: &[Arc<Object>]) -> usize {
     let objects: usize = items.iter().map(|object| object.json_len()).sum();
     head.len() + objects + items.len().saturating_sub(1) + CLOSE.len()
 }
@@ -63,12 +70,18 @@ impl Body for ListBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        Poll::Ready(Some(Ok(Frame::data(self.piece()))))
+        // A client that takes whatever it gets would keep this thread for all of the list.
+        if !std::mem::replace(&mut self.rested, false) {
+            self.rested = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.piece(PIECE)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -103,10 +116,12 @@ mod tests {
         for items in cases {
             let head = Bytes::from_static(b"{\"kind\":\"ConfigMapList\",\"items\":[");
             let expected: Vec<Value> = items.iter().map(|o| o.value().unwrap()).collect();
+            let whole = ListBody::new(head.clone(), items.clone()).whole();
             let body = ListBody::new(head, items);
             let length = body.size_hint().exact().unwrap();
             let bytes = body.collect().await.unwrap().to_bytes();
             assert_eq!(bytes.len() as u64, length);
+            assert_eq!(bytes, whole);
             let list: Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(list["items"], json!(expected));
         }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod aside;
 mod audited;
 mod batches;
 pub(crate) mod compress;
@@ -46,7 +47,7 @@ use crate::aggregation;
 use crate::audit::{Ending, Record};
 use crate::authn::{self, Peer, User};
 use crate::authz::{Attributes, Target};
-use crate::flowcontrol::{Classified, Permit, seats_of_list};
+use crate::flowcontrol::{self, Classified, Permit, seats_of_list};
 use crate::metrics::Labels;
 use crate::registry::Context;
 use crate::streams;
@@ -415,7 +416,7 @@ async fn route(
     let writes = !matches!(info.verb, Verb::Get | Verb::List);
     let _in_flight = server.metrics.in_flight(writes);
     let gzip = compress::wanted(request.headers());
-    let record = &mut seen.record;
+    let (record, flow) = (&mut seen.record, seen.flow.as_ref());
     let work = async {
         let decoded = decode::request(server, &info, place, request).await?;
         if let Some(record) = record {
@@ -426,7 +427,8 @@ async fn route(
         if let Some(record) = record {
             record.answers(&response);
         }
-        let asked = Asked { place, query: &info.query, accept, gzip };
+        let lane = flowcontrol::lane(flow);
+        let asked = Asked { place, query: &info.query, accept, gzip, lane };
         answer::encode(server, &asked, response).await
     };
     // Boxed: it is large, and would be moved several times on its way.

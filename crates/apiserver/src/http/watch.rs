@@ -202,6 +202,10 @@ fn frames(
         let (events, encoder) = &mut *state;
         let (batch, error) = events.together().await?;
         let text = encoder.text(batch, error);
+        // A client that takes whatever it gets would keep this thread until it is told everything.
+        if text.len() >= TOGETHER {
+            tokio::task::yield_now().await;
+        }
         Some((Ok(Frame::data(text)), state))
     })
 }
