@@ -14,7 +14,7 @@ use crate::session::Session;
 
 mod applyset;
 mod last;
-mod prune;
+pub(super) mod prune;
 
 pub(crate) use last::keep_last;
 

@@ -50,6 +50,9 @@ pub struct Args {
     /// Change them in an editor before they are sent
     #[arg(long)]
     edit: bool,
+    /// With --edit: end the lines as Windows does
+    #[arg(long)]
+    windows_line_endings: bool,
 }
 
 /// Flags of everything that can be created.
@@ -205,7 +208,7 @@ impl Args {
         let format = self.common.printing.format()?;
         let Read { mut manifests, mut errors } = self.files.read_each(session)?;
         if self.edit {
-            manifests = super::edit::manifests(manifests).await?;
+            manifests = super::edit::manifests(manifests, self.windows_line_endings).await?;
         }
         for manifest in manifests {
             if selector.as_ref().is_some_and(|wanted| !wanted.fits(&manifest.value)) {

@@ -6,13 +6,14 @@ use std::process::ExitStatus;
 use onggi_machinery::value::{at, str_at};
 use serde_json::{Value, json};
 
-use super::apply::{labels, validation};
+use super::apply::{labels, prune, validation};
 use crate::apply::{self, Options};
+use crate::discovery::Mapping;
 use crate::error::Error;
 use crate::manifest::Files;
 use crate::output::format::hide_managed_fields;
 use crate::output::yaml;
-use crate::select::DryRun;
+use crate::select::{DryRun, Selectors};
 use crate::session::Session;
 
 /// Flags of `diff`.
@@ -38,6 +39,11 @@ pub struct Args {
     /// Show what Secrets hold
     #[arg(long)]
     show_secrets: bool,
+    #[command(flatten)]
+    pruning: prune::Listed,
+    /// Show what `apply --prune` would delete too
+    #[arg(long)]
+    prune: bool,
     /// Objects that are compared at once
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     concurrency: usize,
@@ -58,6 +64,9 @@ impl Args {
             return Err(Error::new("must specify one of -f and -k"));
         }
         let selector = self.selector.as_deref().map(labels).transpose()?;
+        if self.prune {
+            self.pruning.check(session).await?;
+        }
         let options = Options {
             namespace: session.namespace(),
             dry_run: DryRun::Server,
@@ -70,6 +79,7 @@ impl Args {
         };
         let (live, merged) = (Folder::new("LIVE")?, Folder::new("MERGED")?);
         let (client, mapper) = (session.client()?, session.mapper().await?);
+        let mut seen = Vec::new();
         for manifest in self.files.read(session)? {
             if selector.as_ref().is_some_and(|wanted| !wanted.fits(&manifest.value)) {
                 continue;
@@ -87,23 +97,47 @@ impl Args {
             };
             let applied = apply::object(client, mapper, &options, manifest.value, &manifest.source);
             let mut then = applied.await?.object;
+            let place = mapping.namespaced.then_some(namespace.as_str());
+            seen.push(prune::Seen::of(&then, place));
             if !self.show_managed_fields {
                 now.iter_mut().for_each(hide_managed_fields);
                 hide_managed_fields(&mut then);
             }
-            if mapping.kind == "Secret" && mapping.group.is_empty() && !self.show_secrets {
+            if is_secret(mapping) && !self.show_secrets {
                 mask(now.as_mut(), &mut then);
             }
-            let group = if mapping.group.is_empty() { "" } else { &format!("{}.", mapping.group) };
-            let place = mapping.place(&namespace);
-            let file = format!("{group}{}.{}.{place}.{name}", mapping.version, mapping.kind);
-            // A name may hold what no file name does.
-            let file = file.replace('/', "%2F");
+            let file = file_name(mapping, &namespace, &name);
             live.write(&file, now.as_ref())?;
             merged.write(&file, Some(&then))?;
         }
+        if self.prune {
+            let selectors = Selectors { selector: self.selector.clone(), ..Selectors::default() };
+            for (mapping, mut object) in self.pruning.gone(session, &selectors, &seen).await? {
+                if !self.show_managed_fields {
+                    hide_managed_fields(&mut object);
+                }
+                if is_secret(mapping) && !self.show_secrets {
+                    mask(None, &mut object);
+                }
+                let of = |path: &str| str_at(&object, path);
+                let file = file_name(mapping, of("metadata.namespace"), of("metadata.name"));
+                live.write(&file, Some(&object))?;
+                merged.write(&file, None)?;
+            }
+        }
         differ(session, live.0.path(), merged.0.path()).await
     }
+}
+
+fn is_secret(mapping: &Mapping) -> bool {
+    mapping.kind == "Secret" && mapping.group.is_empty()
+}
+
+/// `apps.v1.Deployment.default.web`; a name may hold what no file name does.
+fn file_name(mapping: &Mapping, namespace: &str, name: &str) -> String {
+    let group = if mapping.group.is_empty() { "" } else { &format!("{}.", mapping.group) };
+    let place = mapping.place(namespace);
+    format!("{group}{}.{}.{place}.{name}", mapping.version, mapping.kind).replace('/', "%2F")
 }
 
 /// A folder that goes with the value.

@@ -70,8 +70,8 @@ pub struct Args {
 pub(crate) enum Mode<'a> {
     /// Sends what changed.
     Objects(&'a Args),
-    /// Keeps what came out as the manifest that was applied last.
-    LastApplied,
+    /// Keeps what came out as the manifest that was applied last, as this manager of fields.
+    LastApplied(&'a str),
 }
 
 /// Objects in an editor; several stand in it as one list.
@@ -231,7 +231,7 @@ impl Editing<'_> {
         let mut head = match self.mode {
             _ if matches!(self.format, Format::Json) => return String::new(),
             Mode::Objects(_) => ADVICE.to_owned(),
-            Mode::LastApplied => ADVICE_LAST_APPLIED.to_owned(),
+            Mode::LastApplied(_) => ADVICE_LAST_APPLIED.to_owned(),
         };
         for reason in reasons {
             head.extend(reason.lines().map(|line| format!("# {line}\n")));
@@ -258,7 +258,9 @@ impl Editing<'_> {
             }
             let sent = match self.mode {
                 Mode::Objects(args) => args.send(session, one, before, after).await,
-                Mode::LastApplied => super::apply::keep_last(session, one, after).await,
+                Mode::LastApplied(manager) => {
+                    super::apply::keep_last(session, one, after, manager).await
+                }
             };
             let name = named(one);
             match sent {
@@ -353,9 +355,13 @@ fn objects(text: &str) -> Result<Vec<Value>, String> {
 }
 
 /// `create --edit`: the manifests as they come out of the editor.
-pub(crate) async fn manifests(manifests: Vec<Manifest>) -> Result<Vec<Manifest>, Error> {
+pub(crate) async fn manifests(
+    manifests: Vec<Manifest>,
+    windows: bool,
+) -> Result<Vec<Manifest>, Error> {
     let texts: Vec<String> = manifests.iter().map(|one| yaml::to_string(&one.value)).collect();
-    let edited = editor(&(ADVICE.to_owned() + &texts.join("---\n"))).await?;
+    let text = ADVICE.to_owned() + &texts.join("---\n");
+    let edited = editor(&if windows { text.replace('\n', "\r\n") } else { text }).await?;
     let mut found = Vec::new();
     crate::manifest::parse("edited file", &without_remarks(&edited), &mut found)?;
     Ok(found)

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::attach::Attach;
 use super::create::{Common, key_values, print_or_send};
-use super::delete::{gone, said};
+use super::delete::{gone, policy, said};
 use super::exec::log;
 use crate::error::Error;
 use crate::select::DryRun;
@@ -49,6 +49,8 @@ pub struct Args {
     /// Delete the pod when it ended
     #[arg(long)]
     rm: bool,
+    #[command(flatten)]
+    removal: Removal,
     /// Pass the input on
     #[arg(long, short = 'i')]
     stdin: bool,
@@ -86,6 +88,62 @@ pub struct Args {
     common: Common,
     /// Arguments, or the command
     arguments: Vec<String>,
+}
+
+/// How `--rm` deletes.
+#[derive(Debug, clap::Args)]
+struct Removal {
+    /// With --rm: seconds to end in; -1 for what the pod says
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, value_name = "SECONDS")]
+    grace_period: i64,
+    /// With --rm: do not wait for the end of the processes
+    #[arg(long)]
+    force: bool,
+    /// With --rm: what becomes of what the pod owns
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "background", default_missing_value = "background", value_parser = ["background", "foreground", "orphan"])]
+    cascade: String,
+    /// With --rm: wait until the pod is gone
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set)]
+    wait: bool,
+    /// With --rm: how long to wait; 0 for as long as it takes
+    #[arg(long, default_value = "0s", value_parser = crate::duration::parse, value_name = "TIME")]
+    timeout: Duration,
+}
+
+impl Removal {
+    /// Zero only where it is forced: that takes the pod away while its processes may still run.
+    fn seconds(&self) -> Result<Option<i64>, Error> {
+        match (self.grace_period, self.force) {
+            (seconds, true) if seconds > 0 => Err(Error::new(
+                "--force and --grace-period greater than 0 cannot be specified together",
+            )),
+            (_, true) => Ok(Some(0)),
+            (seconds, false) => Ok(Some(seconds).filter(|seconds| *seconds >= 0)),
+        }
+    }
+
+    async fn run(&self, session: &Session, pod: &Value, quiet: bool) -> Result<(), Error> {
+        let mapping = session.mapper().await?.by_name("pods")?;
+        let of = |path: &str| str_at(pod, path);
+        let (namespace, name) = (of("metadata.namespace"), of("metadata.name"));
+        let mut request = Request::new(Verb::Delete, mapping.gvr(), namespace, name);
+        request.write.propagation_policy = policy(&self.cascade).to_owned();
+        request.write.grace_period_seconds = self.seconds()?;
+        session.call(request).await?;
+        if !quiet {
+            session.print(&said(mapping, namespace, name, self.force, DryRun::None))?;
+        }
+        if !self.wait {
+            return Ok(());
+        }
+        let gone = gone(session, mapping, namespace, name, of("metadata.uid"));
+        if self.timeout.is_zero() {
+            return gone.await;
+        }
+        tokio::time::timeout(self.timeout, gone).await.unwrap_or_else(|_| {
+            Err(Error::new(format!("timed out waiting for the condition on pods/{name}")))
+        })
+    }
 }
 
 impl Args {
@@ -132,6 +190,7 @@ impl Args {
         }
         // Refused before there is a pod.
         let detach = Keys::parse(&self.detach_keys)?;
+        self.removal.seconds()?;
         let mapping = session.mapper().await?.by_name("pods")?;
         let namespace = session.namespace();
         let mut request = Request::new(Verb::Create, mapping.gvr(), &namespace, "");
@@ -139,14 +198,7 @@ impl Args {
         let created = session.call(request.body(Body::Object(pod))).await?;
         let ended = self.attached(session, &namespace, &detach).await;
         if self.rm {
-            let mut request = Request::new(Verb::Delete, mapping.gvr(), &namespace, &self.name);
-            request.write.propagation_policy = "Background".to_owned();
-            session.call(request).await?;
-            if !self.quiet {
-                session.print(&said(mapping, &namespace, &self.name, false, DryRun::None))?;
-            }
-            let uid = str_at(&created, "metadata.uid");
-            gone(session, mapping, &namespace, &self.name, uid).await?;
+            self.removal.run(session, &created, self.quiet).await?;
         }
         ended
     }
@@ -168,7 +220,10 @@ impl Args {
             seen = pod.clone();
             Ok(matches!(str_at(pod, "status.phase"), "Running" | "Succeeded" | "Failed"))
         };
-        session.until(mapping, namespace, name, runs).await?;
+        let ran = session.until(mapping, namespace, name, runs);
+        tokio::time::timeout(self.pod_running_timeout, ran)
+            .await
+            .map_err(|_| Error::new("timed out waiting for the condition"))??;
         let has_ended = |pod: &Value| matches!(str_at(pod, "status.phase"), "Succeeded" | "Failed");
         // `--overrides` may have named it otherwise.
         let first = list_at(&seen, "spec.containers").first();

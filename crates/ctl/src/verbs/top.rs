@@ -46,6 +46,9 @@ struct Shown {
     /// Of swap too
     #[arg(long)]
     show_swap: bool,
+    /// Answers come as they are; taken and not minded
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", action = clap::ArgAction::Set, hide = true)]
+    use_protocol_buffers: bool,
 }
 
 #[derive(Debug, clap::Args)]

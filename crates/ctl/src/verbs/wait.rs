@@ -42,6 +42,9 @@ pub struct Args {
     /// How long at most; 0 to look once
     #[arg(long, default_value = "30s", allow_hyphen_values = true, value_parser = crate::duration::parse, value_name = "TIME")]
     timeout: Duration,
+    /// The server is asked all the same: taken and not minded
+    #[arg(long, hide = true)]
+    local: bool,
     #[command(flatten)]
     printing: Printing,
 }

@@ -6,14 +6,17 @@ use serde_json::Value;
 use super::{last_applied, not_applied};
 use crate::apply::{LAST_APPLIED, annotate};
 use crate::error::Error;
-use crate::flags::Writing;
+use crate::flags::{Printing, Writing};
 use crate::gather::{InFile, Wanted};
 use crate::manifest::Files;
-use crate::output::format::Format;
+use crate::output::format::{Format, hide_managed_fields};
 use crate::output::{json, yaml};
 use crate::select::{DryRun, Found, Selectors};
 use crate::session::Session;
 use crate::verbs::edit::{Editing, Mode, form};
+
+/// Who writes the annotation, where no other name is given.
+const MANAGER: &str = "kubectl-last-applied";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum LastApplied {
@@ -55,9 +58,8 @@ pub(super) struct Set {
     create_annotation: bool,
     #[command(flatten)]
     writing: Writing,
-    /// yaml, json …
-    #[arg(long, short, default_value = "")]
-    output: String,
+    #[command(flatten)]
+    printing: Printing,
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,6 +75,9 @@ pub(super) struct Edit {
     /// End the lines as Windows does
     #[arg(long)]
     windows_line_endings: bool,
+    /// Name of the manager of the fields
+    #[arg(long, value_name = "NAME", default_value = MANAGER)]
+    field_manager: String,
 }
 
 impl LastApplied {
@@ -126,7 +131,7 @@ impl Set {
         if self.files.is_empty() {
             return Err(Error::new("must specify one of -f and -k"));
         }
-        let format = Format::parse(&self.output)?;
+        let format = self.printing.format()?;
         let none = Selectors::default();
         let (found, errors) = session.in_files(&Wanted::new(&[], &self.files, &none)).await?;
         Error::all(errors)?;
@@ -142,7 +147,11 @@ impl Set {
                 wanted["metadata"]["namespace"] = namespace.into();
             }
             annotate(&mut wanted);
-            let object = keep(session, &one, &wanted, self.writing.dry_run).await?;
+            let manager = self.writing.manager(MANAGER);
+            let mut object = keep(session, &one, &wanted, manager, self.writing.dry_run).await?;
+            if !self.printing.show_managed_fields {
+                hide_managed_fields(&mut object);
+            }
             if format.is_table() {
                 let suffix = self.writing.dry_run.suffix();
                 session.print(&format!("{} configured{suffix}\n", one.label()))?;
@@ -159,6 +168,7 @@ async fn keep(
     session: &Session,
     one: &Found,
     manifest: &Value,
+    manager: &str,
     dry_run: DryRun,
 ) -> Result<Value, Error> {
     let text = &manifest["metadata"]["annotations"][LAST_APPLIED];
@@ -166,7 +176,7 @@ async fn keep(
     if dry_run == DryRun::Client {
         return Ok(one.value.clone());
     }
-    session.patch(one, "", PatchKind::Merge, &body, "kubectl-last-applied", dry_run).await
+    session.patch(one, "", PatchKind::Merge, &body, manager, dry_run).await
 }
 
 impl Edit {
@@ -187,7 +197,7 @@ impl Edit {
             ));
         }
         let editing = Editing {
-            mode: Mode::LastApplied,
+            mode: Mode::LastApplied(&self.field_manager),
             originals,
             format: form(&self.output)?,
             windows: self.windows_line_endings,
@@ -201,9 +211,10 @@ pub(crate) async fn keep_last(
     session: &Session,
     one: &Found,
     manifest: Value,
+    manager: &str,
 ) -> Result<Value, Error> {
     let mut wanted = manifest.clone();
     annotate(&mut wanted);
-    keep(session, one, &wanted, DryRun::None).await?;
+    keep(session, one, &wanted, manager, DryRun::None).await?;
     Ok(manifest)
 }

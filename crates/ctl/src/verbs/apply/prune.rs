@@ -37,16 +37,23 @@ pub(super) struct Flags {
     /// Delete what was applied before and is in the files no more
     #[arg(long)]
     pub(super) prune: bool,
-    /// Kinds that are looked through: core/v1/ConfigMap
-    #[arg(long, value_name = "GROUP/VERSION/KIND", alias = "prune-whitelist")]
-    prune_allowlist: Vec<String>,
+    #[command(flatten)]
+    listed: Listed,
     /// The object that remembers what was applied: NAME of a Secret, or TYPE/NAME
     #[arg(long, value_name = "[TYPE/]NAME", default_value = "", hide_default_value = true)]
     pub(super) applyset: String,
 }
 
+/// What is looked through.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Listed {
+    /// Kinds that are looked through: core/v1/ConfigMap
+    #[arg(long, value_name = "GROUP/VERSION/KIND", alias = "prune-whitelist")]
+    prune_allowlist: Vec<String>,
+}
+
 /// An object that the files hold.
-pub(super) struct Seen {
+pub(crate) struct Seen {
     uid: String,
     /// `None`: it is in none.
     namespace: Option<String>,
@@ -62,7 +69,7 @@ pub(super) struct Pruning<'a> {
 
 impl Seen {
     /// `namespace`: that of the session, where objects of the kind are in one.
-    pub(super) fn of(object: &Value, namespace: Option<&str>) -> Self {
+    pub(crate) fn of(object: &Value, namespace: Option<&str>) -> Self {
         let own = str_at(object, "metadata.namespace");
         let namespace = namespace.map(|given| if own.is_empty() { given } else { own });
         let uid = str_at(object, "metadata.uid").to_owned();
@@ -86,16 +93,14 @@ impl Flags {
             "--all is incompatible with --applyset"
         } else if of_set && by_label {
             "--selector is incompatible with --applyset"
-        } else if of_set && !self.prune_allowlist.is_empty() {
+        } else if of_set && !self.listed.prune_allowlist.is_empty() {
             "--prune-allowlist is incompatible with --applyset"
         } else if !of_set && !args.all && !by_label {
             "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector"
         } else if !of_set && args.server_side {
             "--prune is in alpha and doesn't currently work on objects created by server-side apply"
         } else {
-            // What is listed wrongly is told before anything is written.
-            let mapper = session.mapper().await?;
-            return self.prune_allowlist.iter().try_for_each(|text| listed(mapper, text).map(drop));
+            return self.listed.check(session).await;
         };
         Err(Error::new(wrong))
     }
@@ -106,6 +111,30 @@ impl Flags {
         pruning: &Pruning<'_>,
         seen: &[Seen],
     ) -> Result<Vec<Error>, Error> {
+        let mut errors = Vec::new();
+        for (mapping, object) in self.listed.gone(session, &pruning.selectors, seen).await? {
+            if let Err(error) = pruning.delete(session, mapping, &object).await {
+                Error::note(&mut errors, error)?;
+            }
+        }
+        Ok(errors)
+    }
+}
+
+impl Listed {
+    /// What is listed wrongly is told before anything is written.
+    pub(crate) async fn check(&self, session: &Session) -> Result<(), Error> {
+        let mapper = session.mapper().await?;
+        self.prune_allowlist.iter().try_for_each(|text| listed(mapper, text).map(drop))
+    }
+
+    /// What was applied before and is in the files no more.
+    pub(crate) async fn gone<'s>(
+        &self,
+        session: &'s Session,
+        selectors: &Selectors,
+        seen: &[Seen],
+    ) -> Result<Vec<(&'s Mapping, Value)>, Error> {
         let given = self.prune_allowlist.iter().map(String::as_str);
         let list: Vec<&str> =
             if self.prune_allowlist.is_empty() { DEFAULT.to_vec() } else { given.collect() };
@@ -116,24 +145,21 @@ impl Flags {
                 namespaces.push(namespace);
             }
         }
-        let mut errors = Vec::new();
+        let mut gone = Vec::new();
         for text in list {
             // A kind that this server does not have was never applied to it.
             let Ok(mapping) = listed(mapper, text) else { continue };
             let places = if mapping.namespaced { namespaces.clone() } else { vec![""] };
             for namespace in places {
-                for object in session.list(mapping, namespace, &pruning.selectors).await? {
+                for object in session.list(mapping, namespace, selectors).await? {
                     let is_kept = seen.iter().any(|one| one.is(&object));
-                    if last_applied(&object).is_none() || is_kept {
-                        continue;
-                    }
-                    if let Err(error) = pruning.delete(session, mapping, &object).await {
-                        Error::note(&mut errors, error)?;
+                    if last_applied(&object).is_some() && !is_kept {
+                        gone.push((mapping, object));
                     }
                 }
             }
         }
-        Ok(errors)
+        Ok(gone)
     }
 }
 

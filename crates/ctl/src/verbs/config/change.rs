@@ -56,6 +56,12 @@ pub(super) struct SetCredentials {
     /// Its environment
     #[arg(long, value_name = "KEY=VALUE")]
     exec_env: Vec<String>,
+    /// Whether it may ask: Never, IfAvailable or Always
+    #[arg(long, default_value = "IfAvailable", value_parser = ["Never", "IfAvailable", "Always"])]
+    exec_interactive_mode: String,
+    /// Tell it of the cluster
+    #[arg(long)]
+    exec_provide_cluster_info: bool,
 }
 
 /// The file that holds an entry, else the first one.
@@ -189,8 +195,8 @@ impl SetCredentials {
                 "exec",
                 json!({
                     "apiVersion": version, "command": command, "args": self.exec_arg,
-                    "env": env.collect::<Vec<_>>(), "interactiveMode": "IfAvailable",
-                    "provideClusterInfo": false,
+                    "env": env.collect::<Vec<_>>(), "interactiveMode": self.exec_interactive_mode,
+                    "provideClusterInfo": self.exec_provide_cluster_info,
                 }),
             ));
         }
