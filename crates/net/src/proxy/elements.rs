@@ -28,6 +28,10 @@ pub(super) struct Change {
 
 /// The elements of a frontend.
 pub(super) fn elements(frontend: &Frontend, backends: &Backends, into: &mut Elements) {
+    // Has a listener: translated, it could not come back.
+    if frontend.address.is_some_and(|address| address.is_loopback()) {
+        return;
+    }
     let target = endpoint_key(frontend);
     let (set, key, chain) = match frontend.address {
         Some(_) => (SERVICES, target.clone(), backends.slots.address_chain()),

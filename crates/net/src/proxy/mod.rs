@@ -7,6 +7,7 @@
 //! call before: plans that are the same `Arc` are not looked into.
 
 mod elements;
+mod host_port;
 pub mod model;
 pub mod node_port;
 pub mod plan;
@@ -14,6 +15,7 @@ mod run;
 pub mod slots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use onggi_sys::nft::Nft;
@@ -54,7 +56,7 @@ impl Proxy {
     /// A proxy for the node. Node ports listen on 127.0.0.1 in the network namespace of the runtime's
     /// threads, which must be the one in which the network was opened.
     pub fn new(network: NodeNetwork) -> Self {
-        let node_ports = NodePorts::new(network.options().node_address());
+        let node_ports = NodePorts::new();
         let state = State { applied: None, owners: HashMap::new(), node_ports };
         Self { network, state: Mutex::new(state), applied: watch::Sender::new(0) }
     }
@@ -89,8 +91,12 @@ impl Proxy {
                 return Err(error);
             }
         };
-        let ports = state.owners.keys().filter(|frontend| frontend.address.is_none());
-        let wanted = ports.map(|frontend| (frontend.protocol, frontend.port)).collect();
+        let node = self.network.options().node_address();
+        let plans = state.applied.iter().flat_map(|applied| applied.values());
+        let wanted = plans.flat_map(|plan| plan.iter()).filter_map(|(frontend, backends)| {
+            Some(((frontend.protocol, frontend.port), listens(frontend, backends, node)?))
+        });
+        let wanted = wanted.collect();
         applied.conflicts.extend(state.node_ports.listen(&wanted).await);
         self.applied.send_if_modified(|now| {
             let newer = revision > *now;
@@ -102,7 +108,7 @@ impl Proxy {
 
     /// Ends the listeners of node ports. The kernel's maps stay: connections go on without us.
     pub async fn stop(&self) {
-        self.state.lock().await.node_ports.listen(&BTreeSet::new()).await;
+        self.state.lock().await.node_ports.listen(&BTreeMap::new()).await;
     }
 
     async fn bring(&self, state: &mut State, desired: &Desired) -> Result<Applied, Error> {
@@ -131,6 +137,15 @@ impl Proxy {
         };
         state.applied = Some(applied);
         Ok(Applied { changed, conflicts })
+    }
+}
+
+/// Where a listener on 127.0.0.1 hands its connections on; `None`: there is none.
+fn listens(frontend: &Frontend, backends: &Backends, node: Ipv4Addr) -> Option<SocketAddrV4> {
+    match frontend.address {
+        None => Some(SocketAddrV4::new(node, frontend.port)),
+        Some(address) if address.is_loopback() => backends.endpoints.first().copied(),
+        Some(_) => None,
     }
 }
 
@@ -257,7 +272,6 @@ fn commit(
 mod tests {
     use super::*;
     use slots::Slots;
-    use std::net::{Ipv4Addr, SocketAddrV4};
 
     fn service(node_port: u16, endpoint: u8) -> Arc<ServicePlan> {
         let frontend = Frontend { address: None, protocol: Protocol::Tcp, port: node_port };

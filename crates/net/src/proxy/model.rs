@@ -35,7 +35,7 @@ impl Protocol {
     }
 
     /// As the API writes it; empty is TCP.
-    fn of(text: Option<&str>) -> Option<Self> {
+    pub(super) fn of(text: Option<&str>) -> Option<Self> {
         match text {
             None | Some("" | "TCP") => Some(Self::Tcp),
             Some("UDP") => Some(Self::Udp),
@@ -134,13 +134,18 @@ struct ServiceSpec {
     external_traffic_policy: Option<String>,
 }
 
+/// A port of a Service, of a slice or of a container.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PortDocument {
+pub(super) struct PortDocument {
     name: Option<String>,
-    protocol: Option<String>,
+    pub(super) protocol: Option<String>,
     port: Option<i32>,
     node_port: Option<i32>,
+    pub(super) container_port: Option<i32>,
+    pub(super) host_port: Option<i32>,
+    #[serde(rename = "hostIP")]
+    pub(super) host_ip: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -251,6 +256,6 @@ impl Project for EndpointSlice {
 }
 
 /// A port that can be one.
-fn number(port: Option<i32>) -> Option<u16> {
+pub(super) fn number(port: Option<i32>) -> Option<u16> {
     u16::try_from(port?).ok().filter(|port| *port != 0)
 }

@@ -2,12 +2,12 @@
 //! 127.0.0.1 cannot leave by another interface.
 //!
 //! A listener hands each connection on to the node's own address, where the kernel's rules choose the
-//! endpoint as for everybody else. There is a listener only while there is an endpoint, so that a
+//! endpoint as for everybody else; that of a host port with `hostIP: 127.0.0.1` to the pod. There is a listener only while there is an endpoint, so that a
 //! port without one is refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,33 +27,41 @@ const UDP_CLIENTS: usize = 4096;
 /// The listeners.
 #[derive(Debug)]
 pub(super) struct NodePorts {
-    node: Ipv4Addr,
-    open: BTreeMap<(Protocol, u16), CancellationToken>,
+    open: BTreeMap<(Protocol, u16), Listener>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    target: SocketAddrV4,
+    stop: CancellationToken,
 }
 
 impl NodePorts {
-    pub(super) fn new(node: Ipv4Addr) -> Self {
-        Self { node, open: BTreeMap::new() }
+    pub(super) fn new() -> Self {
+        Self { open: BTreeMap::new() }
     }
 
-    /// Listens on these ports and no others. Answers in words those that are taken; they are tried
+    /// Listens on these ports and no others, and hands on to what is said of each. Answers in words those that are taken; they are tried
     /// again at the next call.
-    pub(super) async fn listen(&mut self, wanted: &BTreeSet<(Protocol, u16)>) -> Vec<String> {
-        self.open.retain(|key, stop| {
-            let stays = wanted.contains(key);
+    pub(super) async fn listen(
+        &mut self,
+        wanted: &BTreeMap<(Protocol, u16), SocketAddrV4>,
+    ) -> Vec<String> {
+        self.open.retain(|key, listener| {
+            let stays = wanted.get(key) == Some(&listener.target);
             if !stays {
-                stop.cancel();
+                listener.stop.cancel();
             }
             stays
         });
         let mut taken = Vec::new();
-        for &(protocol, port) in wanted {
+        for (&(protocol, port), &target) in wanted {
             if self.open.contains_key(&(protocol, port)) || protocol == Protocol::Sctp {
                 continue;
             }
-            match self.open_port(protocol, port).await {
+            match open_port(protocol, port, target.into()).await {
                 Ok(stop) => {
-                    self.open.insert((protocol, port), stop);
+                    self.open.insert((protocol, port), Listener { target, stop });
                 }
                 Err(error) => {
                     taken.push(format!("node port {port}/{protocol} on 127.0.0.1: {error}"));
@@ -62,31 +70,34 @@ impl NodePorts {
         }
         taken
     }
-
-    async fn open_port(&self, protocol: Protocol, port: u16) -> io::Result<CancellationToken> {
-        let stop = CancellationToken::new();
-        let target = SocketAddr::from((self.node, port));
-        let four = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        // `localhost` is ::1 first for many clients; without IPv6 they try 127.0.0.1.
-        let six = IpAddr::V6(Ipv6Addr::LOCALHOST);
-        if protocol == Protocol::Tcp {
-            let listener = TcpListener::bind((four, port)).await?;
-            tokio::spawn(serve_tcp(listener, target, stop.clone()));
-            if let Ok(listener) = TcpListener::bind((six, port)).await {
-                tokio::spawn(serve_tcp(listener, target, stop.clone()));
-            }
-        } else {
-            let socket = UdpSocket::bind((four, port)).await?;
-            tokio::spawn(serve_udp(socket, target, stop.clone()));
-        }
-        Ok(stop)
-    }
 }
 
 impl Drop for NodePorts {
     fn drop(&mut self) {
-        self.open.values().for_each(CancellationToken::cancel);
+        self.open.values().for_each(|listener| listener.stop.cancel());
     }
+}
+
+async fn open_port(
+    protocol: Protocol,
+    port: u16,
+    target: SocketAddr,
+) -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let four = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    // `localhost` is ::1 first for many clients; without IPv6 they try 127.0.0.1.
+    let six = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    if protocol == Protocol::Tcp {
+        let listener = TcpListener::bind((four, port)).await?;
+        tokio::spawn(serve_tcp(listener, target, stop.clone()));
+        if let Ok(listener) = TcpListener::bind((six, port)).await {
+            tokio::spawn(serve_tcp(listener, target, stop.clone()));
+        }
+    } else {
+        let socket = UdpSocket::bind((four, port)).await?;
+        tokio::spawn(serve_udp(socket, target, stop.clone()));
+    }
+    Ok(stop)
 }
 
 /// Connections that exist go on after the listener's end, as they do in the kernel.

@@ -10,6 +10,7 @@ use onggi_base::Shutdown;
 use onggi_base::backoff::Backoff;
 use onggi_client::{Cache, Index, SharedInformers, Source, Stopped};
 
+use super::host_port::{self, Pod};
 use super::model::{EndpointSlice, Name, Service};
 use super::plan::{Desired, Node, plan_service};
 use super::{Applied, Proxy};
@@ -41,12 +42,16 @@ impl Proxy {
     async fn follow(&self, node: &str, informers: &SharedInformers) -> Result<(), Stopped> {
         let services = informers.informer::<Service>(Source::of::<core::Service>());
         let slices = informers.informer::<EndpointSlice>(Source::of::<discovery::EndpointSlice>());
+        let pods = Source::of::<core::Pod>().fields(format!("spec.nodeName={node}"));
+        let pods = informers.informer::<Pod>(pods);
         let by_service = slices.index("service", |slice| vec![slice.service.to_string()]);
         let view = View { node: self.node(node), services: services.clone(), by_service };
         // Never from half of the state: an endpoint not read yet would be withdrawn.
         services.synced().await?;
         slices.synced().await?;
+        pods.synced().await?;
         let (mut service_changes, mut slice_changes) = (services.subscribe(), slices.subscribe());
+        let mut pod_changes = pods.subscribe();
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
         let (mut desired, mut told) = (Desired::new(), BTreeSet::new());
         let mut first = true;
@@ -62,6 +67,9 @@ impl Proxy {
                         dirty.extend(change.before().map(|slice| slice.service.clone()));
                         dirty.extend(change.after().map(|slice| slice.service.clone()));
                     }
+                    change = pod_changes.recv() => {
+                        lead(&pods, change.ok_or(Stopped)?.key(), &mut desired);
+                    }
                 }
             }
             // Read before the changes, so that it never promises one that is not among them.
@@ -72,6 +80,9 @@ impl Proxy {
             while let Some(change) = slice_changes.try_recv() {
                 dirty.extend(change.before().map(|slice| slice.service.clone()));
                 dirty.extend(change.after().map(|slice| slice.service.clone()));
+            }
+            while let Some(change) = pod_changes.try_recv() {
+                lead(&pods, change.key(), &mut desired);
             }
             for name in dirty {
                 view.replan(name, &mut desired);
@@ -90,6 +101,16 @@ impl Proxy {
                 }
             }
         }
+    }
+}
+
+/// Plans the host ports of a pod anew.
+fn lead(pods: &Cache<Pod>, key: &Name, desired: &mut Desired) {
+    let plan = pods.get_key(key).map(|pod| pod.plan()).unwrap_or_default();
+    if plan.is_empty() {
+        desired.remove(&host_port::name(key));
+    } else {
+        desired.insert(host_port::name(key), Arc::new(plan));
     }
 }
 

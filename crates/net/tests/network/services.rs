@@ -324,3 +324,56 @@ fn the_api_is_followed() {
         running.await.unwrap().unwrap();
     });
 }
+
+#[test]
+fn host_ports_lead_to_their_pod() {
+    in_node(|lab| async move {
+        let (a, b) = (lab.pod("a").await, lab.pod("b").await);
+        let outside = lab.outside();
+        b.serve(8080, "b");
+        b.serve(8081, "b too");
+        let api = FakeApi::new();
+        let pod = |phase: &str| {
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "b", "namespace": "d"},
+                "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [
+                    {"containerPort": 8080, "hostPort": 80},
+                    {"containerPort": 8080, "hostPort": 81, "hostIP": "192.0.2.1"},
+                    {"containerPort": 8081, "hostPort": 81, "hostIP": "127.0.0.1"}]}]},
+                "status": {"phase": phase, "podIP": b.address.to_string()}})
+        };
+        api.put(pod("Running")).unwrap();
+        let shutdown = Shutdown::new();
+        let informers = SharedInformers::new(api.transport(), shutdown.clone());
+        let proxy = Arc::new(Proxy::new(lab.network.clone()));
+        let running = tokio::spawn({
+            let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
+            async move { proxy.run("n1", &informers, shutdown).await }
+        });
+        // What counts as applied is a revision of slices.
+        let slice = |name: &str| {
+            json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {"name": name, "namespace": "d"},
+                "addressType": "IPv4", "ports": [], "endpoints": []})
+        };
+        let mut applied = proxy.applied();
+        let seen = api.put(slice("one")).unwrap().head().resource_version;
+        applied.wait_for(|now| *now >= seen).await.unwrap();
+        assert_eq!(outside.ask("192.0.2.1:80").unwrap(), "b 192.0.2.2");
+        assert_eq!(outside.ask("192.0.2.1:81").unwrap(), "b 192.0.2.2");
+        assert_eq!(a.ask("192.0.2.1:80").unwrap(), format!("b {}", a.address));
+        assert!(ask("127.0.0.1:80").unwrap().starts_with("b 10.244."));
+        assert!(ask("127.0.0.1:81").unwrap().starts_with("b too 10.244."));
+        // A pod that reaches itself by way of its node.
+        assert!(b.ask("192.0.2.1:80").unwrap().starts_with("b "));
+        api.put(pod("Failed")).unwrap();
+        let refused = |address: &str| {
+            outside.ask(address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        };
+        while !refused("192.0.2.1:80") || !refused("192.0.2.1:81") {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ask("127.0.0.1:81").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        shutdown.cancel();
+        running.await.unwrap().unwrap();
+    });
+}
