@@ -159,6 +159,8 @@ pub struct FieldError {
     pub path: FieldPath,
     /// The value found, where showing it helps; absent for `Required`, `Forbidden`, `TooLong`.
     pub value: Option<Value>,
+    /// How the value looks, where that is not its JSON.
+    pub shown: Option<String>,
     /// What would be right.
     pub detail: String,
 }
@@ -170,7 +172,7 @@ impl FieldError {
         value: Option<Value>,
         detail: impl Into<String>,
     ) -> Self {
-        Self { kind, path: path.clone(), value, detail: detail.into() }
+        Self { kind, path: path.clone(), value, shown: None, detail: detail.into() }
     }
 
     /// A value that must be there is not.
@@ -231,7 +233,10 @@ impl FieldError {
         let mut text = self.kind.text().to_owned();
         if let Some(value) = &self.value {
             text.push_str(": ");
-            text.push_str(&value.to_string());
+            match &self.shown {
+                Some(shown) => text.push_str(shown),
+                None => text.push_str(&value.to_string()),
+            }
         }
         if !self.detail.is_empty() {
             text.push_str(": ");

@@ -271,6 +271,24 @@ impl Resource {
         GroupVersionResource::new(self.group, self.version, self.plural)
     }
 
+    /// Clears or sets what a creator may not choose.
+    pub fn prepare_new(&self, object: &mut Value) {
+        (self.prepare_create)(object);
+        self.complete_status(object);
+    }
+
+    fn complete_status(&self, object: &mut Value) {
+        if let Some(schema) = onggi_api::schema::of(self.group, self.version, self.kind) {
+            crate::schema::complete_status(schema, object);
+        }
+    }
+
+    /// Sets what was left out: the defaults, and what is written of a status that holds nothing.
+    pub fn set_defaults(&self, object: &mut Value) {
+        (self.default)(object);
+        self.complete_status(object);
+    }
+
     /// Whether it has the subresource.
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
         self.subresources.iter().find(|sub| sub.name == name)

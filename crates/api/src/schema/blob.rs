@@ -9,7 +9,7 @@ use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Field, Kind, List, ListKind, Map, Name, Object, PatchStrategy, SchemaId, Shape, Table,
+    Empty, Field, Kind, List, ListKind, Map, Name, Object, PatchStrategy, SchemaId, Shape, Table,
 };
 
 /// The largest table that is read, in bytes of JSON.
@@ -76,6 +76,8 @@ const REQUIRED: u8 = 1;
 const MERGE: u8 = 2;
 const RETAIN_KEYS: u8 = 4;
 const REPLACE: u8 = 8;
+/// Where the two bits of [`Empty`] stand.
+const EMPTY: u8 = 4;
 
 pub(super) fn write(table: &Table) -> Result<Vec<u8>, BlobError> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -148,6 +150,7 @@ fn flags(field: &Field) -> u8 {
         | flag(field.patch.merge, MERGE)
         | flag(field.patch.retain_keys, RETAIN_KEYS)
         | flag(field.patch.replace, REPLACE)
+        | (field.empty as u8) << EMPTY
 }
 
 fn expand(blob: Blob) -> Option<Table> {
@@ -184,6 +187,12 @@ fn expand(blob: Blob) -> Option<Table> {
                             tag,
                             required,
                             patch,
+                            empty: match flags >> EMPTY & 3 {
+                                0 => Empty::Counts,
+                                1 => Empty::LeftOut,
+                                2 => Empty::Zero,
+                                _ => Empty::Null,
+                            },
                         })
                     })
                     .collect::<Option<_>>()?,

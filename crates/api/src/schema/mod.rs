@@ -72,6 +72,8 @@ pub struct Table {
     /// By place: the beginnings ([`first`]) of the names of its fields, in their order. They tell
     /// nearly all names apart, and lie side by side.
     firsts: Vec<Box<[u64]>>,
+    /// By place: which of its fields are always written.
+    written: Vec<Box<[u16]>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,6 +143,22 @@ pub struct Field {
     pub required: bool,
     /// How a strategic merge patch treats it.
     pub patch: PatchStrategy,
+    /// What is written of it that holds nothing.
+    pub empty: Empty,
+}
+
+/// What Go writes of a field that holds nothing; the published definitions do not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Empty {
+    /// It is left out where it is not set; a zero that is set counts (`*int32` with `omitempty`).
+    #[default]
+    Counts,
+    /// A zero is nothing, and is left out (`int32` with `omitempty`).
+    LeftOut,
+    /// The zero (`int32`, and every struct).
+    Zero,
+    /// `null` (`[]string`, `*int32`, a time).
+    Null,
 }
 
 /// `x-kubernetes-patch-strategy` of a field (`patchStrategy` in Go's tags).
@@ -253,7 +271,31 @@ impl Table {
             _ => Box::default(),
         };
         self.firsts = self.nodes.iter().map(firsts).collect();
+        let is_written = |field: &Field| matches!(field.empty, Empty::Zero | Empty::Null);
+        let written = |shape: &Shape| match shape {
+            Shape::Object(object) => (0..)
+                .zip(&object.fields)
+                .filter_map(|(place, field)| is_written(field).then_some(place))
+                .collect(),
+            _ => Box::default(),
+        };
+        self.written = self.nodes.iter().map(written).collect();
         self
+    }
+
+    /// The same table, which knows of the fields of its definitions what is written of them when
+    /// they hold nothing.
+    pub fn with_empties(self, of: impl Fn(&str, &Field, Schema<'_>) -> Empty) -> Self {
+        let mut nodes = self.nodes.clone();
+        for (id, name) in &self.names {
+            if let Some(Shape::Object(object)) = nodes.get_mut(id.0 as usize) {
+                for field in &mut object.fields {
+                    let schema = Schema { table: &self, id: field.schema };
+                    field.empty = of(name, field, schema);
+                }
+            }
+        }
+        Self { nodes, ..self }.indexed()
     }
 
     /// Whether every reference leads somewhere; then [`Schema`]'s methods cannot fail.
@@ -304,6 +346,13 @@ impl<'t> Schema<'t> {
     pub fn shape(self) -> &'t Shape {
         static ANY: Shape = Shape::Any;
         self.table.nodes.get(self.id.0 as usize).unwrap_or(&ANY)
+    }
+
+    /// Its fields that are always written.
+    pub fn written(self) -> impl Iterator<Item = &'t Field> {
+        let places = self.table.written.get(self.id.0 as usize).map_or(&[][..], |places| places);
+        let fields = self.fields();
+        places.iter().filter_map(|place| fields.get(usize::from(*place)))
     }
 
     /// Its place, to compare with others of the same table.

@@ -56,7 +56,7 @@ impl Registry {
             let owners = owner.created(self, &object, ownership).await?;
             managedfields::put(&mut object, owners);
         }
-        (row.prepare_create)(&mut object);
+        row.prepare_new(&mut object);
         authn::stamp_requester(row, &context.user, &mut object);
         let given = super::text(&object, "/metadata/name").to_owned();
         let attributes = Attributes {
@@ -83,7 +83,7 @@ impl Registry {
                     owner.created(self, &object, Ownership::Changes(Sent::Nothing)).await?;
                 managedfields::put(&mut object, owners);
             }
-            (row.prepare_create)(&mut object);
+            row.prepare_new(&mut object);
             kind.default(&mut object);
         }
         // What is ours leaves nothing to fill in.

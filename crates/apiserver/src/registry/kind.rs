@@ -51,7 +51,7 @@ impl Kind {
 
     /// Sets what was left out.
     pub(crate) fn default(&self, object: &mut Value) {
-        (self.row.default)(object);
+        self.row.set_defaults(object);
         if let Some(custom) = &self.custom {
             custom.default(object);
         }
@@ -62,6 +62,14 @@ impl Kind {
         let mut object = object.clone();
         self.default(&mut object);
         object
+    }
+
+    /// What a built-in kind always writes, in an object that was stored without it.
+    pub(crate) fn complete(&self, object: &mut Value) {
+        let row = self.row;
+        if let Some(schema) = onggi_api::schema::of(row.group, row.version, row.kind) {
+            onggi_machinery::schema::complete(schema, object);
+        }
     }
 
     /// Takes away what its schema does not know, where it is custom.
@@ -109,6 +117,7 @@ impl Kind {
             // Rules grow stricter: what is stored may stay as it is, or it could not even be deleted.
             let before = sought(|| (self.row.validate)(old));
             errors.retain(|error| !before.contains(error));
+            validation::settle(&mut errors, self.row);
         }
         if let Some(custom) = &self.custom {
             errors.extend(custom.validate(object, Some(old)));

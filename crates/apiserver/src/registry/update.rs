@@ -224,6 +224,7 @@ impl Registry {
             warnings.truncate(before);
             let current = self.current(row, namespace, name).await?;
             let mut old = current.value().map_err(Status::internal)?;
+            kind.complete(&mut old);
             let owner = self.owner(context, row, part, request);
             let (mut new, ownership) = loop {
                 let changed = change(&old, &owner, warnings);

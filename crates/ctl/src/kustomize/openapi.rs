@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use onggi_api::schema::{
-    self, Builder, Field, List, ListKind, Map, Object, PatchStrategy, Schema, SchemaId, Shape,
-    Table,
+    self, Builder, Empty, Field, List, ListKind, Map, Object, PatchStrategy, Schema, SchemaId,
+    Shape, Table,
 };
 use onggi_machinery::value::{entries_at, list_at, str_at};
 use onggi_machinery::yaml;
@@ -146,7 +146,14 @@ fn shape(
             replace: has("replace"),
         };
         let schema = schema(builder, property, depth + 1, named)?;
-        fields.push(Field { name: builder.name(name), schema, tag: 0, required: false, patch });
+        fields.push(Field {
+            name: builder.name(name),
+            schema,
+            tag: 0,
+            required: false,
+            patch,
+            empty: Empty::default(),
+        });
     }
     if !fields.is_empty() {
         return Ok(Shape::Object(Object { fields, inline: Vec::new(), atomic: false }));

@@ -240,7 +240,7 @@ fn defaults() {
     assert_eq!(
         made["spec"]["volumeClaimTemplates"][0],
         yaml(
-            "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data}, spec: {volumeMode: Filesystem}, status: {phase: Pending}}"
+            "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data}, spec: {resources: {}, volumeMode: Filesystem}, status: {phase: Pending}}"
         )
     );
     let mut set_of_nodes =

@@ -17,11 +17,11 @@ pub(crate) fn created(resource: &Resource, text: &str) -> Value {
     let mut object = yaml(text);
     admit(resource, &mut object);
     (resource.prepare_create)(&mut object);
-    (resource.default)(&mut object);
+    resource.set_defaults(&mut object);
     // What is stored passes unchanged when it comes back in an update.
     let mut again = object.clone();
     admit(resource, &mut again);
-    (resource.default)(&mut again);
+    resource.set_defaults(&mut again);
     assert_eq!(object, again, "{object:#}\n{again:#}");
     object
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::json::{MAX_FAULTS, short};
 use super::union::{Alternative, union};
-use super::zero::is_nothing;
+use super::zero::{fill, is_nothing, zero};
 use crate::value::{double, settle_numbers};
 
 /// `resource.ParseQuantity`'s words.
@@ -49,6 +49,9 @@ impl Check {
     ) -> Result<(), String> {
         if value.is_null() {
             *value = zero(schema);
+            if let Value::Object(map) = value {
+                fill(schema, map);
+            }
             return Ok(());
         }
         match (schema.shape(), &mut *value) {
@@ -116,6 +119,7 @@ impl Check {
         for key in drop {
             map.remove(&key);
         }
+        fill(schema, map);
         Ok(())
     }
 
@@ -164,19 +168,6 @@ impl Check {
 
 fn is_base64(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')
-}
-
-/// What Go's `null` becomes in a list or map: the zero of the type. Fields are dropped instead.
-fn zero(schema: Schema<'_>) -> Value {
-    match schema.shape() {
-        Shape::String | Shape::Bytes => Value::String(String::new()),
-        Shape::Quantity => Value::String("0".to_owned()),
-        Shape::Int32 | Shape::Int64 | Shape::Double | Shape::IntOrString => 0.into(),
-        Shape::Bool => false.into(),
-        Shape::Object(_) | Shape::Map(_) => Value::Object(Map::new()),
-        Shape::List(_) => Value::Array(Vec::new()),
-        Shape::Any | Shape::Time | Shape::MicroTime => Value::Null,
-    }
 }
 
 fn quantity(value: &mut Value, path: Path<'_>) -> Result<(), String> {

@@ -3,8 +3,9 @@
 //! [`decode`] is the one door for JSON and YAML; protobuf goes through [`crate::protobuf`] and then
 //! [`admit`], as do the results of patches.
 //!
-//! Canonical means: no nulls, no empty lists, maps, texts and zeros where Go leaves them out,
-//! quantities and times as Kubernetes writes them. So defaulting may ask whether a field is there.
+//! Canonical means: no empty lists, maps, texts and zeros where Go leaves them out, and those that
+//! it writes where it does not; nulls there alone; quantities and times as Kubernetes writes them.
+//! So defaulting may ask whether a field is there.
 
 mod check;
 pub mod json;
@@ -19,6 +20,7 @@ use crate::yaml::{self, YamlError};
 use check::Check;
 pub use json::Parsed;
 pub use restore::unrestorable;
+pub use zero::{complete, complete_status};
 
 /// The query parameter `fieldValidation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -119,12 +121,16 @@ impl FieldValidation {
 impl MediaType {
     /// Reads a `Content-Type`.
     pub fn parse(content_type: &str) -> Option<Self> {
-        match content_type.split(';').next().unwrap_or_default().trim() {
-            "" | "application/json" => Some(Self::Json),
-            "application/yaml" | "application/x-yaml" | "text/yaml" => Some(Self::Yaml),
-            "application/vnd.kubernetes.protobuf" => Some(Self::Protobuf),
-            _ => None,
+        let given = content_type.split(';').next().unwrap_or_default().trim();
+        if given.is_empty() {
+            return Some(Self::Json);
         }
+        let known = [
+            ("application/json", Self::Json),
+            ("application/yaml", Self::Yaml),
+            ("application/vnd.kubernetes.protobuf", Self::Protobuf),
+        ];
+        known.into_iter().find(|(name, _)| given.eq_ignore_ascii_case(name)).map(|(_, kind)| kind)
     }
 }
 

@@ -45,7 +45,7 @@ fn unknown_and_duplicate_fields() {
     assert_eq!(
         warned.value,
         json!({"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},
-               "spec":{"containers":[{"name":"c","image":"b"}]}})
+               "spec":{"containers":[{"name":"c","image":"b","resources":{}}]},"status":{}})
     );
     assert!(with(FieldValidation::Ignore).unwrap().warnings.is_empty());
 }

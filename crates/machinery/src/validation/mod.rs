@@ -16,6 +16,7 @@ mod conditions;
 mod keys;
 pub mod labels;
 mod metadata;
+pub mod shown;
 pub mod names;
 pub mod webhook;
 
@@ -31,8 +32,19 @@ pub fn create(object: &Value, resource: &Resource, version: Option<&Version>) ->
         errors.extend((resource.validate)(object));
         let create = version.and_then(|version| version.create);
         errors.extend(create.unwrap_or(resource.validate_create)(object));
+        settle(&mut errors, resource);
         errors
     })
+}
+
+/// Errors show values as Go does.
+pub fn settle(errors: &mut Errors, resource: &Resource) {
+    if errors.is_empty() {
+        return;
+    }
+    if let Some(schema) = onggi_api::schema::of(resource.group, resource.version, resource.kind) {
+        shown::settle(errors, schema);
+    }
 }
 
 /// Everything that is wrong with a changed object.

@@ -28,7 +28,7 @@ pub fn by_rule(rule: NameRule, name: &str, is_prefix: bool) -> Vec<String> {
 
 /// `my-name`.
 pub fn dns1123_label(text: &str) -> Vec<String> {
-    let mut wrong = too_long(text, DNS_LABEL_MAX);
+    let mut wrong = too_long(text, DNS_LABEL_MAX, "characters");
     if !is_dns1123_label(text) {
         wrong.push(
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', \
@@ -42,7 +42,11 @@ pub fn dns1123_label(text: &str) -> Vec<String> {
 
 /// `example.com`.
 pub fn dns1123_subdomain(text: &str) -> Vec<String> {
-    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX);
+    subdomain(text, "characters")
+}
+
+fn subdomain(text: &str, unit: &str) -> Vec<String> {
+    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX, unit);
     if !text.split('.').all(is_dns1123_label) {
         wrong.push(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
@@ -57,7 +61,7 @@ pub fn dns1123_subdomain(text: &str) -> Vec<String> {
 
 /// `*.example.com`.
 pub fn wildcard_subdomain(text: &str) -> Vec<String> {
-    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX);
+    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX, "characters");
     if !text.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_dns1123_label)) {
         wrong.push(
             "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS \
@@ -72,7 +76,7 @@ pub fn wildcard_subdomain(text: &str) -> Vec<String> {
 
 /// `my-name`, not beginning with a digit.
 pub fn dns1035_label(text: &str) -> Vec<String> {
-    let mut wrong = too_long(text, DNS_LABEL_MAX);
+    let mut wrong = too_long(text, DNS_LABEL_MAX, "characters");
     if !is_dns1123_label(text) || text.starts_with(|c: char| c.is_ascii_digit()) {
         wrong.push(
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start \
@@ -106,7 +110,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
         None => text,
         Some((_, name)) if name.contains('/') => {
             return vec![format!(
-                "a qualified name {NAME} with an optional DNS subdomain prefix and '/' (e.g. \
+                "a valid label key {NAME} with an optional DNS subdomain prefix and '/' (e.g. \
                  'example.com/MyName')"
             )];
         }
@@ -115,14 +119,15 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             name
         }
         Some((prefix, name)) => {
-            wrong.extend(dns1123_subdomain(prefix).iter().map(|e| format!("prefix part {e}")));
+            let said = subdomain(prefix, "bytes");
+            wrong.extend(said.iter().map(|e| format!("prefix part {e}")));
             name
         }
     };
     if name.is_empty() {
         wrong.push("name part must be non-empty".to_owned());
     }
-    wrong.extend(too_long(name, DNS_LABEL_MAX).iter().map(|e| format!("name part {e}")));
+    wrong.extend(too_long(name, DNS_LABEL_MAX, "bytes").iter().map(|e| format!("name part {e}")));
     if !is_name_part(name) {
         wrong.push(format!("name part {NAME}"));
     }
@@ -131,7 +136,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 
 /// The value of a label.
 pub fn label_value(text: &str) -> Vec<String> {
-    let mut wrong = too_long(text, DNS_LABEL_MAX);
+    let mut wrong = too_long(text, DNS_LABEL_MAX, "bytes");
     if !text.is_empty() && !is_name_part(text) {
         wrong.push(
             "a valid label must be an empty string or consist of alphanumeric characters, '-', \
@@ -146,7 +151,7 @@ pub fn label_value(text: &str) -> Vec<String> {
 
 /// A key of a ConfigMap or Secret, which may become the name of a file.
 pub fn config_key(text: &str) -> Vec<String> {
-    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX);
+    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX, "characters");
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if text.is_empty() || !text.chars().all(known) {
         wrong.push(
@@ -200,7 +205,7 @@ pub fn port_number(number: Option<i64>) -> Option<String> {
 
 /// The name of a port (`IANA_SVC_NAME`): `http`.
 pub fn port_name(text: &str) -> Vec<String> {
-    let mut wrong = too_long(text, 15);
+    let mut wrong = too_long(text, 15, "characters");
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let mut rule = |broken: bool, detail: &str| {
         if broken {
@@ -220,8 +225,9 @@ pub fn port_name(text: &str) -> Vec<String> {
     wrong
 }
 
-fn too_long(text: &str, max: usize) -> Vec<String> {
-    if text.len() > max { vec![format!("must be no more than {max} bytes")] } else { Vec::new() }
+/// Both count bytes; only the newer rules say so.
+fn too_long(text: &str, max: usize, unit: &str) -> Vec<String> {
+    if text.len() > max { vec![format!("must be no more than {max} {unit}")] } else { Vec::new() }
 }
 
 fn is_dns1123_label(text: &str) -> bool {

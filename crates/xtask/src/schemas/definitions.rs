@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use onggi_api::schema::{
-    self, Builder, Field, List, ListKind, Object, PatchStrategy, Prose, SchemaId, Shape, Table,
+    self, Builder, Empty, Field, List, ListKind, Object, PatchStrategy, Prose, SchemaId, Shape, Table,
 };
 use serde_json::{Map, Value};
 
@@ -152,6 +152,7 @@ impl Build<'_> {
                 tag: member.map_or(0, |member| member.tag),
                 required: required.contains(&key.as_str()),
                 patch: patch_strategy(property),
+                empty: Empty::default(),
             });
         }
         fields.sort_by(|a, b| a.name.cmp(&b.name));

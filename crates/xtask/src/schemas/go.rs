@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use onggi_api::schema::{Choice, Facts, Table};
+use onggi_api::schema::{Choice, Empty, Facts, Field, Schema, Shape, Table};
 use serde_json::{Value, json};
 
 use super::messages::definition_name;
@@ -50,6 +50,7 @@ struct Member {
     /// `*`, `[]` and `map[…]` and a type's full name.
     kind: String,
     omit_empty: bool,
+    omit_zero: bool,
     default: Option<String>,
     package: String,
 }
@@ -164,6 +165,31 @@ impl Types {
             }
         }
         facts
+    }
+
+    /// What is written of a field that holds nothing.
+    pub(crate) fn empty(&self, definition: &str, field: &Field, schema: Schema<'_>) -> Empty {
+        let members = self.members(definition);
+        let Some(member) = members.iter().find(|member| *member.name == *field.name) else {
+            return Empty::default();
+        };
+        let omitted = member.omit_empty || member.omit_zero;
+        if member.kind.starts_with('*') {
+            return if omitted { Empty::Counts } else { Empty::Null };
+        }
+        match schema.shape() {
+            Shape::List(_) | Shape::Map(_) | Shape::Bytes if omitted => Empty::LeftOut,
+            Shape::List(_) | Shape::Map(_) | Shape::Bytes => Empty::Null,
+            // `omitempty` knows no empty structs.
+            Shape::Object(_) | Shape::IntOrString | Shape::Quantity if member.omit_zero => {
+                Empty::Counts
+            }
+            Shape::Object(_) | Shape::IntOrString | Shape::Quantity => Empty::Zero,
+            Shape::Time | Shape::MicroTime | Shape::Any if member.omit_zero => Empty::Counts,
+            Shape::Time | Shape::MicroTime | Shape::Any => Empty::Null,
+            _ if omitted => Empty::LeftOut,
+            _ => Empty::Zero,
+        }
     }
 
     /// The members of a struct, those that others lend it included.
@@ -312,6 +338,7 @@ fn member(
         name: if inline { String::new() } else { name.to_owned() },
         kind: full(kind, package, imports),
         omit_empty: options.contains(&"omitempty"),
+        omit_zero: options.contains(&"omitzero"),
         default: said_default(above).map(str::to_owned),
         package: package.to_owned(),
     })

@@ -49,8 +49,10 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     for line in report {
         println!("{line}");
     }
+    let types = go::Types::read(&protobuf)?;
+    let table = table.with_empties(|name, field, schema| types.empty(name, field, schema));
     let prose = definitions::prose(&definitions, &table, &messages)?;
-    let facts = go::Types::read(&protobuf)?.facts(&table);
+    let facts = types.facts(&table);
     if check {
         return compare(&table, &prose, &facts);
     }

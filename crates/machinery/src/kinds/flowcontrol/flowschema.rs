@@ -8,7 +8,7 @@ use crate::kinds::status_of;
 use crate::resource::{Column, Resource};
 use crate::table::{self, text_or};
 use crate::validation::{At, Errors, names};
-use crate::value::{at, find, i64_at, is_set, list_at, set, set_default, str_at};
+use crate::value::{at, find, i64_at, is_set, list_at, set, str_at};
 
 /// The row.
 pub const FLOW_SCHEMA: Resource = Resource {
@@ -47,8 +47,8 @@ fn row(schema: &Value, now: i64) -> Vec<Value> {
 }
 
 fn default(schema: &mut Value) {
-    if is_set(schema, "spec") {
-        set_default(schema, "spec.matchingPrecedence", PRECEDENCE_DEFAULT);
+    if i64_at(schema, "spec.matchingPrecedence").unwrap_or(0) == 0 && is_set(schema, "spec") {
+        set(schema, "spec.matchingPrecedence", PRECEDENCE_DEFAULT);
     }
 }
 
