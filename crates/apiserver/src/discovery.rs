@@ -23,7 +23,6 @@ use crate::served::Served;
 pub(crate) enum Wanted {
     Legacy,
     Aggregated,
-    AggregatedBeta,
 }
 
 /// Who asks.
@@ -46,15 +45,13 @@ pub(crate) struct Discovery {
 
 /// The groups with their versions.
 struct Listing {
-    core: [Document; 3],
-    others: [Document; 3],
+    core: [Document; 2],
+    others: [Document; 2],
     groups: BTreeMap<String, Value>,
 }
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-pub(crate) const V2BETA1: &str =
-    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
 /// A group: its versions, the one to be preferred first.
 struct Group {
@@ -119,14 +116,12 @@ impl Listing {
         let documents = |core: bool| {
             let groups = || table.iter().filter(|group| group.name.is_empty() == core);
             let aggregated: Vec<Value> = groups().map(aggregated_group).collect();
-            let list = |version: &str| {
-                json!({
-                    "kind": "APIGroupDiscoveryList",
-                    "apiVersion": format!("apidiscovery.k8s.io/{version}"),
-                    "metadata": {},
-                    "items": aggregated,
-                })
-            };
+            let list = json!({
+                "kind": "APIGroupDiscoveryList",
+                "apiVersion": "apidiscovery.k8s.io/v2",
+                "metadata": {},
+                "items": aggregated,
+            });
             let legacy = if core {
                 let versions = groups().flat_map(|group| &group.versions);
                 json!({
@@ -138,11 +133,7 @@ impl Listing {
                 let groups: Vec<Value> = groups().map(api_group).collect();
                 json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
             };
-            [
-                Document::new(&legacy, JSON),
-                Document::new(&list("v2"), V2),
-                Document::new(&list("v2beta1"), V2BETA1),
-            ]
+            [Document::new(&legacy, JSON), Document::new(&list, V2)]
         };
         let groups = table.iter().map(|group| {
             let mut one = api_group(group);
@@ -189,11 +180,10 @@ impl Discovery {
     /// `/api` or `/apis`.
     pub(crate) fn groups(&self, core: bool, wanted: Wanted, audience: Audience) -> &Document {
         let listing = self.listing(audience);
-        let [legacy, aggregated, beta] = if core { &listing.core } else { &listing.others };
+        let [legacy, aggregated] = if core { &listing.core } else { &listing.others };
         match wanted {
             Wanted::Legacy => legacy,
             Wanted::Aggregated => aggregated,
-            Wanted::AggregatedBeta => beta,
         }
     }
 
@@ -247,6 +237,8 @@ fn api_group(group: &Group) -> Value {
 #[serde(rename_all = "camelCase")]
 struct ResourceList {
     kind: &'static str,
+    /// Not in the list of the core group.
+    #[serde(skip_serializing_if = "str::is_empty")]
     api_version: &'static str,
     group_version: String,
     resources: Vec<ApiResource>,
@@ -275,7 +267,7 @@ struct ApiResource {
 fn resource_list(group: &Group, version: &Version) -> ResourceList {
     let mut resources = Vec::new();
     for Entry { row, old, stored } in &version.entries {
-        let has_get = row.verbs.contains(&Verb::Get);
+        let is_stored = row.verbs.contains(&Verb::Get) && row.kind != "ComponentStatus";
         let (short_names, categories) = names(row, *old);
         resources.push(ApiResource {
             name: row.plural.to_owned(),
@@ -287,7 +279,7 @@ fn resource_list(group: &Group, version: &Version) -> ResourceList {
             verbs: verbs(row.verbs),
             short_names,
             categories,
-            storage_version_hash: if has_get {
+            storage_version_hash: if is_stored {
                 storage_version_hash(row, stored)
             } else {
                 String::new()
@@ -315,7 +307,7 @@ fn resource_list(group: &Group, version: &Version) -> ResourceList {
     }
     ResourceList {
         kind: "APIResourceList",
-        api_version: "v1",
+        api_version: if group.name.is_empty() { "" } else { "v1" },
         group_version: group_version(group.name, version.name),
         resources,
     }
@@ -323,6 +315,13 @@ fn resource_list(group: &Group, version: &Version) -> ResourceList {
 
 /// Changes when objects are stored under another version (`discovery.StorageVersionHash`).
 fn storage_version_hash(row: &Resource, version: &str) -> String {
+    // kube-apiserver stores these in a version that it no longer serves by itself.
+    let version = match row.kind {
+        "CustomResourceDefinition"
+        | "MutatingAdmissionPolicy"
+        | "MutatingAdmissionPolicyBinding" => "v1beta1",
+        _ => version,
+    };
     let stored = format!("{}/{version}/{}", row.group, row.kind);
     STANDARD.encode(&Sha256::digest(stored)[..8])
 }
@@ -361,7 +360,8 @@ fn aggregated_group(group: &Group) -> Value {
             })
         })
         .collect();
-    json!({"metadata": {"name": group.name, "creationTimestamp": null}, "versions": versions})
+    let metadata = if group.name.is_empty() { json!({}) } else { json!({"name": group.name}) };
+    json!({"metadata": metadata, "versions": versions})
 }
 
 fn aggregated_resource(
@@ -369,7 +369,13 @@ fn aggregated_resource(
     version: &'static str,
     Entry { row, old, .. }: &Entry,
 ) -> Value {
-    let kind = |(group, version, kind): (&str, &str, &str)| json!({"group": group, "version": version, "kind": kind});
+    let is_custom = onggi_api::schema::of(row.group, row.version, row.kind).is_none();
+    // Said where it differs from the place in the list; of custom kinds always.
+    let kind = |(of_group, of_version, kind): (&str, &str, &str)| {
+        let is_here = (of_group, of_version) == (group, version) && !is_custom;
+        let (of_group, of_version) = if is_here { ("", "") } else { (of_group, of_version) };
+        json!({"group": of_group, "version": of_version, "kind": kind})
+    };
     let part = |part: &Subresource| {
         json!({
             "subresource": part.name,
@@ -391,7 +397,9 @@ fn aggregated_resource(
         }
     }
     if !row.subresources.is_empty() {
-        entry["subresources"] = row.subresources.iter().map(part).collect();
+        let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
+        parts.sort_by_key(|part| part.name);
+        entry["subresources"] = parts.into_iter().map(part).collect();
     }
     entry
 }

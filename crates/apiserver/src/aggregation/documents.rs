@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Routes;
 use super::discovery::{self, Known};
 use super::openapi;
-use crate::discovery::{Audience, JSON, V2, V2BETA1, Wanted};
+use crate::discovery::{Audience, JSON, V2, Wanted};
 use crate::document::Document;
 use crate::served::Catalog;
 
@@ -28,7 +28,7 @@ pub(crate) struct Documents {
 }
 
 struct Groups {
-    documents: [Document; 3],
+    documents: [Document; 2],
     by_name: BTreeMap<String, Value>,
 }
 
@@ -61,11 +61,10 @@ impl Documents {
 
     /// `/apis`.
     pub(crate) fn groups(&self, wanted: Wanted, audience: Audience) -> &Document {
-        let [legacy, aggregated, beta] = &self.made(audience).documents;
+        let [legacy, aggregated] = &self.made(audience).documents;
         match wanted {
             Wanted::Legacy => legacy,
             Wanted::Aggregated => aggregated,
-            Wanted::AggregatedBeta => beta,
         }
     }
 
@@ -90,20 +89,14 @@ impl Documents {
             let ours = ours["items"].as_array().map_or(&[][..], Vec::as_slice);
             let items = discovery::merge(ours, &self.routes, &self.known);
             let groups: Vec<Value> = items.iter().map(discovery::api_group).collect();
-            let list = |version: &str| {
-                json!({
-                    "kind": "APIGroupDiscoveryList",
-                    "apiVersion": format!("apidiscovery.k8s.io/{version}"),
-                    "metadata": {},
-                    "items": items,
-                })
-            };
+            let list = json!({
+                "kind": "APIGroupDiscoveryList",
+                "apiVersion": "apidiscovery.k8s.io/v2",
+                "metadata": {},
+                "items": items,
+            });
             let legacy = json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups});
-            let documents = [
-                Document::new(&legacy, JSON),
-                Document::new(&list("v2"), V2),
-                Document::new(&list("v2beta1"), V2BETA1),
-            ];
+            let documents = [Document::new(&legacy, JSON), Document::new(&list, V2)];
             let by_name = groups.into_iter().map(|mut group| {
                 group["kind"] = "APIGroup".into();
                 group["apiVersion"] = "v1".into();

@@ -39,9 +39,7 @@ impl Selection {
         let bad = |error: onggi_machinery::selector::SelectorError| {
             Status::bad_request(error.to_string())
         };
-        let labels = LabelSelector::parse(labels).map_err(|error| {
-            Status::bad_request(format!("unable to parse requirement: {error}"))
-        })?;
+        let labels = LabelSelector::parse(labels).map_err(bad)?;
         let fields = FieldSelector::parse(fields).map_err(bad)?;
         fields.check(row.fields).map_err(bad)?;
         Ok(Self { namespace: namespace.to_owned(), labels, fields, names: row.fields })

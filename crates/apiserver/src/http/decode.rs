@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
+use onggi_api::status::{Details, reason};
 use onggi_api::{FieldError, FieldPath, Status};
 use onggi_client::{Body, ListOptions, PatchKind, Request, WriteOptions};
 use onggi_machinery::managedfields;
@@ -40,6 +41,7 @@ pub(super) async fn request(
     let mut duplicates = Vec::new();
     let body = match info.verb {
         Verb::Patch => {
+            may_patch(row, place)?;
             let kind = patch_kind(row, &parts.headers)?;
             Body::Patch(kind, read(body).await?)
         }
@@ -88,6 +90,15 @@ fn is_protobuf(content_type: &str) -> bool {
     schema::MediaType::parse(content_type) == Some(schema::MediaType::Protobuf)
 }
 
+/// Whether the part that is named can be patched at all.
+fn may_patch(row: &Resource, place: &ResourcePlace) -> Result<(), Status> {
+    if place.subresource.is_empty() {
+        return Ok(());
+    }
+    let part = row.subresource(&place.subresource).ok_or_else(Status::no_such_path)?;
+    if part.verbs.contains(&Verb::Patch) { Ok(()) } else { Err(Status::method_not_allowed()) }
+}
+
 fn patch_kind(row: &Resource, headers: &HeaderMap) -> Result<PatchKind, Status> {
     let custom = onggi_api::schema::of(row.group, row.version, row.kind).is_none();
     match PatchType::parse(content_type(headers)) {
@@ -96,7 +107,12 @@ fn patch_kind(row: &Resource, headers: &HeaderMap) -> Result<PatchKind, Status> 
         Some(PatchType::Apply) => Ok(PatchKind::Apply),
         Some(PatchType::Strategic) if !custom => Ok(PatchKind::Strategic),
         _ if custom => Err(Status::unsupported_media_type(PatchType::ACCEPTED_FOR_CUSTOM)),
-        _ => Err(Status::unsupported_media_type(PatchType::ACCEPTED)),
+        // The router of kube-apiserver says it, before anybody else looks at the request.
+        _ => {
+            let text = "415: Unsupported Media Type";
+            let status = Status::failure(415, reason::UNSUPPORTED_MEDIA_TYPE, text);
+            Err(Status { details: Some(Details::default()), ..status })
+        }
     }
 }
 
@@ -118,6 +134,7 @@ fn list_options(query: &Query) -> Result<ListOptions, Status> {
         let error = FieldError::forbidden(&path, "sendInitialEvents is forbidden for list");
         return Err(invalid_list_options(&[error]));
     }
+    query.number::<i64>("timeoutSeconds")?;
     Ok(ListOptions {
         label_selector: query.get("labelSelector").into(),
         field_selector: query.get("fieldSelector").into(),

@@ -267,10 +267,11 @@ fn addresses(server: &ApiServer, remote: Option<IpAddr>, versions: &mut Value) {
 fn wanted(request: &Incomings) -> Wanted {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let aggregated = accept.unwrap_or_default().split(',').find(|clause| {
-        clause.contains("g=apidiscovery.k8s.io") && clause.contains("as=APIGroupDiscoveryList")
+        clause.contains("g=apidiscovery.k8s.io")
+            && clause.contains("as=APIGroupDiscoveryList")
+            && clause.split(';').any(|part| part.trim() == "v=v2")
     });
     match aggregated {
-        Some(clause) if clause.contains("v=v2beta1") => Wanted::AggregatedBeta,
         Some(_) => Wanted::Aggregated,
         None => Wanted::Legacy,
     }
@@ -300,7 +301,9 @@ fn discovery(request: &Incomings, document: &Document) -> Result<Response<Body>,
     }
     let accept = accept(request, true)?;
     if accept.format == Format::Json && !accept.pretty {
-        return Ok(kept(request, document, None));
+        let mut response = kept(request, document, None);
+        response.headers_mut().remove(header::VARY);
+        return Ok(response);
     }
     let value: Value = serde_json::from_slice(&document.bytes()).map_err(Status::internal)?;
     value_answer(request, &value)

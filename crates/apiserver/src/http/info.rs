@@ -72,8 +72,10 @@ impl Info {
             .collect();
         // The old way to ask for a watch: `/api/v1/watch/namespaces/default/pods`.
         let at = if segments.first().is_some_and(|first| first == "apis") { 3 } else { 2 };
-        let watches = segments.get(at).is_some_and(|segment| segment == "watch")
-            && matches!(*method, Method::GET | Method::HEAD);
+        let watches = segments.get(at).is_some_and(|segment| segment == "watch");
+        if watches && *method != Method::GET {
+            return Err(Status::method_not_allowed());
+        }
         if watches {
             segments.remove(at);
         }
@@ -82,16 +84,16 @@ impl Info {
         };
         let whole = place.name.is_empty();
         let verb = match *method {
-            Method::GET | Method::HEAD if watches => Verb::Watch,
-            Method::GET | Method::HEAD if whole && query.flag("watch") => Verb::Watch,
-            Method::GET | Method::HEAD if whole => Verb::List,
-            Method::GET | Method::HEAD => Verb::Get,
+            Method::GET if watches => Verb::Watch,
+            Method::GET if whole && query.flag("watch") => Verb::Watch,
+            Method::GET if whole => Verb::List,
+            Method::GET => Verb::Get,
             Method::POST => Verb::Create,
             Method::PUT => Verb::Update,
             Method::PATCH => Verb::Patch,
             Method::DELETE if whole => Verb::DeleteCollection,
             Method::DELETE => Verb::Delete,
-            Method::OPTIONS if place.subresource == PROXY => Verb::Get,
+            Method::OPTIONS | Method::HEAD if place.subresource == PROXY => Verb::Get,
             _ => return Err(Status::method_not_allowed()),
         };
         Ok(Self { verb, place: Place::Resource(place), query })

@@ -50,8 +50,10 @@ impl Query {
         match self.get(name) {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|_| {
-                let problem = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
-                Status::bad_request(format!("query parameter {name}: {problem}"))
+                let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+                let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+                let why = if is_number { "value out of range" } else { "invalid syntax" };
+                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
             }),
         }
     }

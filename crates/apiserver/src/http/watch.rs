@@ -105,16 +105,20 @@ async fn spec(
         if matching != "NotOlderThan" {
             errors.push(FieldError::not_supported(&path, matching, &["NotOlderThan"]));
         }
-        if !query.get("continue").is_empty() {
-            errors.push(FieldError::forbidden(
-                &path,
-                "resourceVersionMatch is forbidden when continue is provided",
-            ));
-        }
+    }
+    // A watch that begins with what is there asks for it this way without saying so.
+    let given = query.get("resourceVersion");
+    let implied = initial.is_empty() && matches!(given, "" | "0");
+    if !query.get("continue").is_empty() && (implied || !matching.is_empty()) {
+        errors.push(FieldError::forbidden(
+            &path,
+            "resourceVersionMatch is forbidden when continue is provided",
+        ));
     }
     if !errors.is_empty() {
         return Err(invalid_list_options(&errors));
     }
+    query.number::<i64>("timeoutSeconds")?;
     let initial_events = query.flag("sendInitialEvents");
     let mut resource_version = revision(query.get("resourceVersion"))?;
     // Changes from now on, and nothing of what is there.

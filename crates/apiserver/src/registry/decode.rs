@@ -27,7 +27,15 @@ pub(super) fn object(
     let reset = Sent::is_reset(&value);
     warnings.extend(admit(row, kind, &mut value, request, context.duplicates.clone())?);
     let sent = Sent::take(&mut value, reset);
+    settle(row, &mut value);
     Ok((value, sent))
+}
+
+/// What Kubernetes' own form of a kind does not have is settled before anybody owns it.
+fn settle(row: &Resource, value: &mut Value) {
+    if (row.group, row.kind) == ("", "Secret") {
+        (row.prepare_create)(value);
+    }
 }
 
 /// Checks the value against the schema of its kind; gives the warnings.
@@ -100,6 +108,7 @@ pub(super) fn patched(
     })?;
     warnings.extend(found);
     managedfields::take(&mut new);
+    settle(row, &mut new);
     Ok((new, sent))
 }
 

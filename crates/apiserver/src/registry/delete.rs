@@ -99,7 +99,7 @@ impl DeleteOptions {
             errors.push(FieldError::forbidden(&FieldPath::new(unsafe_option), why));
         }
         let read = Self {
-            dry_run: options.dry_run || !dry_run.is_empty(),
+            dry_run: !dry_run.is_empty(),
             grace: body["gracePeriodSeconds"].as_i64(),
             propagation,
             uid: owned("/preconditions/uid"),

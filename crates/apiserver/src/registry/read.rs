@@ -82,7 +82,10 @@ impl Registry {
             let after = format!("{prefix}{start}");
             return self.page(row, &selection, revision, Some(after), options.limit).await;
         }
-        let asked = revision(&options.resource_version)?;
+        let asked = revision(&options.resource_version).map_err(|mut status| {
+            status.message = format!("invalid resource version: {}", status.message);
+            status
+        })?;
         let exact = match options.resource_version_match.as_str() {
             "Exact" => true,
             // A page at a revision goes on at that revision.

@@ -21,9 +21,14 @@ pub struct Parsed {
 pub fn parse(bytes: &[u8]) -> Result<Parsed, serde_json::Error> {
     let mut duplicates = Vec::new();
     // Looked at once as a whole, and not again for each text in it.
-    let value = match str::from_utf8(bytes) {
-        Ok(text) => read(serde_json::Deserializer::from_str(text), &mut duplicates)?,
-        Err(_) => read(serde_json::Deserializer::from_slice(bytes), &mut duplicates)?,
+    let text = str::from_utf8(bytes).map_or_else(|_| Cow::Owned(replaced(bytes)), Cow::Borrowed);
+    let value = match read(serde_json::Deserializer::from_str(&text), &mut duplicates) {
+        Err(error) => {
+            let Some(paired) = paired(&text) else { return Err(error) };
+            duplicates.clear();
+            read(serde_json::Deserializer::from_str(&paired), &mut duplicates)?
+        }
+        Ok(value) => value,
     };
     // A key that stands thrice is one duplicate.
     let mut seen = HashSet::new();
@@ -38,6 +43,41 @@ fn read<'de>(
     let value = Seed(duplicates).deserialize(&mut input)?;
     input.end()?;
     Ok(value)
+}
+
+/// Text with U+FFFD for each byte that is none, as Go reads it.
+fn replaced(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
+}
+
+/// Text with U+FFFD for each half of a pair (`\ud800`) that stands alone, where there is one.
+fn paired(text: &str) -> Option<String> {
+    let unit = |at: usize| {
+        let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut made = String::new();
+    let (mut from, mut at) = (0, 0);
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += next;
+        match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                made.push_str(text.get(from..at)?);
+                made.push_str("\\ufffd");
+                at += 6;
+                from = at;
+            }
+            _ => at += 2,
+        }
+    }
+    made.push_str(text.get(from..)?);
+    (from > 0).then_some(made)
 }
 
 /// How many faults of one kind are told; as in Go's strict decoder.
@@ -164,6 +204,19 @@ mod tests {
         for text in ["", "{", "{}x", "{\"a\"}", "nul", "1e999", "\"\u{1}\"", deep.as_str()] {
             assert!(parse(text.as_bytes()).is_err(), "{:.20}", text);
         }
-        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn what_is_no_text_is_replaced() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"\"a\xff\xfeb\"", "a\u{fffd}\u{fffd}b"),
+            (br#""\ud800x""#, "\u{fffd}x"),
+            (br#""\udc00\ud83d\ude00\\ud800""#, "\u{fffd}\u{1f600}\\ud800"),
+            (br#""\ud800\u0041""#, "\u{fffd}A"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text).unwrap().value, expected);
+        }
     }
 }

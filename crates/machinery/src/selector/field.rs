@@ -142,7 +142,8 @@ fn unescape(text: &str) -> Result<String, SelectorError> {
             },
             ',' | '=' => {
                 return Err(SelectorError(format!(
-                    "invalid field selector: unescaped character in value: {c}"
+                    "invalid field selector: unescaped character in value: {}",
+                    u32::from(c)
                 )));
             }
             c => plain.push(c),
@@ -194,7 +195,7 @@ mod tests {
         for (text, expected) in [
             ("a", "invalid selector: 'a'; can't understand 'a'"),
             ("a=b,c", "invalid selector: 'a=b,c'; can't understand 'c'"),
-            ("a=b=c", "invalid field selector: unescaped character in value: ="),
+            ("a=b=c", "invalid field selector: unescaped character in value: 61"),
             ("a=\\b", "invalid field selector: invalid escape sequence: \\b"),
             ("a=b\\", "invalid field selector: invalid escape sequence: \\"),
         ] {

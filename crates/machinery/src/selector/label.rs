@@ -148,7 +148,8 @@ impl Requirement {
     ) -> Result<Self, SelectorError> {
         let problems = qualified_name(key);
         if !problems.is_empty() {
-            return Err(invalid("key", key, &problems.join("; ")));
+            // There is no path to it, and Go says so.
+            return Err(invalid("<nil>", key, &problems.join("; ")));
         }
         let count = |wanted: bool, text: &str| {
             let values = serde_json::to_string(&values).unwrap_or_default();
@@ -173,11 +174,11 @@ impl Requirement {
                     values.len() == 1,
                     "for 'Gt', 'Lt' operators, exactly one value is required",
                 )?;
-                let is_number = |value: &String| value.parse::<i64>().is_ok();
-                count(
-                    values.iter().all(is_number),
-                    "for 'Gt', 'Lt' operators, the value must be an integer",
-                )?;
+                let is_number = |value: &&String| value.parse::<i64>().is_ok();
+                if let Some(value) = values.first().filter(|value| !is_number(value)) {
+                    let why = "for 'Gt', 'Lt' operators, the value must be an integer";
+                    return Err(invalid("values[0]", value, why));
+                }
             }
         }
         for (at, value) in values.iter().enumerate() {
@@ -291,7 +292,7 @@ fn values(lexer: &mut Lexer<'_>) -> Result<Vec<String>, SelectorError> {
     };
     match lexer.next() {
         Token::Symbol("(") => {}
-        other => return found(&other, "'('"),
+        other => return Err(SelectorError(format!("found '{}' expected: '('", other.text()))),
     }
     let mut values = Vec::new();
     loop {

@@ -53,7 +53,7 @@ fn bad_texts_are_told_as_kubernetes_tells_them() {
         ("a=b=c", "found '=', expected: ',' or 'end of string'"),
         ("a,", "found '', expected: identifier after ','"),
         (",a", "found ',', expected: !, identifier, or 'end of string'"),
-        ("a in b", "unable to parse requirement: found 'b', expected: '('"),
+        ("a in b", "unable to parse requirement: found 'b' expected: '('"),
         ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
         ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
         (
