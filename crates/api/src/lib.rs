@@ -21,7 +21,7 @@ pub use cidr::{Cidr, CidrError};
 pub use field::{FieldError, FieldErrorKind, FieldPath, sought};
 pub use fields::name as field_name;
 pub use names::{GroupVersion, GroupVersionKind, GroupVersionResource};
-pub use object::{DecodeError, Head, Object, OwnerReference};
+pub use object::{DecodeError, Head, Object, OwnerReference, null_is_default};
 pub use quantity::Quantity;
 pub use status::{Reason, Status};
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::decimal::Decimal;
@@ -447,6 +447,14 @@ pub fn metadata_mut(value: &mut Value) -> &mut Map<String, Value> {
         Value::Object(map) => map,
         _ => unreachable!("made an object above"),
     }
+}
+
+/// For projections (`deserialize_with`): a `null` is the default. Kubernetes writes one for lists
+/// that nobody made, as in the `endpoints` of an EndpointSlice.
+pub fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use onggi_api::{DecodeError, Object};
+use onggi_api::{DecodeError, Object, null_is_default};
 use onggi_client::Project;
 use serde::Deserialize;
 
@@ -21,10 +21,10 @@ pub(crate) struct ServiceView {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct SliceView {
     metadata: Meta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     endpoints: Vec<EndpointView>,
-    #[serde(default)]
-    ports: Option<Vec<PortView>>,
+    #[serde(default, deserialize_with = "null_is_default")]
+    ports: Vec<PortView>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -126,7 +126,7 @@ fn endpoints(slices: &[Arc<SliceView>], not_ready_too: bool) -> Vec<Endpoint> {
     let mut found: Vec<Endpoint> = slices
         .iter()
         .flat_map(|slice| {
-            let of_slice = ports(slice.ports.as_deref().unwrap_or_default());
+            let of_slice = ports(&slice.ports);
             slice
                 .endpoints
                 .iter()
@@ -183,6 +183,7 @@ mod tests {
                 "metadata": {"name": "b", "namespace": "d"},
                 "ports": null,
                 "endpoints": [{"addresses": ["10.0.0.1"], "hostname": "x"}]})),
+            slice(json!({"metadata": {"name": "c", "namespace": "d"}, "endpoints": null})),
         ];
         assert_eq!(slices[0].service().unwrap(), "d/db");
         let headless: ServiceView = serde_json::from_value(json!({

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use onggi_api::core::ObjectReference;
-use onggi_api::{DecodeError, Object};
+use onggi_api::{DecodeError, Object, null_is_default};
 use onggi_client::Project;
 use onggi_machinery::value::set;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,9 @@ pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) struct Slice {
     pub(crate) metadata: SliceMeta,
     pub(crate) address_type: String,
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) endpoints: Vec<Endpoint>,
+    #[serde(deserialize_with = "null_is_default")]
     pub(crate) ports: Vec<Port>,
 }
 
