@@ -1,11 +1,12 @@
 //! `apps/v1 DaemonSet`.
 
+use onggi_api::FieldError;
 use serde_json::{Value, json};
 
 use super::{deployment, status_of, workload};
 use crate::resource::{Column, Resource};
 use crate::table;
-use crate::validation::{At, Errors};
+use crate::validation::{At, Errors, labels};
 use crate::value::{at, i64_at, map_mut, set, set_default, set_default_text, str_at};
 
 /// Counts the changes of the template, since clients of older versions look for it.
@@ -103,10 +104,12 @@ fn set_template_generation(object: &mut Value, generation: i64) {
 fn validate(set: &Value) -> Errors {
     let mut errors = Errors::new();
     let spec = At::root(set).child("spec");
+    let selector = spec.child("selector");
+    labels::selector(&selector, &mut errors);
     workload::selected(&spec, &mut errors);
     // That one must be there is said by the rule above.
-    if spec.child("selector").is_set() {
-        workload::selector(&spec, "empty selector is invalid for daemonset", &mut errors);
+    if selector.is_set() && labels::selects_everything(selector.value) {
+        errors.push(selector.invalid("empty selector is invalid for daemonset"));
     }
     let pod = workload::template(&spec.child("template"), &mut errors);
     workload::always_restarts(&pod, &mut errors);
@@ -122,10 +125,14 @@ fn validate(set: &Value) -> Errors {
 }
 
 fn strategy(strategy: &At<'_>, errors: &mut Errors) {
-    let kind = strategy.child("type");
-    kind.one_of(&["RollingUpdate", "OnDelete"], errors);
-    if kind.text() != "RollingUpdate" {
-        return;
+    let known = &["RollingUpdate", "OnDelete"];
+    match strategy.child("type").text() {
+        "RollingUpdate" => {}
+        "OnDelete" => return,
+        _ => {
+            let value = strategy.value.clone();
+            return errors.push(FieldError::not_supported(&strategy.path, value, known));
+        }
     }
     let rolling = strategy.child("rollingUpdate");
     let (missing, extra) = (rolling.child("maxUnavailable"), rolling.child("maxSurge"));
@@ -133,7 +140,7 @@ fn strategy(strategy: &At<'_>, errors: &mut Errors) {
         [deployment::share(&missing, true, errors), deployment::share(&extra, true, errors)];
     match counts {
         [Some(0), Some(0)] => {
-            errors.push(missing.invalid("cannot be 0 when maxSurge is 0"));
+            errors.push(missing.required("cannot be 0 when maxSurge is 0"));
         }
         [Some(1..), Some(1..)] => {
             errors.push(extra.invalid("may not be set when maxUnavailable is non-zero"));

@@ -1,5 +1,6 @@
 //! `apps/v1 Deployment`.
 
+use onggi_api::FieldError;
 use serde_json::{Value, json};
 
 use super::{status_of, workload};
@@ -71,6 +72,7 @@ fn validate(deployment: &Value) -> Errors {
     let spec = At::root(deployment).child("spec");
     workload::validate(&spec, &mut errors);
     strategy(&spec.child("strategy"), &mut errors);
+    spec.child("minReadySeconds").not_negative(&mut errors);
     spec.child("revisionHistoryLimit").not_negative(&mut errors);
     let deadline = spec.child("progressDeadlineSeconds");
     deadline.not_negative(&mut errors);
@@ -83,7 +85,14 @@ fn validate(deployment: &Value) -> Errors {
 
 fn strategy(strategy: &At<'_>, errors: &mut Errors) {
     let kind = strategy.child("type");
-    kind.one_of(&["Recreate", "RollingUpdate"], errors);
+    let known = &["Recreate", "RollingUpdate"];
+    if !known.contains(&kind.text()) {
+        return errors.push(FieldError::not_supported(
+            &strategy.path,
+            strategy.value.clone(),
+            known,
+        ));
+    }
     let rolling = strategy.child("rollingUpdate");
     match kind.text() {
         "Recreate" if rolling.is_set() => errors

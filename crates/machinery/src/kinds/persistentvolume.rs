@@ -4,7 +4,9 @@ use onggi_api::FieldError;
 use serde_json::{Value, json};
 
 use super::persistentvolumeclaim::{self as claim, positive, validate_access_modes};
+use super::podspec;
 use super::status_of;
+use super::storage::driver_name;
 use crate::resource::{Column, Resource, Scope};
 use crate::table::{self, text_or};
 use crate::validation::{At, Errors, IMMUTABLE, names};
@@ -72,30 +74,31 @@ fn default(volume: &mut Value) {
 
 // === Rules ===
 
-/// What a volume is; every other field of the `spec` says how it is used.
+/// What a volume is, in the order in which Kubernetes looks; every other field of the `spec` says
+/// how it is used.
 const SOURCES: &[&str] = &[
+    "hostPath",
+    "gcePersistentDisk",
     "awsElasticBlockStore",
-    "azureDisk",
-    "azureFile",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
     "cephfs",
+    "iscsi",
     "cinder",
-    "csi",
     "fc",
     "flexVolume",
-    "flocker",
-    "gcePersistentDisk",
-    "glusterfs",
-    "hostPath",
-    "iscsi",
-    "local",
-    "nfs",
+    "azureFile",
+    "vsphereVolume",
     "photonPersistentDisk",
     "portworxVolume",
-    "quobyte",
-    "rbd",
+    "azureDisk",
     "scaleIO",
+    "local",
     "storageos",
-    "vsphereVolume",
+    "csi",
 ];
 
 fn validate(volume: &Value) -> Errors {
@@ -108,26 +111,46 @@ fn validate(volume: &Value) -> Errors {
         errors.push(capacity.required(""));
     }
     if !amounts.iter().any(|(name, _)| *name == "storage") || amounts.len() > 1 {
-        let shown = capacity.value.clone();
+        let none = || Value::Object(serde_json::Map::new());
+        let shown = if capacity.is_set() { capacity.value.clone() } else { none() };
         errors.push(FieldError::not_supported(&capacity.path, shown, &["storage"]));
     }
     for (_, amount) in &amounts {
+        if amount.text().starts_with('-') {
+            errors.push(amount.invalid("must be a valid resource quantity"));
+        }
         positive(amount, &mut errors);
     }
     let reclaim = spec.child("persistentVolumeReclaimPolicy");
     reclaim.one_of(&["Delete", "Recycle", "Retain"], &mut errors);
+    let affinity = spec.child("nodeAffinity");
+    if affinity.is_set() {
+        let required = affinity.child("required");
+        if required.is_set() {
+            podspec::node_selector(&required, &mut errors);
+        } else {
+            errors.push(required.required("must specify required node constraints"));
+        }
+    }
     source(&spec, &mut errors);
     if spec.child("hostPath.path").text() == "/" && reclaim.text() == "Recycle" {
         errors.push(reclaim.forbidden("may not be 'recycle' for a hostPath mount of '/'"));
     }
-    if spec.child("local").is_set() && !spec.child("nodeAffinity.required").is_set() {
-        let annotations = At::root(volume).child("metadata.annotations");
-        errors.push(annotations.required("Local volume requires node affinity"));
-    }
-    for name in ["storageClassName", "volumeAttributesClassName"] {
-        spec.child(name).may(names::dns1123_subdomain, &mut errors);
-    }
+    spec.child("storageClassName").may(names::dns1123_subdomain, &mut errors);
     spec.child("volumeMode").one_of(&["Block", "Filesystem"], &mut errors);
+    let attributes = spec.child("volumeAttributesClassName");
+    if attributes.is_set() {
+        if attributes.text().is_empty() {
+            errors.push(attributes.required("an empty string is disallowed"));
+        } else {
+            attributes.must(names::dns1123_subdomain, &mut errors);
+        }
+        let csi = spec.child("csi");
+        if !csi.is_set() {
+            let detail = "has to be specified when using volumeAttributesClassName";
+            errors.push(csi.required(detail));
+        }
+    }
     errors
 }
 
@@ -137,28 +160,48 @@ fn source(spec: &At<'_>, errors: &mut Errors) {
         errors.push(spec.required("must specify a volume type"));
         return;
     };
-    for (_, extra) in more {
-        errors.push(extra.forbidden("may not specify more than 1 volume type"));
+    one_source(name, first, spec, errors);
+    for (name, extra) in more {
+        // Kubernetes does not count this one.
+        if *name == "flexVolume" {
+            one_source(name, extra, spec, errors);
+        } else {
+            errors.push(extra.forbidden("may not specify more than 1 volume type"));
+        }
     }
-    match *name {
-        "hostPath" | "local" => {
-            let path = first.child("path");
+}
+
+fn one_source(name: &str, source: &At<'_>, spec: &At<'_>, errors: &mut Errors) {
+    match name {
+        "local" => {
+            let path = source.child("path");
             if path.must_be_set(errors) && path.text().split('/').any(|part| part == "..") {
                 errors.push(path.invalid("must not contain '..'"));
             }
-        }
-        "nfs" => {
-            first.child("server").must_be_set(errors);
-            let path = first.child("path");
-            if path.must_be_set(errors) && !path.text().starts_with('/') {
-                errors.push(path.invalid("must be an absolute path"));
+            let affinity = spec.child("nodeAffinity");
+            if !affinity.is_set() {
+                errors.push(affinity.required("Local volume requires node affinity"));
             }
         }
         "csi" => {
-            first.child("driver").must_be_set(errors);
-            first.child("volumeHandle").must_be_set(errors);
+            driver_name(&source.child("driver"), errors);
+            source.child("volumeHandle").must_be_set(errors);
+            for secret in source.present(&[
+                "controllerPublishSecretRef",
+                "controllerExpandSecretRef",
+                "nodePublishSecretRef",
+                "nodeExpandSecretRef",
+            ]) {
+                let (name, namespace) = (secret.child("name"), secret.child("namespace"));
+                if name.must_be_set(errors) {
+                    name.must(names::dns1123_subdomain, errors);
+                }
+                if namespace.must_be_set(errors) {
+                    namespace.must(names::dns1123_label, errors);
+                }
+            }
         }
-        _ => {}
+        _ => podspec::validate_source(name, source, spec, "", errors),
     }
 }
 

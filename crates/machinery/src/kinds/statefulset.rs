@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{persistentvolumeclaim, podspec, status_of, workload};
 use crate::resource::{Column, Resource};
 use crate::table;
-use crate::validation::{At, Errors, labels, names};
+use crate::validation::{At, Errors, names};
 use crate::value::{at, i64_at, items_mut, set, set_default, set_default_text, str_at};
 
 /// The row.
@@ -50,7 +50,6 @@ fn default(sts: &mut Value) {
     set_default_text(sts, "spec.updateStrategy.type", "RollingUpdate");
     if str_at(sts, "spec.updateStrategy.type") == "RollingUpdate" {
         set_default(sts, "spec.updateStrategy.rollingUpdate.partition", 0);
-        set_default(sts, "spec.updateStrategy.rollingUpdate.maxUnavailable", 1);
     }
     for field in ["whenDeleted", "whenScaled"] {
         let path = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");
@@ -77,13 +76,21 @@ fn validate(sts: &Value) -> Errors {
     for field in ["whenDeleted", "whenScaled"] {
         retention.child(field).required_one_of(&["Retain", "Delete"], &mut errors);
     }
-    for field in ["replicas", "minReadySeconds", "revisionHistoryLimit", "ordinals.start"] {
+    for claim in spec.each("volumeClaimTemplates") {
+        persistentvolumeclaim::validate_spec(&claim.child("spec"), &mut errors);
+    }
+    for field in ["replicas", "minReadySeconds", "ordinals.start"] {
         spec.child(field).not_negative(&mut errors);
     }
+    spec.child("serviceName").may(names::dns1123_label, &mut errors);
     workload::selector(&spec, "empty selector is invalid for statefulset", &mut errors);
-    spec.child("serviceName").may(names::dns1123_subdomain, &mut errors);
-    workload::selected(&spec, &mut errors);
-    template(&spec, &mut errors);
+    if workload::is_selector(&spec) {
+        workload::selected(&spec, &mut errors);
+        template(&spec, &mut errors);
+    } else {
+        errors.push(spec.child("selector").invalid(""));
+    }
+    ends(&spec.child("template.spec"), &mut errors);
     errors
 }
 
@@ -117,16 +124,20 @@ fn strategy(strategy: &At<'_>, errors: &mut Errors) {
     }
 }
 
-/// Kubernetes leaves the volumes of the template unchecked, since those of the claims are added to
-/// them; here the names of the claims count as volumes.
+/// The claims count as volumes, and take the place of those of their names.
 fn template(spec: &At<'_>, errors: &mut Errors) {
     let template = spec.child("template");
-    labels::labels(&template.child("metadata.labels"), errors);
-    let pod = template.child("spec");
+    workload::marks(&template, errors);
     let claims = spec.each("volumeClaimTemplates");
     let claims: Vec<&str> = claims.map(|claim| str_at(claim.value, "metadata.name")).collect();
-    podspec::validate_with_volumes(&pod, &claims, errors);
-    workload::always_restarts(&pod, errors);
+    podspec::validate_with_volumes(&template.child("spec"), &claims, errors);
+    // Kubernetes looks at them twice.
+    workload::marks(&template, errors);
+}
+
+/// Its pods go on running.
+fn ends(pod: &At<'_>, errors: &mut Errors) {
+    workload::always_restarts(pod, errors);
     let deadline = pod.child("activeDeadlineSeconds");
     if deadline.is_set() {
         let detail = "activeDeadlineSeconds in StatefulSet is not Supported";

@@ -38,9 +38,12 @@ pub(super) fn default_template_at(object: &mut Value, path: &str) {
 /// The rules for `replicas`, `selector` and `template` of a Deployment or a ReplicaSet.
 pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
     spec.child("replicas").not_negative(errors);
-    spec.child("minReadySeconds").not_negative(errors);
-    // Kubernetes says so of a ReplicaSet too.
     selector(spec, "empty selector is invalid for deployment", errors);
+    if !is_selector(spec) {
+        // Then nothing is said of the template.
+        let selector = spec.child("selector");
+        return errors.push(selector.invalid("invalid label selector"));
+    }
     selected(spec, errors);
     let pod = template(&spec.child("template"), errors);
     always_restarts(&pod, errors);
@@ -50,15 +53,24 @@ pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
     }
 }
 
+/// Whether the selector, where there is one, can select.
+pub(super) fn is_selector(spec: &At<'_>) -> bool {
+    let selector = spec.child("selector");
+    let texts = labels::can_be_read(&selector);
+    !selector.is_set() || (texts && LabelSelector::from_object(selector.value).is_ok())
+}
+
 /// A `LabelSelector` that must be there and select something; `empty` is said of one that does not.
 pub(super) fn selector(spec: &At<'_>, empty: &str, errors: &mut Errors) {
     let selector = spec.child("selector");
     if !selector.is_set() {
         errors.push(selector.required(""));
-    } else if labels::selects_everything(selector.value) {
-        errors.push(selector.invalid(empty));
+        return;
     }
     labels::selector(&selector, errors);
+    if labels::selects_everything(selector.value) {
+        errors.push(selector.invalid(empty));
+    }
 }
 
 /// The selector must select what the template makes.
@@ -73,19 +85,18 @@ pub(super) fn selected(spec: &At<'_>, errors: &mut Errors) {
         errors.push(unmatched());
         return;
     }
-    if labels::selects_everything(selector.value) {
+    if labels::selects_everything(selector.value) || !is_selector(spec) {
         return;
     }
     match LabelSelector::from_object(selector.value) {
-        Err(_) => errors.push(selector.invalid("invalid label selector")),
         Ok(wanted) if !wanted.matches_value(marks.value) => errors.push(unmatched()),
-        Ok(_) => {}
+        _ => {}
     }
 }
 
 /// The rules for a pod template; gives its `spec`.
 pub(super) fn template<'a>(template: &At<'a>, errors: &mut Errors) -> At<'a> {
-    labels::labels(&template.child("metadata.labels"), errors);
+    marks(template, errors);
     let pod = template.child("spec");
     podspec::validate(&pod, errors);
     let ephemeral = pod.child("ephemeralContainers");
@@ -95,9 +106,21 @@ pub(super) fn template<'a>(template: &At<'a>, errors: &mut Errors) -> At<'a> {
     pod
 }
 
+/// Labels and annotations of a template. Kubernetes leaves their `metadata` out of the path.
+pub(super) fn marks(template: &At<'_>, errors: &mut Errors) {
+    let [labels, annotations] = ["labels", "annotations"].map(|name| {
+        At::new(template.child("metadata").child(name).value, template.path.child(name))
+    });
+    labels::labels(&labels, errors);
+    crate::validation::annotations(&annotations, errors);
+}
+
 /// What keeps pods running does not let them end.
 pub(super) fn always_restarts(pod: &At<'_>, errors: &mut Errors) {
-    pod.child("restartPolicy").one_of(&["Always"], errors);
+    let policy = pod.child("restartPolicy");
+    if policy.text() != "Always" {
+        errors.push(FieldError::not_supported(&policy.path, policy.text(), &["Always"]));
+    }
 }
 
 /// What a workload selects stays, or it would lose its pods.

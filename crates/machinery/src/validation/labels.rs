@@ -23,7 +23,6 @@ pub fn selector(selector: &At<'_>, errors: &mut Errors) {
     labels(&selector.child("matchLabels"), errors);
     for expression in selector.each("matchExpressions") {
         let key = expression.child("key");
-        key.must(names::qualified_name, errors);
         let (operator, values) = (expression.child("operator"), expression.child("values"));
         let count = values.items().count();
         match operator.text() {
@@ -38,10 +37,19 @@ pub fn selector(selector: &At<'_>, errors: &mut Errors) {
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             _ => errors.push(operator.invalid("not a valid selector operator")),
         }
+        key.must(names::qualified_name, errors);
         for value in values.items() {
             value.must(names::label_value, errors);
         }
     }
+}
+
+/// Whether keys and values of a selector are such as labels have (`LabelSelectorAsSelector`).
+pub fn can_be_read(selector: &At<'_>) -> bool {
+    let mut errors = Errors::new();
+    labels(&selector.child("matchLabels"), &mut errors);
+    self::selector(selector, &mut errors);
+    errors.is_empty()
 }
 
 /// Whether a selector asks for nothing, and so selects everything.

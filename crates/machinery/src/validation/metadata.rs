@@ -56,7 +56,8 @@ fn namespace(metadata: &At<'_>, resource: &Resource, errors: &mut Errors) {
     }
 }
 
-fn annotations(annotations: &At<'_>, errors: &mut Errors) {
+/// The keys of annotations, and how much they hold.
+pub fn annotations(annotations: &At<'_>, errors: &mut Errors) {
     let mut size = 0;
     for (key, value) in annotations.entries() {
         size += key.len() + value.text().len();

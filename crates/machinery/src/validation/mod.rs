@@ -16,13 +16,13 @@ mod conditions;
 mod keys;
 pub mod labels;
 mod metadata;
-pub mod shown;
 pub mod names;
+pub mod shown;
 pub mod webhook;
 
 pub use conditions::conditions;
 use keys::Keys;
-pub use metadata::{metadata, metadata_update};
+pub use metadata::{annotations, metadata, metadata_update};
 
 /// Everything that is wrong with a new object: its metadata, then the rules of its kind. `version`:
 /// the one it was sent in, where that is not the stored one.
@@ -192,6 +192,13 @@ impl<'a> At<'a> {
     /// The same for a text that may be left out.
     pub fn may(&self, rule: impl Fn(&str) -> Vec<String>, errors: &mut Errors) {
         if !self.text().is_empty() {
+            self.must(rule, errors);
+        }
+    }
+
+    /// The same for a text that counts where it is set, empty or not.
+    pub fn if_set(&self, rule: impl Fn(&str) -> Vec<String>, errors: &mut Errors) {
+        if self.is_set() {
             self.must(rule, errors);
         }
     }

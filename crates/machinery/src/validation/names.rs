@@ -59,6 +59,22 @@ fn subdomain(text: &str, unit: &str) -> Vec<String> {
     wrong
 }
 
+/// `_tcp.example.com`.
+pub fn subdomain_with_underscores(text: &str) -> Vec<String> {
+    let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX, "characters");
+    let inner = |label: &str| is_dns1123_label(&label.replacen('_', "a", 1).replace('_', "-"));
+    if !text.split('.').all(inner) || text.ends_with('_') || text.contains("_.") {
+        wrong.push(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
+             '_', '-' or '.', and must start and end with an alphanumeric character (e.g. \
+             'example.com', regex used for validation is \
+             '[a-z0-9_]([-_a-z0-9]*[a-z0-9])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9])?)*')"
+                .to_owned(),
+        );
+    }
+    wrong
+}
+
 /// `*.example.com`.
 pub fn wildcard_subdomain(text: &str) -> Vec<String> {
     let mut wrong = too_long(text, DNS_SUBDOMAIN_MAX, "characters");

@@ -119,9 +119,7 @@ fn write(schema: Schema<'_>, value: &Value, empty: Empty, text: &mut String) {
 /// The field of the Go type: `hostIP` is `HostIP`.
 fn go_name(name: &str) -> String {
     let mut letters = name.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ fn rules() {
                 "spec.podFailurePolicy.rules[0].onExitCodes.values[2]: Duplicate value: 3",
                 "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid value: [3,0,3]: must be ordered",
                 "spec.podFailurePolicy.rules[1].action: Invalid value: \"FailIndex\": requires the backoffLimitPerIndex to be set",
-                "spec.podFailurePolicy.rules[1]: Invalid value: null: specifying one of OnExitCodes",
+                "spec.podFailurePolicy.rules[1]: Invalid value: specifying one of OnExitCodes",
             ],
         ),
         (

@@ -140,7 +140,9 @@ fn spec(spec: &At<'_>, errors: &mut Errors) {
     let replace = spec.child("podReplacementPolicy");
     let known: &[&str] =
         if failures.is_set() { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
-    replace.one_of(known, errors);
+    if replace.is_set() && !known.contains(&replace.text()) {
+        errors.push(FieldError::not_supported(&replace.path, replace.text(), known));
+    }
     let pod = workload::template(&spec.child("template"), errors);
     let policy = pod.child("restartPolicy");
     match policy.text() {
@@ -151,14 +153,15 @@ fn spec(spec: &At<'_>, errors: &mut Errors) {
         "OnFailure" if !failures.is_set() => {}
         "OnFailure" => errors
             .push(policy.invalid("only \"Never\" is supported when podFailurePolicy is specified")),
-        // The pod's own rules have said so.
-        _ => {}
+        other => {
+            errors.push(FieldError::not_supported(&policy.path, other, &["OnFailure", "Never"]));
+        }
     }
 }
 
 fn managed_by(by: &At<'_>, errors: &mut Errors) {
     const LONGEST: usize = 63;
-    if !by.is_set() {
+    if !by.is_set() || !by.must_be_set(errors) {
         return;
     }
     match by.text().split_once('/') {
@@ -179,10 +182,13 @@ fn indexes(spec: &At<'_>, errors: &mut Errors) {
         spec.child("maxFailedIndexes"),
         spec.child("backoffLimitPerIndex"),
     );
-    if !is_indexed(spec) {
+    if spec.child("completionMode").text() == "NonIndexed" {
         for field in [per_index, failed].iter().filter(|field| field.is_set()) {
             errors.push(field.invalid("requires indexed completion mode"));
         }
+        return;
+    }
+    if !is_indexed(spec) {
         return;
     }
     if !completions.is_set() {
@@ -270,8 +276,11 @@ fn failure_rule(rule: &At<'_>, spec: &At<'_>, containers: &HashSet<&str>, errors
         condition.child("type").must(names::qualified_name, errors);
         required_choice(&condition.child("status"), &["False", "True", "Unknown"], errors);
     }
-    let mut wrong =
-        |detail: &str| errors.push(FieldError::invalid(&rule.path, Value::Null, detail));
+    let mut wrong = |detail: &str| {
+        // Go shows no value here.
+        let found = FieldError::invalid(&rule.path, Value::Null, detail);
+        errors.push(FieldError { value: None, ..found });
+    };
     match (codes.is_set(), count > 0) {
         (true, true) => {
             wrong("specifying both OnExitCodes and OnPodConditions is not supported");

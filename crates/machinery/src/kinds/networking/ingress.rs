@@ -107,7 +107,7 @@ fn validate(ingress: &Value) -> Errors {
         tls.child("secretName").may(names::dns1123_subdomain, &mut errors);
     }
     let class = spec.child("ingressClassName");
-    class.may(names::dns1123_subdomain, &mut errors);
+    class.if_set(names::dns1123_subdomain, &mut errors);
     class_once(ingress, &class, &mut errors);
     status(&At::root(ingress).child("status.loadBalancer"), &mut errors);
     errors
@@ -192,7 +192,7 @@ fn backend(backend: &At<'_>, errors: &mut Errors) {
         (false, true) => {
             let name = service.child("name");
             if name.must_be_set(errors) {
-                name.must(names::dns1035_label, errors);
+                name.must(names::dns1123_label, errors);
             }
             let (port, number) = (service.child("port.name"), service.child("port.number"));
             match (!port.text().is_empty(), number.int().unwrap_or(0) != 0) {

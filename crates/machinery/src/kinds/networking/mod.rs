@@ -22,12 +22,10 @@ const BASE: Resource = Resource { group: GROUP, ..Resource::BASE };
 
 /// A `TypedLocalObjectReference`.
 fn typed_reference(reference: &At<'_>, errors: &mut Errors) {
-    reference.child("apiGroup").may(names::dns1123_subdomain, errors);
-    for (field, missing) in [("kind", "kind is required"), ("name", "name is required")] {
+    reference.child("apiGroup").if_set(names::dns1123_subdomain, errors);
+    for field in ["kind", "name"] {
         let found = reference.child(field);
-        if found.text().is_empty() {
-            errors.push(found.required(missing));
-        } else {
+        if found.must_be_set(errors) {
             found.must(names::path_segment, errors);
         }
     }

@@ -20,10 +20,7 @@ fn ingresses() {
             ("spec: {}", &["spec: Invalid value: null: either `defaultBackend` or `rules` must"]),
             (
                 "spec: {defaultBackend: {service: {name: 1s, port: {number: 0}}}}",
-                &[
-                    "spec.defaultBackend.service.name: Invalid value: \"1s\": a DNS-1035 label",
-                    "spec.defaultBackend: Required value: port name or number is required",
-                ],
+                &["spec.defaultBackend: Required value: port name or number is required"],
             ),
             (
                 "spec: {rules: [{host: 10.0.0.1, http: {paths: [{pathType: Exact, path: a//b/.., backend: {}}]}}, {host: 'a.*'}]}",
@@ -71,7 +68,7 @@ fn classes() {
                 "spec: {controller: a, parameters: {kind: K, scope: Namespace}}",
                 &[
                     "spec.controller: Invalid value: \"a\": must be a domain-prefixed path",
-                    "spec.parameters.name: Required value: name is required",
+                    "spec.parameters.name: Required value",
                     "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'",
                 ],
             ),

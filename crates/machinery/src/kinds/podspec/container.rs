@@ -33,7 +33,7 @@ pub(super) fn validate(container: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     image(&container.child("image"), errors);
     container.child("imagePullPolicy").required_one_of(PULL_POLICIES, errors);
     let policy = container.child("terminationMessagePolicy");
-    policy.required_one_of(&["FallbackToLogsOnError", "File"], errors);
+    policy.required_one_of(&["File", "FallbackToLogsOnError"], errors);
     ports(&container.child("ports"), errors);
     env::variables(&container.child("env"), &pod.volumes, errors);
     env::sources(&container.child("envFrom"), errors);

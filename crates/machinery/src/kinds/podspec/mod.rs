@@ -21,9 +21,10 @@ mod volume;
 mod warnings;
 
 pub use default::{default, host_ports, image_tag};
-pub(super) use scheduling::{TAINT_EFFECTS, toleration};
+pub(super) use scheduling::{TAINT_EFFECTS, node_selector, toleration};
 pub(super) use validate::validate_with_volumes;
 pub use validate::{PULL_POLICIES, validate, validate_pod};
+pub(super) use volume::validate_source;
 pub use warnings::warnings;
 
 /// Whether an init container goes on running beside the others (`restartPolicy: Always`).

@@ -13,19 +13,14 @@ pub(in crate::kinds) const TAINT_EFFECTS: &[&str] =
     &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 const SPREAD_ACTIONS: &[&str] = &["DoNotSchedule", "ScheduleAnyway"];
 
-pub(super) fn validate(spec: &At<'_>, errors: &mut Errors) {
-    for item in spec.each("tolerations") {
-        toleration(&item, errors);
-    }
+pub(super) fn affinity(spec: &At<'_>, errors: &mut Errors) {
     node_affinity(&spec.child("affinity.nodeAffinity"), errors);
     for name in ["affinity.podAffinity", "affinity.podAntiAffinity"] {
         pod_affinity(&spec.child(name), errors);
     }
-    spread_constraints(&spec.child("topologySpreadConstraints"), errors);
-    gates(spec, errors);
 }
 
-fn gates(spec: &At<'_>, errors: &mut Errors) {
+pub(super) fn gates(spec: &At<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for gate in spec.each("schedulingGates") {
         let name = gate.child("name").text();
@@ -74,16 +69,21 @@ pub(in crate::kinds) fn toleration(toleration: &At<'_>, errors: &mut Errors) {
 fn node_affinity(affinity: &At<'_>, errors: &mut Errors) {
     let required = affinity.child("requiredDuringSchedulingIgnoredDuringExecution");
     if required.is_set() {
-        let terms = required.child("nodeSelectorTerms");
-        if terms.items().next().is_none() {
-            errors.push(terms.required("must have at least one node selector term"));
-        }
-        terms.items().for_each(|term| node_selector_term(&term, true, errors));
+        node_selector(&required, errors);
     }
     for preferred in affinity.each("preferredDuringSchedulingIgnoredDuringExecution") {
         weight(&preferred, errors);
         node_selector_term(&preferred.child("preference"), false, errors);
     }
+}
+
+/// A `NodeSelector` that nodes must fit.
+pub(in crate::kinds) fn node_selector(selector: &At<'_>, errors: &mut Errors) {
+    let terms = selector.child("nodeSelectorTerms");
+    if terms.items().next().is_none() {
+        errors.push(terms.required("must have at least one node selector term"));
+    }
+    terms.items().for_each(|term| node_selector_term(&term, true, errors));
 }
 
 /// `strict`: values must be what labels can have, too.
@@ -188,7 +188,7 @@ fn weight(preferred: &At<'_>, errors: &mut Errors) {
 
 // === Spreading ===
 
-fn spread_constraints(list: &At<'_>, errors: &mut Errors) {
+pub(super) fn spread_constraints(list: &At<'_>, errors: &mut Errors) {
     // How often each pair is still to come.
     let mut later: HashMap<(&str, &str), usize> = HashMap::new();
     for constraint in list.items().skip(1) {

@@ -287,16 +287,16 @@ topologySpreadConstraints:
 - {maxSkew: 0, topologyKey: z, whenUnsatisfiable: Maybe}",
         &[
             "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"",
-            "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
-            "spec.serviceAccountName: Invalid value: \"A\"",
-            "spec.hostname: Invalid value: \"a.b\"",
             "spec.nodeSelector: Invalid value: \"b c\"",
             "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
+            "spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: \"Maybe\"",
+            "spec.serviceAccountName: Invalid value: \"A\"",
+            "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
+            "spec.hostname: Invalid value: \"a.b\"",
             "spec.tolerations[0].operator: Invalid value: \"x\": value must be empty when `operator` is 'Exists'",
             "spec.tolerations[1].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty",
             "spec.tolerations[2].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when `tolerationSeconds` is set",
-            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
-            "spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value: \"Maybe\"",
         ],
     );
     spec(

@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use onggi_api::FieldError;
+
 use super::container::{self, Pod};
 use super::volume::{self, Volumes};
 use super::{os, requirements, scheduling, security};
@@ -23,8 +25,7 @@ pub fn validate_pod(pod: &At<'_>, errors: &mut Errors) {
     let spec = pod.child("spec");
     let volumes =
         volume::volumes(&spec.child("volumes"), pod.child("metadata.name").text(), errors);
-    whole(&spec, volumes, errors);
-    container::ports_of_host(&spec, true, errors);
+    whole(&spec, volumes, true, errors);
     scheduling::merged_keys(&spec, pod.child("metadata.labels").value, errors);
 }
 
@@ -36,11 +37,10 @@ pub(in crate::kinds) fn validate_with_volumes<'a>(
 ) {
     let mut volumes = volume::volumes(&spec.child("volumes"), "", errors);
     volumes.extend(claims.iter().map(|claim| (*claim, "persistentVolumeClaim")));
-    whole(spec, volumes, errors);
-    container::ports_of_host(spec, false, errors);
+    whole(spec, volumes, false, errors);
 }
 
-fn whole<'a>(spec: &At<'a>, volumes: Volumes<'a>, errors: &mut Errors) {
+fn whole<'a>(spec: &At<'a>, volumes: Volumes<'a>, is_pod: bool, errors: &mut Errors) {
     let pod = Pod {
         spec: spec.clone(),
         volumes,
@@ -52,13 +52,21 @@ fn whole<'a>(spec: &At<'a>, volumes: Volumes<'a>, errors: &mut Errors) {
     containers(spec, &pod, errors);
     init_containers(spec, &pod, errors);
     requirements::pod(spec, errors);
-    life(spec, errors);
-    identity(spec, errors);
-    dns(spec, errors);
+    container::ports_of_host(spec, is_pod, errors);
+    spec.child("restartPolicy").required_one_of(RESTART_POLICIES, errors);
+    spec.child("dnsPolicy").required_one_of(DNS_POLICIES, errors);
+    labels::labels(&spec.child("nodeSelector"), errors);
     security::pod(spec, errors);
-    scheduling::validate(spec, errors);
+    scheduling::affinity(spec, errors);
+    dns(spec, errors);
+    for gate in spec.each("readinessGates") {
+        gate.child("conditionType").must(names::qualified_name, errors);
+    }
+    scheduling::gates(spec, errors);
+    scheduling::spread_constraints(&spec.child("topologySpreadConstraints"), errors);
     os::host(spec, errors);
     os::hostname(spec, errors);
+    identity(spec, errors);
     requirements::overhead(spec, errors);
     os::validate(spec, errors);
 }
@@ -105,23 +113,13 @@ fn init_containers(spec: &At<'_>, pod: &Pod<'_>, errors: &mut Errors) {
     }
 }
 
-fn life(spec: &At<'_>, errors: &mut Errors) {
-    spec.child("restartPolicy").required_one_of(RESTART_POLICIES, errors);
-    spec.child("terminationGracePeriodSeconds").not_negative(errors);
-    spec.child("activeDeadlineSeconds").between(1, i64::from(i32::MAX), errors);
-    for gate in spec.each("readinessGates") {
-        gate.child("conditionType").must(names::qualified_name, errors);
-    }
-    spec.child("preemptionPolicy").one_of(&["PreemptLowerPriority", "Never"], errors);
-}
-
 fn identity(spec: &At<'_>, errors: &mut Errors) {
     spec.child("serviceAccountName").may(names::dns1123_subdomain, errors);
     spec.child("nodeName").may(names::dns1123_subdomain, errors);
+    spec.child("activeDeadlineSeconds").between(1, i64::from(i32::MAX), errors);
     spec.child("hostname").may(names::dns1123_label, errors);
     spec.child("subdomain").may(names::dns1123_label, errors);
-    spec.child("priorityClassName").may(names::dns1123_subdomain, errors);
-    spec.child("runtimeClassName").may(names::dns1123_subdomain, errors);
+    spec.each("tolerations").for_each(|item| scheduling::toleration(&item, errors));
     for alias in spec.each("hostAliases") {
         let ip = alias.child("ip");
         if !is_ip(ip.text()) {
@@ -132,20 +130,25 @@ fn identity(spec: &At<'_>, errors: &mut Errors) {
             name.must(names::dns1123_subdomain, errors);
         }
     }
-    labels::labels(&spec.child("nodeSelector"), errors);
+    spec.child("priorityClassName").may(names::dns1123_subdomain, errors);
+    spec.child("runtimeClassName").if_set(names::dns1123_subdomain, errors);
+    let preemption = spec.child("preemptionPolicy");
+    if preemption.is_set() {
+        preemption.required_one_of(&["PreemptLowerPriority", "Never"], errors);
+    }
 }
 
 fn dns(spec: &At<'_>, errors: &mut Errors) {
-    spec.child("dnsPolicy").required_one_of(DNS_POLICIES, errors);
     let config = spec.child("dnsConfig");
     let servers = config.child("nameservers");
     if spec.child("dnsPolicy").text() == "None" {
         if !config.is_set() {
             let detail = "must provide `dnsConfig` when `dnsPolicy` is None";
-            errors.push(config.required(detail));
-        } else if servers.items().next().is_none() {
+            return errors.push(config.required(detail));
+        }
+        if servers.items().next().is_none() {
             let detail = "must provide at least one DNS nameserver when `dnsPolicy` is None";
-            errors.push(servers.required(detail));
+            return errors.push(servers.required(detail));
         }
     }
     if servers.items().count() > 3 {
@@ -180,12 +183,9 @@ fn searches(list: &At<'_>, errors: &mut Errors) {
              search list"
         )));
     }
-    for search in list.items() {
-        // A single dot, and names with underscores, are in use.
-        let name = search.text().trim_end_matches('.').replace('_', "-");
-        if !name.is_empty() {
-            let wrong = names::dns1123_subdomain(&name);
-            errors.extend(wrong.into_iter().map(|detail| search.invalid(detail)));
-        }
+    for search in list.items().filter(|search| search.text() != ".") {
+        let name = search.text().strip_suffix('.').unwrap_or(search.text());
+        let wrong = names::subdomain_with_underscores(name).into_iter();
+        errors.extend(wrong.map(|detail| FieldError::invalid(&search.path, name, detail)));
     }
 }

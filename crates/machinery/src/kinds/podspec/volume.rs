@@ -88,11 +88,18 @@ fn one_source(volume: &At<'_>, pod: &str, errors: &mut Errors) -> &'static str {
         let detail = "may not specify more than 1 volume type";
         errors.push(volume.child(extra).forbidden(detail));
     }
-    self::source(first, &volume.child(first), volume, pod, errors);
+    validate_source(first, &volume.child(first), volume, pod, errors);
     first
 }
 
-fn source(kind: &str, source: &At<'_>, volume: &At<'_>, pod: &str, errors: &mut Errors) {
+/// The rules for a source, where a PersistentVolume has the same as a pod.
+pub(in crate::kinds) fn validate_source(
+    kind: &str,
+    source: &At<'_>,
+    volume: &At<'_>,
+    pod: &str,
+    errors: &mut Errors,
+) {
     match kind {
         "emptyDir" => {
             let limit = source.child("sizeLimit");

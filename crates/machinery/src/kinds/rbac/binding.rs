@@ -106,9 +106,7 @@ fn in_group(named: &At<'_>, errors: &mut Errors) {
 
 fn one_subject(subject: &At<'_>, namespaced: bool, errors: &mut Errors) {
     let (kind, name) = (subject.child("kind"), subject.child("name"));
-    let named = name.must_be_set(errors);
-    let empty =
-        |what: &str| FieldError::invalid(&name.path, "", format!("{what} name cannot be empty"));
+    name.must_be_set(errors);
     match kind.text() {
         "ServiceAccount" => {
             name.may(names::dns1123_subdomain, errors);
@@ -121,11 +119,9 @@ fn one_subject(subject: &At<'_>, namespaced: bool, errors: &mut Errors) {
             }
         }
         "User" => {
-            errors.extend((!named).then(|| empty("user")));
             in_group(subject, errors);
         }
         "Group" => {
-            errors.extend((!named).then(|| empty("group")));
             in_group(subject, errors);
         }
         other => errors.push(FieldError::not_supported(

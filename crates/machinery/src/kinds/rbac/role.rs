@@ -1,5 +1,6 @@
 //! `Role` and `ClusterRole`.
 
+use onggi_api::FieldError;
 use serde_json::Value;
 
 use super::{BASE, CLUSTER};
@@ -85,5 +86,9 @@ fn aggregation(aggregation: &At<'_>, errors: &mut Errors) {
     }
     for selector in selectors.items() {
         labels::selector(&selector, errors);
+        if !labels::can_be_read(&selector) {
+            let detail = "invalid label selector.";
+            errors.push(FieldError::invalid(&selector.path, Value::Null, detail));
+        }
     }
 }

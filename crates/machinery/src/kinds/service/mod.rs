@@ -182,10 +182,24 @@ fn warnings(service: &Value) -> Vec<String> {
         if str_at(service, "spec.sessionAffinity") == "ClientIP" {
             warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
         }
+    } else if !list_at(service, "spec.externalIPs").is_empty() {
+        warnings.push(match str_at(service, "spec.type") {
+            "ExternalName" => {
+                "spec.externalIPs is ignored when spec.type is \"ExternalName\"".to_owned()
+            }
+            _ => "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+                .to_owned(),
+        });
     }
     if str_at(service, "spec.type") != "ExternalName" && is_set(service, "spec.externalName") {
         let detail = "spec.externalName is ignored when spec.type is not \"ExternalName\"";
         warnings.push(detail.to_owned());
+    }
+    if str_at(service, "spec.trafficDistribution") == "PreferClose" {
+        warnings.push(
+            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""
+                .to_owned(),
+        );
     }
     warnings
 }

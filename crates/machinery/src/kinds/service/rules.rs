@@ -21,11 +21,11 @@ const SESSION_MAX: i64 = 24 * 60 * 60;
 pub(super) fn validate(service: &Value) -> Errors {
     let mut errors = Errors::new();
     let spec = At::root(service).child("spec");
-    spec.child("type").required_one_of(TYPES, &mut errors);
     by_type(&spec, &mut errors);
     ports(&spec, &mut errors);
     labels::labels(&spec.child("selector"), &mut errors);
     session(&spec, &mut errors);
+    spec.child("type").required_one_of(TYPES, &mut errors);
     addresses(&spec, &mut errors);
     families(&spec, &mut errors);
     balancer(&spec, service, &mut errors);
@@ -77,8 +77,13 @@ fn ports(spec: &At<'_>, errors: &mut Errors) {
         let protocol = port.child("protocol").text();
         let number = port.child("port").int();
         if !seen.insert((protocol, number)) {
-            let value = json!({"protocol": protocol, "port": number});
-            errors.push(FieldError::duplicate(&port.path, value));
+            let mut found = FieldError::duplicate(&port.path, json!({}));
+            let number = number.unwrap_or(0);
+            found.shown = Some(format!(
+                "{{\"Name\":\"\",\"Protocol\":{protocol:?},\"AppProtocol\":null,\"Port\":{number},\
+                 \"TargetPort\":0,\"NodePort\":0}}"
+            ));
+            errors.push(found);
         }
         let node_port = port.child("nodePort");
         let given = node_port.int().filter(|number| *number != 0);
@@ -96,7 +101,7 @@ fn one_port(port: &At<'_>, several: bool, spec: &At<'_>, errors: &mut Errors) {
     port.child("port").port_number(errors);
     port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], errors);
     port.child("targetPort").port_or_name(errors);
-    port.child("appProtocol").may(names::qualified_name, errors);
+    port.child("appProtocol").if_set(names::qualified_name, errors);
     let node_port = port.child("nodePort");
     match node_port.int().unwrap_or(0) {
         0 => {}
@@ -242,7 +247,10 @@ fn balancer(spec: &At<'_>, service: &Value, errors: &mut Errors) {
 }
 
 fn policies(spec: &At<'_>, service: &Value, errors: &mut Errors) {
-    spec.child("internalTrafficPolicy").one_of(POLICIES, errors);
+    let internal = spec.child("internalTrafficPolicy");
+    if internal.is_set() && !POLICIES.contains(&internal.text()) {
+        errors.push(FieldError::not_supported(&internal.path, internal.text(), POLICIES));
+    }
     let external = spec.child("externalTrafficPolicy");
     if reachable_from_outside(service) {
         external.required_one_of(POLICIES, errors);
