@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::costs;
 use super::schema::{Kind, Schema, rules, structure};
-use crate::validation::{At, Errors, IMMUTABLE, names};
+use crate::validation::{At, Errors, IMMUTABLE, names, webhook};
 use crate::value::{at, bool_at, find, is_set, list_at, str_at};
 
 /// The annotation that groups of Kubernetes itself need.
@@ -179,8 +179,11 @@ fn versions(spec: &At<'_>, errors: &mut Errors) {
                 errors.push(warning.invalid("must not be empty if present"));
             } else if warning.text().len() > 256 {
                 errors.push(FieldError::too_long(&warning.path, 256));
-            } else if warning.text().chars().any(char::is_control) {
-                errors.push(warning.invalid("must only contain printable UTF-8 characters"));
+            } else if let Some(at) = warning.text().find(char::is_control) {
+                errors.push(warning.invalid(format!(
+                    "must only contain printable UTF-8 characters; non-printable character found \
+                     at index {at}"
+                )));
             }
         }
     }
@@ -219,7 +222,7 @@ fn schema(part: &At<'_>, version: &At<'_>, errors: &mut Errors) {
     let schema = part.child("openAPIV3Schema");
     if !schema.is_set() {
         let path = version.path.child("schema").child("openAPIV3Schema");
-        errors.push(FieldError::required(&path, "schemas are required"));
+        errors.push(FieldError::required(&path, ""));
         return;
     }
     let before = errors.len();
@@ -262,9 +265,9 @@ fn subresources(part: &At<'_>, _: &At<'_>, errors: &mut Errors) {
 }
 
 fn columns(part: &At<'_>, _: &At<'_>, errors: &mut Errors) {
-    const TYPES: [&str; 5] = ["integer", "number", "string", "boolean", "date"];
+    const TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
     const FORMATS: [&str; 8] =
-        ["int32", "int64", "float", "double", "byte", "date", "date-time", "password"];
+        ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
     for column in part.items() {
         column.child("name").must_be_set(errors);
         let kind = column.child("type");
@@ -278,6 +281,7 @@ fn columns(part: &At<'_>, _: &At<'_>, errors: &mut Errors) {
             errors.push(format.invalid(format!("must be one of {}", FORMATS.join(","))));
         }
         let path = column.child("jsonPath");
+        let path = At::new(path.value, column.path.child("JSONPath"));
         if path.text().is_empty() {
             errors.push(path.required(""));
         } else if !path.text().starts_with('.') {
@@ -302,14 +306,21 @@ fn selectable(part: &At<'_>, version: &At<'_>, errors: &mut Errors) {
         }
         let Some(plain) = text.strip_prefix('.').filter(|p| !p.contains(['[', ']', '*', '\'']))
         else {
-            errors.push(path.invalid("is an invalid path: must be a simple json path"));
+            let end = text.get(1..).and_then(|rest| rest.find(['.', '['])).map(|at| at + 1);
+            let first = text.get(..end.unwrap_or(text.len())).unwrap_or(text);
+            let why = match text.starts_with('.') {
+                true => "is an invalid path: must be a simple json path".to_owned(),
+                false => format!("is an invalid path: expected [ or . but got: {first}"),
+            };
+            errors.push(path.invalid(why));
             continue;
         };
-        if plain == "metadata" || plain.starts_with("metadata.") {
+        let known = schema.path(plain);
+        if (plain == "metadata" || plain.starts_with("metadata.")) && known.is_some() {
             errors.push(path.invalid("must not point to fields in metadata"));
             continue;
         }
-        match schema.path(plain) {
+        match known {
             None => {
                 errors.push(path.invalid("is an invalid path: does not refer to a valid field"));
             }
@@ -338,24 +349,31 @@ fn conversion(conversion: &At<'_>, errors: &mut Errors) {
         strategy.one_of(&["None", "Webhook"], errors);
     }
     let webhook = conversion.child("webhook");
-    let (client, reviews) =
-        (webhook.child("clientConfig"), webhook.child("conversionReviewVersions"));
+    let client =
+        At::new(webhook.child("clientConfig").value, conversion.path.child("webhookClientConfig"));
+    let reviews = At::new(
+        webhook.child("conversionReviewVersions").value,
+        conversion.path.child("conversionReviewVersions"),
+    );
     if strategy.text() != "Webhook" {
         if client.is_set() {
             errors.push(FieldError::forbidden(
-                &conversion.path.child("webhookClientConfig"),
+                &client.path,
+                "should not be set when strategy is not set to Webhook",
+            ));
+        }
+        if reviews.items().next().is_some() {
+            errors.push(FieldError::forbidden(
+                &reviews.path,
                 "should not be set when strategy is not set to Webhook",
             ));
         }
         return;
     }
     if !client.is_set() {
-        errors.push(FieldError::required(
-            &conversion.path.child("webhookClientConfig"),
-            "required when strategy is set to Webhook",
-        ));
+        errors.push(FieldError::required(&client.path, "required when strategy is set to Webhook"));
     } else {
-        client_config(&client, errors);
+        webhook::client_config(&client, errors);
     }
     let versions: Vec<&str> =
         reviews.items().map(|version| version.value.as_str().unwrap_or("")).collect();
@@ -363,33 +381,5 @@ fn conversion(conversion: &At<'_>, errors: &mut Errors) {
         errors.push(reviews.required(""));
     } else if !versions.iter().any(|version| matches!(*version, "v1" | "v1beta1")) {
         errors.push(reviews.invalid("must include at least one of v1, v1beta1"));
-    }
-}
-
-fn client_config(client: &At<'_>, errors: &mut Errors) {
-    let (url, service) = (client.child("url"), client.child("service"));
-    if url.is_set() == service.is_set() {
-        errors.push(client.required("exactly one of url or service is required"));
-        return;
-    }
-    if url.is_set() {
-        let text = url.text();
-        let valid = text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty());
-        if !valid {
-            let wanted =
-                "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-            errors.push(url.invalid(wanted));
-        }
-        return;
-    }
-    service.child("name").must_be_set(errors);
-    service.child("namespace").must_be_set(errors);
-    let port = service.child("port");
-    if let Some(problem) = names::port_number(port.int().or(Some(443))) {
-        errors.push(port.invalid(format!("port is not valid: {problem}")));
-    }
-    let path = service.child("path");
-    if !path.text().is_empty() && !path.text().starts_with('/') {
-        errors.push(path.invalid("must start with a '/'"));
     }
 }

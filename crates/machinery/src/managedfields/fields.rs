@@ -38,6 +38,9 @@ fn below(ty: Type<'_>, value: &Value, there: bool) -> Nodes {
         (Class::Map, Value::Object(map)) => {
             for (key, value) in map {
                 let child = ty.child(key);
+                if there && child.is_zero(value) {
+                    continue;
+                }
                 if let Some(found) = of_new(child.ty, value, there && child.is_always()) {
                     nodes.insert(field(key), found);
                 }

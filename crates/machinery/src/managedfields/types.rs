@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use onggi_api::schema::{Field, ListKind, Name, Schema, Shape};
+use onggi_api::schema::{Empty, Field, ListKind, Name, Schema, Shape};
 use serde_json::Value;
 
 /// The type of a value.
@@ -49,10 +49,21 @@ pub(super) struct Child<'s> {
 }
 
 impl Child<'_> {
-    /// Go's type has it in every object: a struct that is no pointer, a list that is written when
-    /// it is empty. That it is there belongs to nobody.
+    /// Go's type has it in every object: a struct that is no pointer, a list or a scalar that is
+    /// written when it is empty. That it is there belongs to nobody.
     pub(super) fn is_always(&self) -> bool {
-        self.field.is_some_and(|(owner, field)| field.required || is_struct(owner, &field.name))
+        self.field.is_some_and(|(_, field)| matches!(field.empty, Empty::Zero | Empty::Null))
+    }
+
+    /// A scalar that Go's type has in every object, and that holds nothing.
+    pub(super) fn is_zero(&self, value: &Value) -> bool {
+        let nothing = match value {
+            Value::Bool(set) => !set,
+            Value::Number(number) => number.as_f64() == Some(0.0),
+            Value::String(text) => text.is_empty(),
+            _ => return false,
+        };
+        nothing && self.field.is_some_and(|(_, field)| field.empty == Empty::Zero)
     }
 }
 
@@ -89,34 +100,6 @@ enum Kind {
     Anything,
     /// `metadata` of the object and of objects in it.
     Metadata,
-}
-
-/// Fields that are structs in Go, not pointers, and lie in structs that every object has: the ends of
-/// the names of the definitions that have them; an empty one for all.
-fn structs(field: &str) -> &'static [&'static str] {
-    match field {
-        "metadata" | "spec" | "status" => &[""],
-        "template" => &[
-            ".DeploymentSpec",
-            ".ReplicaSetSpec",
-            ".StatefulSetSpec",
-            ".DaemonSetSpec",
-            ".JobSpec",
-            ".PodTemplate",
-        ],
-        "strategy" => &[".DeploymentSpec"],
-        "updateStrategy" => &[".StatefulSetSpec", ".DaemonSetSpec"],
-        "jobTemplate" => &[".CronJobSpec"],
-        "resources" => &[".Container", ".EphemeralContainer", ".PersistentVolumeClaimSpec"],
-        "loadBalancer" => &[".ServiceStatus", ".IngressStatus"],
-        "nodeInfo" | "daemonEndpoints" => &[".NodeStatus"],
-        "kubeletEndpoint" => &[".NodeDaemonEndpoints"],
-        "source" => &[".core.v1.Event"],
-        "deprecatedSource" | "regarding" => &[".events.v1.Event"],
-        "acceptedNames" => &[".CustomResourceDefinitionStatus"],
-        "devices" => &[".ResourceClaimSpec"],
-        _ => &[],
-    }
 }
 
 impl<'s> Type<'s> {
@@ -313,14 +296,6 @@ impl<'s> Type<'s> {
         onggi_api::schema::table()
             .definition("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
             .map_or(Type::Deduced, Type::Known)
-    }
-}
-
-fn is_struct(owner: Schema<'_>, field: &str) -> bool {
-    let owners = structs(field);
-    !owners.is_empty() && {
-        let name = owner.name().unwrap_or_default();
-        owners.iter().any(|end| name.ends_with(end))
     }
 }
 

@@ -117,6 +117,9 @@ fn below(
                     continue;
                 }
                 let child = ty.child(key);
+                if there && child.is_zero(value) {
+                    continue;
+                }
                 let before = begin(out);
                 out.extend_from_slice(b"\"f:");
                 json::write_inside(out, key);

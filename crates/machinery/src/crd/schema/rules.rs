@@ -171,14 +171,13 @@ fn one(rule: &At<'_>, schema: &Schema, unrelated: Option<&FieldPath>, errors: &m
         errors.push(text.required("rule is not specified"));
         return;
     }
-    if message.is_set() && message.text().trim().is_empty() {
-        errors.push(message.invalid("message must be non-empty if specified"));
-    } else if message.text().contains(['\n', '\r']) {
-        errors.push(message.invalid("message must not contain line breaks"));
-    } else if message.text().len() > 2048 {
-        errors.push(message.invalid("message must be less than 2048 in length"));
-    }
-    if !message.is_set() && text.text().contains(['\n', '\r']) {
+    let before = errors.len();
+    let broken = |text: &str| text.trim().contains(['\n', '\r']);
+    if !message.text().is_empty() && message.text().trim().is_empty() {
+        errors.push(message.invalid("must be non-empty if specified"));
+    } else if broken(message.text()) {
+        errors.push(message.invalid("must not contain line breaks"));
+    } else if message.text().is_empty() && broken(text.text()) {
         errors.push(message.required("message must be specified if rule contains line breaks"));
     }
     if expression.is_set() && expression.text().trim().is_empty() {
@@ -189,39 +188,50 @@ fn one(rule: &At<'_>, schema: &Schema, unrelated: Option<&FieldPath>, errors: &m
         ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
     rule.child("reason").one_of(&reasons, errors);
     let field = rule.child("fieldPath");
-    if field.is_set() {
-        match plain_path(field.text()) {
-            Some(path) if !path.is_empty() => {
-                if schema.path(&path).is_none() {
-                    let name = path.rsplit('.').next().unwrap_or_default();
-                    let wanted = format!(
-                        "fieldPath must be a valid path: does not refer to a valid field: {name}"
-                    );
-                    errors.push(field.invalid(wanted));
-                }
-            }
-            _ => errors.push(field.invalid("fieldPath must be a valid path")),
+    if !field.text().is_empty() {
+        if field.text().trim().is_empty() {
+            errors.push(field.invalid("must be non-empty if specified"));
+        }
+        if field.text().contains(['\n', '\r']) {
+            errors.push(field.invalid("must not contain line breaks"));
+        }
+        let path = plain_path(field.text()).filter(|path| !path.is_empty());
+        if path.is_none_or(|path| schema.path(&path).is_none()) {
+            errors.push(field.invalid("must be a valid path"));
         }
     }
+    // Expressions are looked at where all else is right.
+    if errors.len() > before {
+        return;
+    }
+    let told = |at: &At<'_>, detail: String| FieldError {
+        shown: Some(shown(rule.value)),
+        ..FieldError::invalid(&at.path, Value::Null, detail)
+    };
     let optional_old = bool_at(rule.value, "optionalOldSelf");
     match cel::compile(text.text(), &declarations()) {
         Err(error) => {
-            let detail = format!("compilation failed: {error}");
-            errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
+            errors.push(told(&text, format!("compilation failed: {error}")));
         }
         Ok(program) => {
-            match program.check_types(schema, optional_old) {
+            let types = program.check_types(schema, optional_old);
+            let kind_is_known = types.is_ok();
+            match types {
                 Err(error) => {
-                    let detail = format!("compilation failed: {error}");
-                    errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
+                    errors.push(told(&text, format!("compilation failed: {error}")));
                 }
                 Ok(kind) if kind != "bool" => {
                     let detail = "cel expression must evaluate to a bool";
-                    errors.push(FieldError::invalid(&text.path, rule.value.clone(), detail));
+                    errors.push(told(&text, detail.to_owned()));
                 }
                 Ok(_) => {}
             }
-            if let Some(above) = unrelated.filter(|_| program.uses("oldSelf")) {
+            let optional = rule.child("optionalOldSelf");
+            let uses_old = kind_is_known && program.uses("oldSelf");
+            if !uses_old && optional.is_set() {
+                errors.push(optional.invalid("may not be set if oldSelf is not used in rule"));
+            }
+            if let Some(above) = unrelated.filter(|_| uses_old) {
                 errors.push(text.invalid(format!(
                     "oldSelf cannot be used on the uncorrelatable portion of the schema within \
                      {above}"
@@ -232,19 +242,33 @@ fn one(rule: &At<'_>, schema: &Schema, unrelated: Option<&FieldPath>, errors: &m
     if !expression.text().trim().is_empty() {
         let found = cel::compile(expression.text(), &declarations())
             .and_then(|program| program.check_types(schema, optional_old));
-        let shown = rule.value.clone();
         match found {
             Err(error) => {
                 let detail = format!("messageExpression compilation failed: {error}");
-                errors.push(FieldError::invalid(&expression.path, shown, detail));
+                errors.push(told(&expression, detail));
             }
             Ok(kind) if kind != "string" => {
                 let detail = "messageExpression must evaluate to a string";
-                errors.push(FieldError::invalid(&expression.path, shown, detail));
+                errors.push(told(&expression, detail.to_owned()));
             }
             Ok(_) => {}
         }
     }
+}
+
+/// A rule as Go shows it: all fields of its own form, in their order.
+fn shown(rule: &Value) -> String {
+    let fields = [
+        ("Rule", "rule", Value::from("")),
+        ("Message", "message", Value::from("")),
+        ("MessageExpression", "messageExpression", Value::from("")),
+        ("Reason", "reason", Value::Null),
+        ("FieldPath", "fieldPath", Value::from("")),
+        ("OptionalOldSelf", "optionalOldSelf", Value::Null),
+    ];
+    let fields = fields
+        .map(|(name, field, absent)| format!("\"{name}\":{}", rule.get(field).unwrap_or(&absent)));
+    format!("{{{}}}", fields.join(","))
 }
 
 // === Running ===

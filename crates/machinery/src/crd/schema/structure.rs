@@ -82,9 +82,6 @@ fn forbidden(schema: &At<'_>, errors: &mut Errors) {
     {
         forbid("additionalProperties", "additionalProperties and properties are mutual exclusive");
     }
-    if value["additionalProperties"] == false {
-        forbid("additionalProperties", "additionalProperties cannot be set to false");
-    }
     if str_at(value, "type") == "null" {
         forbid("type", "type cannot be set to null, use nullable as an alternative");
     }
@@ -148,7 +145,7 @@ fn lists_and_maps(schema: &At<'_>, errors: &mut Errors) {
             }
             let Some(property) = items.value["properties"].get(*key) else {
                 let wanted = "entries must all be names of item properties";
-                errors.push(FieldError::invalid(&path, *key, wanted));
+                errors.push(keys_at.invalid(wanted));
                 continue;
             };
             let kind = str_at(property, "type");
@@ -180,7 +177,12 @@ fn lists_and_maps(schema: &At<'_>, errors: &mut Errors) {
         }
         if composite {
             let wanted = "must be atomic as item of a list with x-kubernetes-list-type=set";
-            errors.push(FieldError::invalid(&items.path, "", wanted));
+            let field = match str_at(items.value, "type") {
+                "object" => "x-kubernetes-map-type",
+                _ => "x-kubernetes-list-type",
+            };
+            let told = items.value.get(field).cloned().unwrap_or_default();
+            errors.push(FieldError::invalid(&items.path.child(field), told, wanted));
         }
     }
     if !map.is_empty() {
