@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use onggi_api::Status;
 use onggi_machinery::admission::limit_range;
+use onggi_machinery::kinds::pod::qos_class;
 use serde_json::Value;
 
 use super::{Attributes, Operation, Plugin, lookup};
@@ -40,6 +41,10 @@ impl Plugin for LimitRanger {
     ) -> Result<(), Status> {
         for range in lookup::list(registry, "", "limitranges", attributes.namespace) {
             limit_range::default(&range.value().map_err(Status::internal)?, pod);
+            // It was told by what the pod asked for before.
+            if attributes.operation == Operation::Create {
+                pod["status"]["qosClass"] = qos_class(pod).as_str().into();
+            }
         }
         Ok(())
     }

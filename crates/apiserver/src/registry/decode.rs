@@ -1,7 +1,7 @@
 //! Bodies to objects that fit their schema.
 
 use bytes::Bytes;
-use onggi_api::{FieldError, FieldPath, Status, schema as schemas};
+use onggi_api::{FieldError, FieldPath, GroupVersionKind, Status, schema as schemas};
 use onggi_client::{Body, PatchKind, Request};
 use onggi_machinery::managedfields::{self, Sent};
 use onggi_machinery::patch::{self, PatchError, PatchType};
@@ -193,16 +193,27 @@ pub(super) fn applied(
     admitted.map(drop).map_err(|problem| Status::failure(500, "", problem.to_string()))
 }
 
-/// A patch of a document that is not stored, such as a `Scale`.
+/// A patch of a document that is not stored, such as a `Scale`, which must fit its schema.
 pub(crate) fn apply_plain_patch(
     kind: PatchKind,
     body: &Bytes,
     document: &Value,
 ) -> Result<Value, Status> {
+    let given = kind;
     // Strategic merge is merge where nothing is known about lists.
     let kind = if kind == PatchKind::Strategic { PatchKind::Merge } else { kind };
     let mut new = document.clone();
     patch::apply(patch_type(kind), None, &mut new, body).map_err(|error| patch_status(&error))?;
+    let made = new.clone();
+    let text = |field: &str| document[field].as_str().unwrap_or_default();
+    let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+    let gvk = GroupVersionKind {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: text("kind").to_owned(),
+    };
+    schema::fit(&mut new, &gvk)
+        .map_err(|problem| unfit_patch(given, body, &made, unfit_text(&problem)))?;
     Ok(new)
 }
 

@@ -13,7 +13,7 @@ use onggi_machinery::resource::Resource;
 use onggi_machinery::schema;
 use onggi_machinery::value::is_set;
 use onggi_store::{Error as StoreError, Expect, Txn};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{ATTEMPTS, Context, MODIFIED, Registry, problem_status, store_status, text};
 use crate::admission::{self, Attributes, Operation, Options};
@@ -145,8 +145,15 @@ impl Registry {
         let options = DeleteOptions::read(&request.write, &request.body)?;
         match self.remove(context, row, &request.namespace, &request.name, &options).await? {
             Deleted::Gone(mut value) if row.answers_deleted => {
-                if is_set(&value, "metadata.deletionTimestamp") {
-                    metadata_mut(&mut value).insert("deletionGracePeriodSeconds".into(), 0.into());
+                let marked = is_set(&value, "metadata.deletionTimestamp");
+                let metadata = metadata_mut(&mut value);
+                // A pod is shown as it would have been marked.
+                if !marked && row.kind == "Pod" {
+                    metadata.insert("deletionTimestamp".into(), self.clock.rfc3339().into());
+                    count(metadata);
+                }
+                if marked || row.kind == "Pod" {
+                    metadata.insert("deletionGracePeriodSeconds".into(), 0.into());
                 }
                 Ok(Response::Document { value, created: false, warnings: Vec::new() })
             }
@@ -317,12 +324,19 @@ fn plan(old: &Value, options: &DeleteOptions, hooks: &dyn Hooks, now: jiff::Time
         let (until, grace) = if until < now { (now, grace.min(1)) } else { (until, grace) };
         metadata.insert("deletionTimestamp".into(), rfc3339(until).into());
         metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
-        if !marked && let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
-            metadata.insert("generation".into(), (generation + 1).into());
+        if !marked {
+            count(metadata);
         }
         hooks.marked(&mut new);
     }
     if &new == old { Plan::Nothing } else { Plan::Mark(new) }
+}
+
+/// A deletion is a change of what is desired.
+fn count(metadata: &mut Map<String, Value>) {
+    if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
+        metadata.insert("generation".into(), (generation + 1).into());
+    }
 }
 
 /// The finalizers that the propagation policy asks for.
@@ -413,7 +427,7 @@ mod tests {
         check("pods", ending, grace(0), "remove");
 
         let space = json!({"metadata": {}, "spec": {"finalizers": ["kubernetes"]}});
-        check("ns", space, none(), " 0 0");
+        check("ns", space, none(), " null 0");
         check("ns", json!({"metadata": {}, "spec": {}}), none(), "remove");
     }
 }

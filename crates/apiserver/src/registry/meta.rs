@@ -98,7 +98,7 @@ pub(crate) fn suffix() -> String {
 }
 
 /// Whether what is sent belongs to the path it is sent to.
-pub(super) fn check_place(row: &Resource, request: &Request, object: &Value) -> Result<(), Status> {
+pub(crate) fn check_place(row: &Resource, request: &Request, object: &Value) -> Result<(), Status> {
     let namespace = text(object, "/metadata/namespace");
     if row.namespaced() && !namespace.is_empty() && namespace != request.namespace {
         return Err(Status::bad_request(
@@ -130,7 +130,8 @@ pub(super) fn check_uid(row: &Resource, old: &Value, new: &Value) -> Result<(), 
     let name = text(new, "/metadata/name");
     let mut key = format!("/registry/{}", row.plural);
     if row.namespaced() {
-        key = format!("{key}/{}", text(new, "/metadata/namespace"));
+        let there = if old.is_null() { new } else { old };
+        key = format!("{key}/{}", text(there, "/metadata/namespace"));
     }
     let why = format!(
         "StorageError: invalid object, Code: 4, Key: {key}/{name}, ResourceVersion: 0, \
@@ -217,6 +218,11 @@ pub(super) fn drop_same_owners(object: &mut Value) -> Option<String> {
 /// subresource is a field like others.
 pub(super) fn desired_changed(row: &Resource, new: &Value, old: &Value) -> bool {
     if row.custom.is_some() && !row.has_status && new["status"] != old["status"] {
+        return true;
+    }
+    // Annotations of a Deployment are handed on to its ReplicaSets.
+    let annotations = |object: &Value| object["metadata"]["annotations"].clone();
+    if (row.group, row.kind) == ("apps", "Deployment") && annotations(new) != annotations(old) {
         return true;
     }
     let desired = |value: &Value| -> Vec<(String, Value)> {

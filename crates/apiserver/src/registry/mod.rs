@@ -36,7 +36,7 @@ use crate::webhook::Webhooks;
 
 pub(crate) use decode::{apply_plain_patch, configuration, problem_status, validation};
 pub(crate) use delete::DeleteOptions;
-pub(crate) use meta::suffix;
+pub(crate) use meta::{check_place, suffix};
 pub(crate) use owners::ScaleOwners;
 pub(crate) use read::{invalid_list_options, revision};
 pub(crate) use review::is_review;

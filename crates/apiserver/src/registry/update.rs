@@ -44,9 +44,9 @@ impl Part {
     }
 
     /// Whether who writes through it owns what changes, and changes what is desired. A binding is
-    /// the server's own doing.
+    /// the server's own doing, as are the end of a namespace and what an eviction says of its pod.
     fn is_tracked(self) -> bool {
-        !matches!(self, Self::Whole("binding"))
+        !matches!(self, Self::Whole("binding" | "eviction" | "finalize"))
     }
 }
 

@@ -23,10 +23,8 @@ pub(super) async fn evict(
     eviction: &Value,
 ) -> Result<Response, Status> {
     let named = text(eviction, "/metadata/name");
-    if !named.is_empty() && named != request.name {
-        return Err(Status::bad_request(format!(
-            "name in URL does not match name in Eviction object: {named:?}"
-        )));
+    if named != request.name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let body = match eviction.get("deleteOptions") {
         Some(options) => Body::Object(options.clone()),
@@ -57,11 +55,57 @@ pub(super) async fn evict(
             }
         }
     }
+    if !options.dry_run {
+        say_why(registry, context, row, request, &mut options).await?;
+    }
     registry.remove(context, row, &request.namespace, &request.name, &options).await?;
     let mut status = Status::success(onggi_api::status::Details::default());
     status.details = None;
     status.code = 201;
     Ok(Response::Status(status))
+}
+
+/// Tells in the pod's conditions why it goes. What was looked at is what is deleted.
+async fn say_why(
+    registry: &Registry,
+    context: &Context,
+    row: &'static Resource,
+    request: &Request,
+    options: &mut DeleteOptions,
+) -> Result<(), Status> {
+    let write = Request::new(Verb::Update, row.gvr(), &request.namespace, &request.name);
+    let now = registry.clock.rfc3339();
+    let asked = options.resource_version.take();
+    let written = registry
+        .change(context, row, Part::Whole("eviction"), &write, &mut Vec::new(), |old, _| {
+            let mut new = old.clone();
+            if let Some(version) = &asked {
+                new["metadata"]["resourceVersion"] = version.as_str().into();
+            }
+            disrupt(&mut new, &now);
+            Ok(new)
+        })
+        .await?
+        .value()?;
+    options.uid.get_or_insert_with(|| text(&written, "/metadata/uid").to_owned());
+    Ok(())
+}
+
+fn disrupt(pod: &mut Value, now: &str) {
+    const KIND: &str = "DisruptionTarget";
+    let status = &mut pod["status"];
+    if !status["conditions"].is_array() {
+        status["conditions"] = json!([]);
+    }
+    let Some(conditions) = status["conditions"].as_array_mut() else { return };
+    let before = conditions.iter().position(|condition| condition["type"] == KIND);
+    let since = before.map(|at| conditions.remove(at)).filter(|told| told["status"] == "True");
+    let since = since.and_then(|told| told["lastTransitionTime"].as_str().map(str::to_owned));
+    conditions.push(json!({
+        "type": KIND, "status": "True", "lastProbeTime": null,
+        "lastTransitionTime": since.unwrap_or_else(|| now.to_owned()),
+        "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+    }));
 }
 
 /// Pods that have ended, not begun, or are going already disturb nobody.

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use onggi_api::Status;
+use onggi_api::object::metadata_mut;
 use onggi_client::{Body, Request, Response};
 use onggi_machinery::resource::{Resource, Verb};
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ impl Hooks for Namespaces {
 
     fn marked(&self, object: &mut Value) {
         object["status"]["phase"] = json!("Terminating");
+        // Nobody waits for a time.
+        metadata_mut(object).remove("deletionGracePeriodSeconds");
     }
 
     async fn subresource(
@@ -37,8 +40,10 @@ impl Hooks for Namespaces {
         let written = registry
             .change(context, row, Part::Whole("finalize"), request, &mut Vec::new(), |old, _| {
                 let mut new = old.clone();
-                new["spec"]["finalizers"] =
-                    if finalizers.is_array() { finalizers.clone() } else { json!([]) };
+                new["spec"] = match finalizers.as_array() {
+                    Some(some) if !some.is_empty() => json!({"finalizers": some}),
+                    _ => json!({}),
+                };
                 if version.is_string() {
                     new["metadata"]["resourceVersion"] = version.clone();
                 }

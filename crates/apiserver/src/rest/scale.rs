@@ -8,7 +8,9 @@ use onggi_machinery::resource::{Resource, Verb};
 use serde_json::Value;
 
 use super::Hooks;
-use crate::registry::{Context, Part, Registry, ScaleOwners, apply_plain_patch, configuration};
+use crate::registry::{
+    Context, Part, Registry, ScaleOwners, apply_plain_patch, check_place, configuration,
+};
 
 pub(super) struct Scalable;
 
@@ -47,12 +49,15 @@ impl Hooks for Scalable {
                 let object = registry.current(row, &request.namespace, &request.name).await?;
                 object.value().map_err(Status::internal)?
             }
-            (Verb::Update, Body::Object(sent)) => registry
-                .change_owned(context, row, part, request, &mut warnings, |old, _, _| {
-                    change(old, sent)
-                })
-                .await?
-                .value()?,
+            (Verb::Update, Body::Object(sent)) => {
+                check_place(row, request, sent)?;
+                registry
+                    .change_owned(context, row, part, request, &mut warnings, |old, _, _| {
+                        change(old, sent)
+                    })
+                    .await?
+                    .value()?
+            }
             (Verb::Patch, Body::Patch(PatchKind::Apply, _)) => {
                 let config = configuration(request, &mut Vec::new())?;
                 registry
@@ -67,6 +72,7 @@ impl Hooks for Scalable {
             (Verb::Patch, Body::Patch(kind, patch)) => registry
                 .change_owned(context, row, part, request, &mut warnings, |old, _, _| {
                     let sent = apply_plain_patch(*kind, patch, &seen(old)?)?;
+                    check_place(row, request, &sent)?;
                     change(old, &sent)
                 })
                 .await?

@@ -15,7 +15,7 @@ pub fn of_kind(row: &Resource, object: &Value) -> Result<Value, String> {
     let Some(replicas) = i64_at(object, &paths.replicas) else {
         return Err(format!("the spec replicas field {:?} does not exist", paths.replicas));
     };
-    scale["spec"]["replicas"] = replicas.into();
+    scale["spec"] = wanted(replicas);
     scale["status"] = json!({"replicas": i64_at(object, &paths.status_replicas).unwrap_or(0)});
     if let Some(path) = &paths.selector
         && !str_at(object, path).is_empty()
@@ -36,12 +36,17 @@ pub fn of(object: &Value) -> Value {
         "apiVersion": "autoscaling/v1",
         "kind": "Scale",
         "metadata": metadata,
-        "spec": {"replicas": i64_at(object, "spec.replicas").unwrap_or(0)},
+        "spec": wanted(i64_at(object, "spec.replicas").unwrap_or(0)),
         "status": {
             "replicas": i64_at(object, "status.replicas").unwrap_or(0),
             "selector": selected(object),
         },
     })
+}
+
+/// `spec`; Go leaves a zero out.
+fn wanted(replicas: i64) -> Value {
+    if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) }
 }
 
 /// The selector as text; a ReplicationController has a map for one.
