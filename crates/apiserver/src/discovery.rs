@@ -218,6 +218,31 @@ fn verbs(verbs: &[onggi_machinery::resource::Verb]) -> Vec<&'static str> {
     verbs.iter().map(|verb| verb.as_str()).collect()
 }
 
+fn is_custom(row: &Resource) -> bool {
+    onggi_api::schema::of(row.group, row.version, row.kind).is_none()
+}
+
+/// Those of custom kinds are in an order of their own.
+fn verbs_of(row: &Resource) -> Vec<&'static str> {
+    const CUSTOM: [&str; 8] =
+        ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+    let mut all = verbs(row.verbs);
+    if is_custom(row) {
+        all.sort_by_key(|verb| CUSTOM.iter().position(|known| known == verb));
+    }
+    all
+}
+
+/// By name; `status` of a custom kind goes before `scale`.
+fn parts(row: &Resource) -> Vec<&'static Subresource> {
+    let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
+    parts.sort_by_key(|part| part.name);
+    if is_custom(row) {
+        parts.reverse();
+    }
+    parts
+}
+
 fn api_group(group: &Group) -> Value {
     let all: Vec<Value> = group
         .versions
@@ -276,7 +301,7 @@ fn resource_list(group: &Group, version: &Version) -> ResourceList {
             group: "",
             version: "",
             kind: row.kind,
-            verbs: verbs(row.verbs),
+            verbs: verbs_of(row),
             short_names,
             categories,
             storage_version_hash: if is_stored {
@@ -285,9 +310,7 @@ fn resource_list(group: &Group, version: &Version) -> ResourceList {
                 String::new()
             },
         });
-        let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
-        parts.sort_by_key(|part| part.name);
-        for part in parts {
+        for part in parts(row) {
             let place = (group.name, version.name);
             let (part_group, part_version, kind) = part_kind(row, place, part);
             let elsewhere = (part_group, part_version) != place;
@@ -369,7 +392,7 @@ fn aggregated_resource(
     version: &'static str,
     Entry { row, old, .. }: &Entry,
 ) -> Value {
-    let is_custom = onggi_api::schema::of(row.group, row.version, row.kind).is_none();
+    let is_custom = is_custom(row);
     // Said where it differs from the place in the list; of custom kinds always.
     let kind = |(of_group, of_version, kind): (&str, &str, &str)| {
         let is_here = (of_group, of_version) == (group, version) && !is_custom;
@@ -388,7 +411,7 @@ fn aggregated_resource(
         "responseKind": kind((group, version, row.kind)),
         "scope": if row.namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": row.singular,
-        "verbs": verbs(row.verbs),
+        "verbs": verbs_of(row),
     });
     let (short_names, categories) = names(row, *old);
     for (field, list) in [("shortNames", short_names), ("categories", categories)] {
@@ -397,9 +420,7 @@ fn aggregated_resource(
         }
     }
     if !row.subresources.is_empty() {
-        let mut parts: Vec<&Subresource> = row.subresources.iter().collect();
-        parts.sort_by_key(|part| part.name);
-        entry["subresources"] = parts.into_iter().map(part).collect();
+        entry["subresources"] = parts(row).into_iter().map(part).collect();
     }
     entry
 }

@@ -155,8 +155,9 @@ async fn definitions_are_checked() {
             json!({"type": "object", "properties": {"spec": {"type": "object",
                 "x-kubernetes-validations": [{"rule": "self.nope == 1"}]}}}),
             "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: \
-             Invalid value: {\"rule\":\"self.nope == 1\"}: compilation failed: ERROR: <input>:1:5: \
-             undefined field 'nope'",
+             Invalid value: {\"Rule\":\"self.nope == 1\",\"Message\":\"\",\"MessageExpression\":\"\",\
+             \"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}: compilation failed: \
+             ERROR: <input>:1:5: undefined field 'nope'",
         ),
     ] {
         let error = s.create(CRDS, "", definition(schema)).await.unwrap_err().to_string();

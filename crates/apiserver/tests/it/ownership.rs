@@ -216,12 +216,7 @@ async fn applies_merge_conflict_and_give_up() {
     let cbor = patch(&s, one, "application/apply-patch+cbor", json!({})).await;
     assert_eq!(
         (cbor.status.as_u16(), cbor.body["message"].as_str().unwrap()),
-        (
-            415,
-            "the body of the request was in an unknown format - accepted media types include: \
-             application/json-patch+json, application/merge-patch+json, \
-             application/strategic-merge-patch+json, application/apply-patch+yaml"
-        )
+        (415, "415: Unsupported Media Type")
     );
 }
 

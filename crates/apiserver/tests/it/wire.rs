@@ -506,8 +506,8 @@ async fn discovery_has_what_clients_compare() {
     assert_eq!(pods["storageVersionHash"], "xPOwRZ+Yhw8=");
     let names: Vec<&str> = resources.iter().map(|r| r["name"].as_str().unwrap()).collect();
     assert!(names.is_sorted(), "{names:?}");
-    let protobuf = get(&s, "/api/v1", &[("accept", PROTOBUF)]).await;
-    assert_eq!(protobuf::decode(&protobuf.bytes).unwrap()["groupVersion"], "v1");
+    let protobuf = get(&s, "/apis/apps/v1", &[("accept", PROTOBUF)]).await;
+    assert_eq!(protobuf::decode(&protobuf.bytes).unwrap()["groupVersion"], "apps/v1");
     let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let groups = get(&s, "/apis", &[("accept", v2)]).await;
     assert_eq!(groups.headers[header::CACHE_CONTROL], "public");

@@ -13,7 +13,7 @@ pub fn of_kind(row: &Resource, object: &Value) -> Result<Value, String> {
     let mut scale = of(object);
     let Some(paths) = row.custom.and_then(|shape| shape.scale.as_ref()) else { return Ok(scale) };
     let Some(replicas) = i64_at(object, &paths.replicas) else {
-        return Err(format!("the spec replicas field {:?} does not exist", paths.replicas));
+        return Err(format!("the spec replicas field \".{}\" does not exist", paths.replicas));
     };
     scale["spec"] = wanted(replicas);
     scale["status"] = json!({"replicas": i64_at(object, &paths.status_replicas).unwrap_or(0)});

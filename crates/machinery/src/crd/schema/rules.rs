@@ -386,11 +386,18 @@ impl Run {
                     "" => path.clone(),
                     below => path.child(below),
                 };
+                // What holds other values is not shown.
+                let shown =
+                    || Some(found.clone()).filter(|value| !value.is_object() && !value.is_array());
                 self.errors.push(match rule.reason {
-                    Reason::Invalid => FieldError::invalid(&place, kind, detail),
+                    Reason::Invalid => {
+                        FieldError { value: shown(), ..FieldError::invalid(&place, kind, detail) }
+                    }
                     Reason::Forbidden => FieldError::forbidden(&place, detail),
                     Reason::Required => FieldError::required(&place, detail),
-                    Reason::Duplicate => FieldError::duplicate(&place, kind),
+                    Reason::Duplicate => {
+                        FieldError { value: shown(), ..FieldError::duplicate(&place, kind) }
+                    }
                 });
             }
         }
@@ -431,7 +438,7 @@ pub fn is_blocked(errors: &[FieldError]) -> bool {
 pub fn blocked() -> FieldError {
     FieldError::invalid(
         &FieldPath::root(),
-        "null",
+        Value::Null,
         "some validation rules were not checked because the object was invalid; correct the \
          existing errors to complete validation",
     )

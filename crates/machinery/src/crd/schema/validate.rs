@@ -132,13 +132,12 @@ fn complain(path: &FieldPath, found: impl Into<Value>, detail: &str) -> FieldErr
 
 fn texts(text: &str, checks: &Checks, path: &FieldPath, errors: &mut Vec<FieldError>) {
     let length = text.chars().count() as u64;
+    // The first of these is told.
     if let Some(max) = checks.max_length.filter(|max| length > *max) {
         errors.push(FieldError::too_long(path, usize::try_from(max).unwrap_or(usize::MAX)));
-    }
-    if let Some(min) = checks.min_length.filter(|min| length < *min) {
+    } else if let Some(min) = checks.min_length.filter(|min| length < *min) {
         errors.push(complain(path, text, &format!("should be at least {min} chars long")));
-    }
-    if let Some((pattern, compiled)) = &checks.pattern
+    } else if let Some((pattern, compiled)) = &checks.pattern
         && !compiled
             .get_or_init(|| crate::pattern::compile(pattern).ok())
             .as_ref()
@@ -277,8 +276,8 @@ fn composed(
         let right = results.iter().filter(|errors| errors.is_empty()).count();
         if right < results.len() {
             let none = if right == 0 { ". None validated" } else { "" };
-            errors.push(whole(format!("{place:?} must validate all the schemas (allOf){none}")));
             errors.extend(results.into_iter().flatten());
+            errors.push(whole(format!("{place:?} must validate all the schemas (allOf){none}")));
         }
     }
     if let Some(not) = &checks.not
@@ -303,8 +302,7 @@ fn embedded(
                     match map.get(field) {
                         Some(Value::String(text)) if !text.is_empty() => {}
                         Some(Value::String(_)) | None => {
-                            let detail = "must not be empty";
-                            errors.push(FieldError::required(&path.child(field), detail));
+                            errors.push(FieldError::required(&path.child(field), ""));
                         }
                         Some(_) => {
                             let detail = "must be a string";
