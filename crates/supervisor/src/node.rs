@@ -288,8 +288,12 @@ async fn start_network(
     let services = informers(server, tasks, user);
     let proxy = Proxy::new(network.clone());
     let applied = proxy.applied();
+    let pods = informers(server, tasks, node_user(options));
     let name = options.node_name.clone();
-    tasks.spawn("proxy", |shutdown| async move { proxy.run(&name, &services, shutdown).await });
+    tasks.spawn(
+        "proxy",
+        |shutdown| async move { proxy.run(&name, &services, &pods, shutdown).await },
+    );
 
     let Some(address) = options.dns_address() else { return Ok(applied) };
     let names = informers(server, tasks, User::new("system:dns", &[]));
@@ -309,6 +313,11 @@ async fn start_network(
     Ok(applied)
 }
 
+/// Who a node is to the API server.
+fn node_user(options: &Options) -> User {
+    User::new(format!("system:node:{}", options.node_name), &["system:nodes"])
+}
+
 fn start_kubelet(
     tasks: &mut Tasks,
     server: &Arc<ApiServer>,
@@ -318,8 +327,7 @@ fn start_kubelet(
     clock: &Arc<dyn Clock>,
 ) -> Result<(), Error> {
     let node_name = options.node_name.clone();
-    let user = User::new(format!("system:node:{node_name}"), &["system:nodes"]);
-    let informers = informers(server, tasks, user);
+    let informers = informers(server, tasks, node_user(options));
     let drain = Arc::new(ProxyDrain::new(&informers, applied));
     let node_cidr = options.node_cidr();
     let kubelet_options = onggi_kubelet::Options {

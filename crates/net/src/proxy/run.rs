@@ -20,17 +20,20 @@ impl Proxy {
     /// connections outlive us. [`Proxy::applied`] counts in revisions of the EndpointSlices: who
     /// withdrew an endpoint waits for the revision of that write. (A Service made just before may
     /// come a moment later: the two are watched apart.)
+    ///
+    /// `pods` are read as the node: a service proxy may not.
     pub fn run<'a>(
         &'a self,
         node: &'a str,
         informers: &'a SharedInformers,
+        pods: &'a SharedInformers,
         shutdown: Shutdown,
     ) -> BoxFuture<'a, Result<(), Stopped>> {
         Box::pin(async move {
             let ended = tokio::select! {
                 () = shutdown.cancelled() => Ok(()),
                 // The informers end with the same token, and may be first.
-                ended = self.follow(node, informers) => ended.or_else(|stopped| {
+                ended = self.follow(node, informers, pods) => ended.or_else(|stopped| {
                     if shutdown.is_cancelled() { Ok(()) } else { Err(stopped) }
                 }),
             };
@@ -39,11 +42,16 @@ impl Proxy {
         })
     }
 
-    async fn follow(&self, node: &str, informers: &SharedInformers) -> Result<(), Stopped> {
+    async fn follow(
+        &self,
+        node: &str,
+        informers: &SharedInformers,
+        pods: &SharedInformers,
+    ) -> Result<(), Stopped> {
         let services = informers.informer::<Service>(Source::of::<core::Service>());
         let slices = informers.informer::<EndpointSlice>(Source::of::<discovery::EndpointSlice>());
-        let pods = Source::of::<core::Pod>().fields(format!("spec.nodeName={node}"));
-        let pods = informers.informer::<Pod>(pods);
+        let mine = Source::of::<core::Pod>().fields(format!("spec.nodeName={node}"));
+        let pods = pods.informer::<Pod>(mine);
         let by_service = slices.index("service", |slice| vec![slice.service.to_string()]);
         let view = View { node: self.node(node), services: services.clone(), by_service };
         // Never from half of the state: an endpoint not read yet would be withdrawn.

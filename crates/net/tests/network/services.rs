@@ -300,7 +300,7 @@ fn the_api_is_followed() {
         let proxy = Arc::new(Proxy::new(lab.network.clone()));
         let running = tokio::spawn({
             let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
-            async move { proxy.run("n1", &informers, shutdown).await }
+            async move { proxy.run("n1", &informers, &informers, shutdown).await }
         });
         let slice = |ready: bool| {
             json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -347,7 +347,7 @@ fn host_ports_lead_to_their_pod() {
         let proxy = Arc::new(Proxy::new(lab.network.clone()));
         let running = tokio::spawn({
             let (proxy, shutdown) = (proxy.clone(), shutdown.clone());
-            async move { proxy.run("n1", &informers, shutdown).await }
+            async move { proxy.run("n1", &informers, &informers, shutdown).await }
         });
         // What counts as applied is a revision of slices.
         let slice = |name: &str| {
