@@ -186,17 +186,26 @@ impl Authenticators {
         audiences: &'a [String],
     ) -> BoxFuture<'a, Result<Shown, String>> {
         Box::pin(async move {
-            let own = |user: User| Shown { user, audiences: Vec::new() };
+            // Tokens that name nobody are meant for this server.
+            let own = |user: User| {
+                let meant = audiences.iter().filter(|asked| self.audiences.contains(asked));
+                let meant: Vec<String> = meant.cloned().collect();
+                match meant.is_empty() && !audiences.is_empty() {
+                    true => Err("invalid bearer token".to_owned()),
+                    false => Ok(Shown { user, audiences: meant }),
+                }
+            };
             if let Some(user) = self.static_tokens.find(token) {
-                return Ok(own(user));
+                return own(user);
             }
             if self.bootstrap_tokens && bootstrap_token::looks_like(token) {
-                return bootstrap_token::verify(registry, token).map(own);
+                return bootstrap_token::verify(registry, token).and_then(own);
             }
             let named = if self.issuers.is_empty() { None } else { jwt::named(token) };
             let issuer = named.and_then(|named| self.issuers.iter().find(|one| one.is(&named)));
             if let Some(issuer) = issuer {
-                return issuer.verify(token, registry.clock.seconds()).await;
+                let shown = issuer.verify(token, registry.clock.seconds()).await?;
+                return own(shown.user);
             }
             match (self.service_accounts.verify(registry, token, audiences), &self.webhook) {
                 (Err(_), Some(webhook)) => webhook.verify(token, audiences).await,

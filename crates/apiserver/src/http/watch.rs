@@ -119,7 +119,7 @@ async fn spec(
         return Err(invalid_list_options(&errors));
     }
     query.number::<i64>("timeoutSeconds")?;
-    let initial_events = query.flag("sendInitialEvents");
+    let initial_events = query.flag("sendInitialEvents") || (implied && matching.is_empty());
     let mut resource_version = revision(query.get("resourceVersion"))?;
     // Changes from now on, and nothing of what is there.
     if !initial.is_empty() && !initial_events && matches!(resource_version, None | Some(0)) {

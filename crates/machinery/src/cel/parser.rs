@@ -29,7 +29,12 @@ pub(super) fn parse(text: &str) -> Result<Expr, CompileError> {
     let expr = parser.expression()?;
     match parser.peek() {
         Kind::End => Ok(expr),
-        _ => Err(parser.unexpected()),
+        // One word too many is told as such.
+        _ if parser.is_last() => {
+            let found = parser.found();
+            Err(parser.error(format!("Syntax error: extraneous input '{found}' expecting <EOF>")))
+        }
+        _ => Err(parser.mismatched(" expecting <EOF>")),
     }
 }
 
@@ -57,6 +62,10 @@ impl Parser<'_> {
         self.tokens.get(self.at).map_or(&END, |token| &token.kind)
     }
 
+    fn is_last(&self) -> bool {
+        self.tokens.get(self.at + 1).is_none_or(|next| matches!(next.kind, Kind::End))
+    }
+
     fn is(&self, sign: &str) -> bool {
         matches!(self.peek(), Kind::Sign(found) if *found == sign)
     }
@@ -78,7 +87,25 @@ impl Parser<'_> {
     }
 
     fn unexpected(&self) -> CompileError {
-        let found = match self.peek() {
+        self.mismatched("")
+    }
+
+    /// Something stands where a value must begin.
+    fn no_value(&self) -> CompileError {
+        self.mismatched(
+            " expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, \
+             NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
+        )
+    }
+
+    fn mismatched(&self, expecting: &str) -> CompileError {
+        let found = self.found();
+        self.error(format!("Syntax error: mismatched input '{found}'{expecting}"))
+    }
+
+    /// What stands here, as it is written.
+    fn found(&self) -> String {
+        match self.peek() {
             Kind::End => "<EOF>".to_owned(),
             Kind::Sign(sign) => (*sign).to_owned(),
             Kind::Ident(word) => word.clone(),
@@ -87,8 +114,7 @@ impl Parser<'_> {
                 let to = self.tokens.get(self.at + 1).map_or(from, |token| token.at);
                 self.text.chars().skip(from).take(to - from).collect::<String>().trim().to_owned()
             }
-        };
-        self.error(format!("Syntax error: mismatched input '{found}'"))
+        }
     }
 
     fn nested<T>(
@@ -215,6 +241,7 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(word)
             }
+            Kind::End => Err(self.error("Syntax error: no viable alternative at input '.'")),
             _ => Err(self.unexpected()),
         }
     }
@@ -260,7 +287,7 @@ impl Parser<'_> {
                 return self.named(&word);
             }
             Kind::IntMin => return Err(self.error("invalid int literal")),
-            _ => return Err(self.unexpected()),
+            _ => return Err(self.no_value()),
         };
         self.at += 1;
         Ok(literal)
@@ -274,7 +301,7 @@ impl Parser<'_> {
             "null" => return Ok(Expr::Null),
             "in" => {
                 self.at -= 1;
-                return Err(self.unexpected());
+                return Err(self.no_value());
             }
             _ => {}
         }

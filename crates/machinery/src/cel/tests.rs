@@ -67,9 +67,13 @@ fn the_language() {
         ("cel.bind(y, self.replicas, y * y)", "9"),
         ("nothing + 1", "! undeclared reference to 'nothing'"),
         ("self.list.nope()", "! undeclared reference to 'nope'"),
-        ("self.list.", "! Syntax error: mismatched input '<EOF>'"),
+        ("self.list.", "! Syntax error: no viable alternative at input '.'"),
         ("'unfinished", "! Syntax error"),
-        ("1 +", "! ERROR: <input>:1:4"),
+        (
+            "1 +",
+            "! ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{',",
+        ),
+        ("1 x", "! Syntax error: extraneous input 'x' expecting <EOF>"),
         ("if", "! reserved identifier: if"),
     ]);
 }
