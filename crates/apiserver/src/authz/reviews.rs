@@ -53,7 +53,8 @@ async fn access(
         errors.push(FieldError::invalid(&path, local, "must match the namespace of the request"));
     }
     if !errors.is_empty() {
-        return Err(Status::invalid(&row.group_kind(), "", &errors));
+        // Kubernetes does not say the kind here.
+        return Err(Status::invalid(&format!(".{}", row.group), "", &errors));
     }
     let spec = &review["spec"];
     let named = match whose {

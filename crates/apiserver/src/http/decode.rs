@@ -182,6 +182,15 @@ fn write_options(verb: Verb, body: &Body, query: &Query) -> Result<WriteOptions,
             errors.push(FieldError::not_supported(&place, field_validation, &known));
         }
     }
+    let mut propagation = query.get("propagationPolicy").to_owned();
+    if matches!(verb, Verb::Delete | Verb::DeleteCollection) && query.has("orphanDependents") {
+        if !propagation.is_empty() && matches!(body, Body::None) {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(FieldError::invalid(&path("propagationPolicy"), propagation.clone(), why));
+        }
+        let orphan = query.flag("orphanDependents");
+        propagation = if orphan { "Orphan" } else { "Background" }.to_owned();
+    }
     if !errors.is_empty() {
         return Err(Status::invalid(&format!("{kind}.meta.k8s.io"), "", &errors));
     }
@@ -191,7 +200,7 @@ fn write_options(verb: Verb, body: &Body, query: &Query) -> Result<WriteOptions,
         field_validation: field_validation.into(),
         force: !matches!(force, "" | "false" | "0"),
         grace_period_seconds: query.number("gracePeriodSeconds")?,
-        propagation_policy: query.get("propagationPolicy").into(),
+        propagation_policy: propagation,
         precondition_uid: None,
         precondition_resource_version: None,
     })
