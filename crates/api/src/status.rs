@@ -178,12 +178,15 @@ impl Status {
 
     /// 422: validation failed. `kind` is `Deployment.apps` or `Pod`.
     pub fn invalid(kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let list = match errors {
-            [one] => one.to_string(),
-            many => {
-                let texts = many.iter().map(ToString::to_string).collect::<Vec<_>>();
-                format!("[{}]", texts.join(", "))
-            }
+        // What was found twice is told once, and counted twice among the causes.
+        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
+        let mut seen = std::collections::HashSet::new();
+        texts.extend(
+            errors.iter().map(ToString::to_string).filter(|text| seen.insert(text.clone())),
+        );
+        let list = match texts.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
         };
         let text = format!("{kind} {name:?} is invalid: {list}");
         let mut status = Self::failure(422, reason::INVALID, text).about(kind, name);

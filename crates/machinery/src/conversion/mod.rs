@@ -156,6 +156,9 @@ impl Version {
         if let Value::Object(map) = object {
             map.insert("apiVersion".to_owned(), self.api_version().into());
         }
+        if let Some(schema) = onggi_api::schema::of(self.group, self.version, self.kind) {
+            schema::complete(schema, object);
+        }
     }
 
     /// A configuration of server-side apply in the shape of the stored version. Nothing where it has

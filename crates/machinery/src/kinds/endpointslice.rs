@@ -11,7 +11,7 @@ use crate::resource::{Column, Resource};
 use crate::table;
 use crate::validation::addresses::reachable;
 use crate::validation::{At, Errors, labels, names};
-use crate::value::{at, i64_at, items_mut, list_at, set_default, set_default_text, str_at};
+use crate::value::{at, i64_at, items_mut, list_at, remove, set_default, str_at};
 
 /// Names the Service that a slice belongs to.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -32,6 +32,7 @@ pub const RESOURCE: Resource = Resource {
     ],
     row,
     default,
+    prepare_create,
     validate_create,
     validate_update,
     ..Resource::BASE
@@ -64,7 +65,14 @@ fn port_text(port: &Value) -> Cow<'_, str> {
 fn default(object: &mut Value) {
     for port in items_mut(object, "ports") {
         set_default(port, "name", "");
-        set_default_text(port, "protocol", "TCP");
+        set_default(port, "protocol", "TCP");
+    }
+}
+
+/// What older versions had.
+fn prepare_create(object: &mut Value) {
+    for endpoint in items_mut(object, "endpoints") {
+        remove(endpoint, "deprecatedTopology");
     }
 }
 
@@ -95,8 +103,8 @@ fn endpoints(root: &At<'_>) -> Errors {
     }
     for endpoint in endpoints.items() {
         addresses(&endpoint.child("addresses"), kind.text(), &mut errors);
-        endpoint.child("hostname").may(names::dns1123_label, &mut errors);
-        endpoint.child("nodeName").may(names::dns1123_subdomain, &mut errors);
+        endpoint.child("hostname").if_set(names::dns1123_label, &mut errors);
+        endpoint.child("nodeName").if_set(names::dns1123_subdomain, &mut errors);
         topology(&endpoint.child("deprecatedTopology"), &mut errors);
         for hints in ["hints.forZones", "hints.forNodes"] {
             hint(&endpoint.child(hints), &mut errors);
@@ -119,11 +127,12 @@ fn ports(root: &At<'_>, errors: &mut Errors) {
         if !seen.insert(name.text()) {
             errors.push(name.duplicate());
         }
-        port.child("protocol").required_one_of(&["SCTP", "TCP", "UDP"], errors);
-        if port.child("port").is_set() {
-            port.child("port").port_number(errors);
+        let protocol = port.child("protocol");
+        if !["SCTP", "TCP", "UDP"].contains(&protocol.text()) {
+            let known = &["SCTP", "TCP", "UDP"];
+            errors.push(FieldError::not_supported(&protocol.path, protocol.text(), known));
         }
-        port.child("appProtocol").may(names::qualified_name, errors);
+        port.child("appProtocol").if_set(names::qualified_name, errors);
     }
 }
 

@@ -155,14 +155,23 @@ fn validate(hpa: &Value) -> Errors {
     if minimum.int().is_some_and(|count| count < 1) {
         errors.push(minimum.invalid("must be greater than or equal to 1"));
     }
-    let mut too_small = |detail| errors.push(FieldError::invalid(&maximum.path, most, detail));
-    if most < 1 {
-        too_small("must be greater than 0");
+    let too_small = |detail| FieldError::invalid(&maximum.path, most, detail);
+    match most {
+        0 => errors.push(maximum.required("must be set and greater than 0")),
+        ..0 => errors.push(too_small("must be greater than or equal to 1")),
+        _ => {}
     }
     if minimum.int().is_some_and(|count| most < count) {
-        too_small("must be greater than or equal to `minReplicas`");
+        errors.push(too_small("must be greater than or equal to `minReplicas`"));
     }
-    reference(&spec.child("scaleTargetRef"), &mut errors);
+    let target = spec.child("scaleTargetRef");
+    reference(&target, &mut errors);
+    let version = target.child("apiVersion");
+    // Of the kinds of core one can be scaled.
+    if !version.text().contains('/') && target.child("kind").text() != "ReplicationController" {
+        let detail = "apiVersion must specify API group";
+        errors.push(FieldError::invalid(&version.path, version.text(), detail));
+    }
     for metric in spec.each("metrics") {
         self::metric(&metric, &mut errors);
     }

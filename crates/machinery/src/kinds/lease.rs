@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::resource::{Column, Resource};
 use crate::table;
 use crate::validation::{At, Errors};
-use crate::value::str_at;
+use crate::value::{is_set, remove, str_at};
 
 /// The row.
 pub const RESOURCE: Resource = Resource {
@@ -15,6 +15,8 @@ pub const RESOURCE: Resource = Resource {
     singular: "lease",
     columns: &[Column::NAME, Column::text("Holder"), Column::AGE],
     row,
+    prepare_create: |lease| drop_strategy(lease, &Value::Null),
+    prepare_update: drop_strategy,
     validate,
     ..Resource::BASE
 };
@@ -22,6 +24,15 @@ pub const RESOURCE: Resource = Resource {
 fn row(object: &Value, now: i64) -> Vec<Value> {
     let holder = str_at(object, "spec.holderIdentity");
     vec![table::name(object), holder.into(), table::age(object, now)]
+}
+
+/// Behind a feature gate that is off.
+fn drop_strategy(lease: &mut Value, old: &Value) {
+    for field in ["spec.strategy", "spec.preferredHolder"] {
+        if !is_set(old, field) {
+            remove(lease, field);
+        }
+    }
 }
 
 fn validate(object: &Value) -> Errors {

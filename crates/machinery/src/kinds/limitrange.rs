@@ -69,7 +69,8 @@ fn validate(object: &Value) -> Errors {
 fn kind_of_limit(kind: &At<'_>, errors: &mut Errors) {
     kind.must(names::qualified_name, errors);
     let standard = ["Pod", "Container", "PersistentVolumeClaim"];
-    if !kind.text().contains('/') && !standard.contains(&kind.text()) {
+    let named = names::qualified_name(kind.text()).is_empty();
+    if named && !kind.text().contains('/') && !standard.contains(&kind.text()) {
         errors.push(kind.invalid("must be a standard limit type or fully qualified"));
     }
 }

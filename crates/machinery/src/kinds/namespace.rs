@@ -74,7 +74,10 @@ fn prepare_update(object: &mut Value, old: &Value) {
 
 fn validate(object: &Value) -> Errors {
     let mut errors = Errors::new();
-    for finalizer in At::root(object).each("spec.finalizers") {
+    let list = At::root(object).child("spec.finalizers");
+    for finalizer in list.items() {
+        // Kubernetes names the list, not the item.
+        let finalizer = At::new(finalizer.value, list.path.clone());
         finalizer.must(names::qualified_name, &mut errors);
         if !finalizer.text().contains('/') && finalizer.text() != FINALIZER {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";

@@ -95,13 +95,23 @@ fn default(node: &mut Value) {
     if is_set(node, "status.capacity") && !is_set(node, "status.allocatable") {
         set(node, "status.allocatable", at(node, "status.capacity").clone());
     }
+    // The older field says the same as the first of the newer one, and is right where they differ.
+    let first = list_at(node, "spec.podCIDRs").first().cloned().unwrap_or(Value::Null);
+    let one = at(node, "spec.podCIDR").clone();
+    match (one.is_null(), first.is_null()) {
+        (true, false) => set(node, "spec.podCIDR", first),
+        (false, _) if one != first => set(node, "spec.podCIDRs", Value::Array(vec![one])),
+        _ => {}
+    }
 }
 
 fn validate(node: &Value) -> Errors {
     let mut errors = Errors::new();
     let taints = At::root(node).child("spec.taints");
     let mut seen = HashSet::new();
-    for taint in taints.items() {
+    // Kubernetes takes them for a part of the metadata.
+    let place = onggi_api::FieldPath::new("metadata.taints");
+    for taint in At::new(taints.value, place).items() {
         let (key, effect) = (taint.child("key"), taint.child("effect"));
         key.must(names::qualified_name, &mut errors);
         taint.child("value").may(names::label_value, &mut errors);

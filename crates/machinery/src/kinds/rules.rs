@@ -81,10 +81,11 @@ fn new_objects() {
             "spec: {minReplicas: 0, maxReplicas: -1, scaleTargetRef: {kind: a/b, name: ''}, metrics: [{type: Pods, resource: {name: cpu, target: {type: Share}}}]}",
             &[
                 "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1",
-                "spec.maxReplicas: Invalid value: -1: must be greater than 0",
+                "spec.maxReplicas: Invalid value: -1: must be greater than or equal to 1",
                 "spec.maxReplicas: Invalid value: -1: must be greater than or equal to `minReplicas`",
                 "spec.scaleTargetRef.kind: Invalid value: \"a/b\": may not contain '/'",
                 "spec.scaleTargetRef.name: Required value",
+                "spec.scaleTargetRef.apiVersion: Invalid value: \"\": apiVersion must specify",
                 "spec.metrics[0].resource.target.type: Invalid value: \"Share\": must be either",
                 "spec.metrics[0].resource.target.averageUtilization: Required value: must set either",
                 "spec.metrics[0].pods: Required value: must populate information for the given metric source",
@@ -142,7 +143,7 @@ fn new_objects() {
         ),
         (
             &event::RESOURCE,
-            "eventTime: '2026-01-01T00:00:00Z'\nreportingComponent: a b\nreason: r\ninvolvedObject: {namespace: d}",
+            "eventTime: '2026-01-01T00:00:00.000000Z'\nreportingComponent: a b\nreason: r\ninvolvedObject: {namespace: d}",
             &[
                 "reportingController: Invalid value: \"a b\": name part must consist of",
                 "reportingInstance: Required value",

@@ -7,7 +7,9 @@ use super::{persistentvolumeclaim, podspec, status_of, workload};
 use crate::resource::{Column, Resource};
 use crate::table;
 use crate::validation::{At, Errors, names};
-use crate::value::{at, i64_at, items_mut, set, set_default, set_default_text, str_at};
+use crate::value::{
+    at, i64_at, is_set, items_mut, remove, set, set_default, set_default_text, str_at,
+};
 
 /// The row.
 pub const RESOURCE: Resource = Resource {
@@ -31,12 +33,21 @@ pub const RESOURCE: Resource = Resource {
     default,
     prepare_create: |set| {
         crate::value::set(set, "status", json!({"replicas": 0}));
+        // Behind a feature gate that is off.
+        remove(set, MAX_UNAVAILABLE);
+    },
+    prepare_update: |set, old| {
+        if !is_set(old, MAX_UNAVAILABLE) {
+            remove(set, MAX_UNAVAILABLE);
+        }
     },
     validate,
     validate_update,
     warnings: workload::warnings,
     ..Resource::BASE
 };
+
+const MAX_UNAVAILABLE: &str = "spec.updateStrategy.rollingUpdate.maxUnavailable";
 
 fn row(set: &Value, now: i64) -> Vec<Value> {
     let count = |path| i64_at(set, path).unwrap_or(0);
@@ -47,9 +58,13 @@ fn row(set: &Value, now: i64) -> Vec<Value> {
 
 fn default(sts: &mut Value) {
     set_default_text(sts, "spec.podManagementPolicy", "OrderedReady");
-    set_default_text(sts, "spec.updateStrategy.type", "RollingUpdate");
-    if str_at(sts, "spec.updateStrategy.type") == "RollingUpdate" {
-        set_default(sts, "spec.updateStrategy.rollingUpdate.partition", 0);
+    let rolling = "spec.updateStrategy.rollingUpdate";
+    if str_at(sts, "spec.updateStrategy.type").is_empty() {
+        set(sts, "spec.updateStrategy.type", "RollingUpdate");
+        set_default(sts, rolling, json!({}));
+    }
+    if str_at(sts, "spec.updateStrategy.type") == "RollingUpdate" && is_set(sts, rolling) {
+        set_default(sts, &format!("{rolling}.partition"), 0);
     }
     for field in ["whenDeleted", "whenScaled"] {
         let path = format!("spec.persistentVolumeClaimRetentionPolicy.{field}");

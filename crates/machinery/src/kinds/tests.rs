@@ -295,9 +295,9 @@ fn rules_of_the_others() {
             &node::RESOURCE,
             "spec: {taints: [{key: a, effect: NoSchedule}, {key: a, effect: NoSchedule}, {key: a b}]}",
             &[
-                "spec.taints[1]: Duplicate value: {",
-                "spec.taints[2].key: Invalid value: \"a b\": name part must consist of",
-                "spec.taints[2].effect: Required value",
+                "metadata.taints[1]: Duplicate value: {",
+                "metadata.taints[2].key: Invalid value: \"a b\": name part must consist of",
+                "metadata.taints[2].effect: Required value",
             ][..],
         ),
         (
@@ -317,7 +317,7 @@ fn rules_of_the_others() {
         (
             &namespace::RESOURCE,
             "spec: {finalizers: [kubernetes, mine]}",
-            &["spec.finalizers[1]: Invalid value: \"mine\": name is neither a standard"],
+            &["spec.finalizers: Invalid value: \"mine\": name is neither a standard"],
         ),
     ] {
         let mut object = yaml(object);

@@ -2,12 +2,13 @@
 //! are refused, and what Go would write in another way is written so.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use onggi_api::Quantity;
-use onggi_api::jiff::{Timestamp, fmt::temporal::DateTimeParser, tz::TimeZone};
+use onggi_api::jiff::{fmt::temporal::DateTimeParser, tz::TimeZone};
 use onggi_api::schema::{Schema, Shape};
 use serde_json::{Map, Value};
 
+use super::go::{corrupt_at, time_problem};
 use super::json::{MAX_FAULTS, short};
 use super::union::{Alternative, union};
 use super::zero::{fill, is_nothing, zero};
@@ -22,7 +23,6 @@ const QUANTITY: &str = "quantities must match the regular expression \
 pub(super) struct Check {
     /// Their paths, in the order met.
     pub(super) unknown: Vec<String>,
-    is_secret: bool,
 }
 
 /// Where the walk is; written out only when something is wrong.
@@ -37,7 +37,6 @@ enum Path<'a> {
 impl Check {
     /// Checks a whole object; the error is the text that names the first wrong field.
     pub(super) fn object(&mut self, schema: Schema<'_>, value: &mut Value) -> Result<(), String> {
-        self.is_secret = schema.name().is_some_and(|name| name.ends_with(".v1.Secret"));
         self.value(schema, value, Path::Root)
     }
 
@@ -84,10 +83,10 @@ impl Check {
                 }
                 Ok(())
             }
-            (Shape::Bytes, Value::String(text)) => self.bytes(text, path),
-            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity(value, path),
-            (Shape::Time, Value::String(text)) => time(text, path, false),
-            (Shape::MicroTime, Value::String(text)) => time(text, path, true),
+            (Shape::Bytes, Value::String(text)) => bytes(text),
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity(value),
+            (Shape::Time, Value::String(text)) => time(text, false),
+            (Shape::MicroTime, Value::String(text)) => time(text, true),
             _ => Err(wrong_type(schema, value, path)),
         }
     }
@@ -141,76 +140,50 @@ impl Check {
         self.unknown.truncate(told);
         Ok(())
     }
+}
 
-    fn bytes(&self, found: &mut String, path: Path<'_>) -> Result<(), String> {
-        if found.contains(['\n', '\r']) {
-            found.retain(|c| c != '\n' && c != '\r');
-        }
-        let Err(error) = STANDARD.decode(found.as_bytes()) else { return Ok(()) };
-        let length = found.len();
-        let what = match error {
-            base64::DecodeError::InvalidByte(at, _) => {
-                match found[..].chars().find(|c| !is_base64(*c)) {
-                    Some(odd) => format!("{odd:?} is no character of base64"),
-                    None => format!("misplaced padding at byte {at}"),
-                }
-            }
-            _ if !length.is_multiple_of(4) => format!("its length {length} is not a multiple of 4"),
-            other => other.to_string(),
-        };
-        let mut problem = format!("{}: illegal base64 data: {what}", text(path));
-        if self.is_secret {
-            problem.push_str("; values under data are base64, plain text goes under stringData");
-        }
-        Err(problem)
+/// Base64 in its usual alphabet; line ends within it are let be and dropped.
+fn bytes(found: &mut String) -> Result<(), String> {
+    if let Some(at) = corrupt_at(found.as_bytes()) {
+        return Err(format!("illegal base64 data at input byte {at}"));
     }
+    if found.contains(['\n', '\r']) {
+        found.retain(|c| c != '\n' && c != '\r');
+    }
+    // Go lets bits stand behind the last byte and writes none.
+    if let Err(base64::DecodeError::InvalidLastSymbol(..)) = STANDARD.decode(found.as_bytes()) {
+        let lenient = GeneralPurpose::new(
+            &base64::alphabet::STANDARD,
+            GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+        );
+        if let Ok(decoded) = lenient.decode(found.as_bytes()) {
+            *found = STANDARD.encode(decoded);
+        }
+    }
+    Ok(())
 }
 
-fn is_base64(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=')
-}
-
-fn quantity(value: &mut Value, path: Path<'_>) -> Result<(), String> {
-    let found = match &*value {
-        Value::String(text) => text.trim().to_owned(),
-        other => other.to_string(),
+fn quantity(value: &mut Value) -> Result<(), String> {
+    let canonical = match &*value {
+        Value::String(text) => Quantity::canonical(text.trim()),
+        other => Quantity::canonical(&other.to_string()),
     };
-    // Go's decoder takes an empty text for zero.
-    let canonical = if found.is_empty() { Ok("0".to_owned()) } else { Quantity::canonical(&found) };
-    match canonical {
-        Ok(canonical) => {
-            *value = Value::String(canonical);
-            Ok(())
-        }
-        Err(_) => Err(format!("{}: {found:?}: {QUANTITY}", text(path))),
-    }
+    *value = Value::String(canonical.map_err(|_| QUANTITY.to_owned())?);
+    Ok(())
 }
 
-fn time(found: &mut String, path: Path<'_>, micro: bool) -> Result<(), String> {
-    let parsed = Timestamp::from_str_rfc3339(found);
-    let Some(at) = parsed else {
-        let layout = "2006-01-02T15:04:05Z07:00";
-        return Err(format!(
-            "{}: parsing time {found:?} as {layout:?}: it is not RFC 3339",
-            text(path)
-        ));
+fn time(found: &mut String, micro: bool) -> Result<(), String> {
+    if let Some(problem) = time_problem(found, micro) {
+        return Err(problem);
+    }
+    let parsed = DateTimeParser::new().parse_timestamp(&*found);
+    let Ok(at) = parsed else {
+        return Err(format!("parsing time {found:?}: out of range"));
     };
     let utc = at.to_zoned(TimeZone::UTC);
     let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
     *found = utc.strftime(format).to_string();
     Ok(())
-}
-
-/// jiff also reads times without a colon, with a space, or with a zone in brackets.
-trait FromRfc3339: Sized {
-    fn from_str_rfc3339(text: &str) -> Option<Self>;
-}
-
-impl FromRfc3339 for Timestamp {
-    fn from_str_rfc3339(text: &str) -> Option<Self> {
-        let strict = text.len() >= 20 && text.as_bytes()[10] == b'T' && !text.contains('[');
-        if !strict { None } else { DateTimeParser::new().parse_timestamp(text).ok() }
-    }
 }
 
 /// The words of Go's `encoding/json`, which tells neither places in lists nor keys of maps.
@@ -258,6 +231,7 @@ fn go_type(schema: Schema<'_>) -> String {
         Shape::Time => "v1.Time".to_owned(),
         Shape::MicroTime => "v1.MicroTime".to_owned(),
         Shape::Map(map) => format!("map[string]{}", go_type(schema.at(map.value))),
+        Shape::List(list) if list.wrapped => "v1.ExtraValue".to_owned(),
         Shape::List(list) => format!("[]{}", go_type(schema.at(list.item))),
         Shape::Object(_) => {
             let mut parts = schema.name().unwrap_or("object").rsplit('.');
@@ -267,15 +241,53 @@ fn go_type(schema: Schema<'_>) -> String {
     }
 }
 
-/// The names of fields alone.
+/// The names of fields alone, and of the structs that are embedded on the way.
 fn fields(path: Path<'_>) -> String {
     match path {
         Path::Root => String::new(),
-        Path::Field(parent, name, _) => match fields(*parent) {
-            parent if parent.is_empty() => short(name).into_owned(),
-            parent => format!("{parent}.{}", short(name)),
-        },
+        Path::Field(parent, name, of) => {
+            let above = fields(*parent);
+            let inner = of.and_then(|of| embedded(of, name)).unwrap_or_default();
+            let parts = [above.as_str(), inner, &*short(name)];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+        }
         Path::Key(parent, _) | Path::Index(parent, _) => fields(*parent),
+    }
+}
+
+/// The struct that Go embeds in another one for a field.
+fn embedded(owner: &str, field: &str) -> Option<&'static str> {
+    let owner = owner.strip_prefix("io.k8s.api.")?;
+    match (owner, field) {
+        ("core.v1.Volume", "name") | ("core.v1.EphemeralContainer", "targetContainerName") => None,
+        ("core.v1.Volume", _) => Some("VolumeSource"),
+        ("core.v1.EphemeralContainer", _) => Some("EphemeralContainerCommon"),
+        ("core.v1.Probe", "exec" | "httpGet" | "tcpSocket" | "grpc") => Some("ProbeHandler"),
+        ("networking.v1.IngressRule", "http") => Some("IngressRuleValue"),
+        (
+            "core.v1.ConfigMapKeySelector"
+            | "core.v1.SecretKeySelector"
+            | "core.v1.ConfigMapEnvSource"
+            | "core.v1.SecretEnvSource"
+            | "core.v1.ConfigMapVolumeSource"
+            | "core.v1.ConfigMapProjection"
+            | "core.v1.SecretProjection",
+            "name",
+        ) => Some("LocalObjectReference"),
+        (
+            "core.v1.PersistentVolumeSpec",
+            "capacity"
+            | "accessModes"
+            | "claimRef"
+            | "persistentVolumeReclaimPolicy"
+            | "storageClassName"
+            | "mountOptions"
+            | "volumeMode"
+            | "nodeAffinity"
+            | "volumeAttributesClassName",
+        ) => None,
+        ("core.v1.PersistentVolumeSpec", _) => Some("PersistentVolumeSource"),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@
 //! So defaulting may ask whether a field is there.
 
 mod check;
+mod go;
 pub mod json;
 mod restore;
 pub(crate) mod union;

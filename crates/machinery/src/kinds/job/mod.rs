@@ -124,18 +124,20 @@ fn default(job: &mut Value) {
         set_default(spec, "parallelism", 1);
         let limit = if is_set(spec, "backoffLimitPerIndex") { WITHOUT_END } else { 6 };
         set_default(spec, "backoffLimit", limit);
-        set_default_text(spec, "completionMode", "NonIndexed");
+        set_default(spec, "completionMode", "NonIndexed");
         set_default(spec, "suspend", false);
         set_default(spec, "manualSelector", false);
         let failures = is_set(spec, "podFailurePolicy");
         let replace = if failures { "Failed" } else { "TerminatingOrFailed" };
-        set_default_text(spec, "podReplacementPolicy", replace);
+        set_default(spec, "podReplacementPolicy", replace);
     }
     default_parts(job, "spec");
-    default_labels(job);
+    if is_set(job, "spec.selector") {
+        default_labels(job);
+    }
 }
 
-/// A job without labels has those of its pods.
+/// A job without labels has those of its pods, with what is added to them.
 fn default_labels(job: &mut Value) {
     if entries_at(job, "metadata.labels").next().is_some() {
         return;

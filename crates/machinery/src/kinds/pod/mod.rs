@@ -67,6 +67,7 @@ pub const RESOURCE: Resource = Resource {
     row: row::row,
     default,
     prepare_create,
+    finish_create: Some(gate),
     validate,
     validate_create,
     validate_update: update::validate_update,
@@ -99,6 +100,20 @@ fn default(pod: &mut Value) {
 fn prepare_create(pod: &mut Value) {
     let class = qos_class(pod).as_str();
     set(pod, "status", json!({"phase": "Pending", "qosClass": class}));
+}
+
+/// What waits behind gates says so from the beginning.
+fn gate(pod: &mut Value) {
+    if list_at(pod, "spec.schedulingGates").is_empty() {
+        return;
+    }
+    let since = str_at(pod, "metadata.creationTimestamp").to_owned();
+    let condition = json!({
+        "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+        "lastProbeTime": null, "lastTransitionTime": since,
+    });
+    set(pod, "status.conditions", json!([condition]));
 }
 
 fn validate(pod: &Value) -> Errors {

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::value::{
-    at, at_mut, i64_at, is_set, items_mut, map_mut, set, set_default, set_default_text, str_at,
+    at, at_mut, i64_at, is_set, items_mut, map_mut, remove, set, set_default, set_default_text,
+    str_at,
 };
 
 /// Owner may write, all may read.
@@ -14,6 +15,8 @@ const TOKEN_SECONDS: i64 = 3600;
 
 /// Sets what was left out of a pod's or a template's `spec`.
 pub fn default(spec: &mut Value) {
+    // Behind a feature gate that is off.
+    remove(spec, "schedulingGroup");
     set_default_text(spec, "restartPolicy", "Always");
     set_default_text(spec, "dnsPolicy", "ClusterFirst");
     set_default_text(spec, "schedulerName", "default-scheduler");
@@ -46,7 +49,8 @@ fn service_account(spec: &mut Value) {
 // === Containers ===
 
 fn container(container: &mut Value) {
-    let always = image_tag(str_at(container, "image")) == Some("latest");
+    let image = str_at(container, "image");
+    let always = is_image(image) && image_tag(image) == Some("latest");
     set_default_text(container, "imagePullPolicy", if always { "Always" } else { "IfNotPresent" });
     set_default_text(container, "terminationMessagePath", "/dev/termination-log");
     set_default_text(container, "terminationMessagePolicy", "File");
@@ -67,6 +71,28 @@ fn container(container: &mut Value) {
             http_get(found);
         }
     }
+}
+
+/// Whether a text can name an image: `registry:5000/path/name:tag`.
+fn is_image(image: &str) -> bool {
+    const NAME_MAX: usize = 255;
+    let name = image.split('@').next().unwrap_or(image);
+    let (above, last) = name.rsplit_once('/').map_or(("", name), |(above, last)| (above, last));
+    let last = last.split(':').next().unwrap_or(last);
+    let is_part = |part: &str| {
+        let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.starts_with(ends)
+            && part.ends_with(ends)
+            && part.chars().all(|c| ends(c) || matches!(c, '.' | '_' | '-'))
+    };
+    let is_host = |part: &str| {
+        part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '[' | ']'))
+            && (part.contains(['.', ':']) || part == "localhost" || part.to_lowercase() != part)
+    };
+    let mut parts = above.split('/').filter(|_| !above.is_empty());
+    let first = parts.next().is_none_or(|part| is_host(part) || is_part(part));
+    // An empty name has the newest tag, as far as Kubernetes can tell.
+    name.len() <= NAME_MAX && (name.is_empty() || (first && parts.all(is_part) && is_part(last)))
 }
 
 /// The tag of an image: `latest` where neither tag nor digest is given, nothing where only a

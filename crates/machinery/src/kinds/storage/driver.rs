@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use onggi_api::FieldError;
 use serde_json::{Value, json};
 
 use super::{BASE, driver_name};
 use crate::resource::{Column, Resource};
 use crate::table::{self, text_or};
 use crate::validation::{At, Errors};
-use crate::value::{at, bool_at, i64_at, list_at, set, set_default, set_default_text, str_at};
+use crate::value::{at, bool_at, i64_at, is_set, list_at, remove, set, set_default, str_at};
 
 /// The row.
 pub const CSI_DRIVER: Resource = Resource {
@@ -27,7 +28,9 @@ pub const CSI_DRIVER: Resource = Resource {
     ],
     row,
     default,
+    prepare_create: |driver| remove(driver, GATED),
     prepare_update,
+    warnings,
     validate,
     validate_update: |driver, old| {
         let mut errors = Errors::new();
@@ -66,12 +69,27 @@ fn row(driver: &Value, now: i64) -> Vec<Value> {
     ]
 }
 
+/// Behind a feature gate that is off.
+const GATED: &str = "spec.preventPodSchedulingIfMissing";
+
+fn warnings(driver: &Value) -> Vec<String> {
+    let asks = !list_at(driver, "spec.tokenRequests").is_empty();
+    if !asks || is_set(driver, "spec.serviceAccountTokenInSecrets") {
+        return Vec::new();
+    }
+    vec![
+        "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true \
+         to prevent possible logging of tokens in volume attributes"
+            .to_owned(),
+    ]
+}
+
 fn default(driver: &mut Value) {
     set_default(driver, "spec.attachRequired", true);
     for off in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
         set_default(driver, &format!("spec.{off}"), false);
     }
-    set_default_text(driver, "spec.fsGroupPolicy", "ReadWriteOnceWithFSType");
+    set_default(driver, "spec.fsGroupPolicy", "ReadWriteOnceWithFSType");
     set_default(driver, "spec.volumeLifecycleModes", json!(["Persistent"]));
 }
 
@@ -94,13 +112,17 @@ fn validate(driver: &Value) -> Errors {
     driver_name(&root.child("metadata.name"), &mut errors);
     let spec = root.child("spec");
     let policy = spec.child("fsGroupPolicy");
-    policy.one_of(&["File", "None", "ReadWriteOnceWithFSType"], &mut errors);
-    let mut seen = HashSet::new();
+    let known = &["File", "None", "ReadWriteOnceWithFSType"];
+    if policy.is_set() && !known.contains(&policy.text()) {
+        errors.push(FieldError::not_supported(&policy.path, policy.text(), known));
+    }
     for mode in spec.each("volumeLifecycleModes") {
         mode.one_of(&["Ephemeral", "Persistent"], &mut errors);
-        if !seen.insert(mode.text()) {
-            errors.push(mode.duplicate());
-        }
+    }
+    let in_secrets = spec.child("serviceAccountTokenInSecrets");
+    if in_secrets.is_set() && spec.each("tokenRequests").next().is_none() {
+        let detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        errors.push(in_secrets.invalid(detail));
     }
     let mut audiences = HashSet::new();
     for request in spec.each("tokenRequests") {

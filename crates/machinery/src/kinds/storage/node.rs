@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{BASE, driver_name};
 use crate::resource::{Column, Resource};
 use crate::table;
 use crate::validation::{At, Errors, names};
-use crate::value::{find, list_at, set_default, str_at};
+use crate::value::{find, list_at, str_at};
 
 /// The row.
 pub const CSI_NODE: Resource = Resource {
@@ -19,7 +19,6 @@ pub const CSI_NODE: Resource = Resource {
     row: |node, now| {
         vec![table::name(node), list_at(node, "spec.drivers").len().into(), table::age(node, now)]
     },
-    default: |node| set_default(node, "spec.drivers", json!([])),
     validate,
     validate_update,
     answers_deleted: true,
