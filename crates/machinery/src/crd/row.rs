@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde_json::{Value, json};
 
 use super::columns::Printer;
-use super::definition::{Definition, ScalePaths, Version};
+use super::definition::{Definition, ScalePaths, Version, by_priority};
 use crate::resource::{Column, Resource, Subresource, Verb};
 use crate::table;
 use crate::value::{i64_at, map_mut, remove, str_at};
@@ -108,7 +108,7 @@ fn make(definition: &Definition, version: &Version) -> Resource {
         list_kind: text(&names.list_kind),
         scale: version.scale.clone(),
         warning: version.warning.as_ref().map(|warning| match warning.as_str() {
-            "" => format!("{}/{version_name} {} is deprecated", definition.group, names.kind),
+            "" => deprecated(definition, version_name),
             warning => warning.to_owned(),
         }),
         printer: version.columns.iter().map(Printer::read).collect(),
@@ -138,5 +138,17 @@ fn drop_status(object: &mut Value) {
         remove(object, "status");
     } else {
         map_mut(object, "");
+    }
+}
+
+/// What users of a deprecated version are told, and which version there is instead.
+fn deprecated(definition: &Definition, version: &str) -> String {
+    let (group, kind) = (&definition.group, &definition.names.kind);
+    let newer = |other: &&Version| by_priority(&other.name, version).is_lt();
+    let usable = definition.versions.iter().filter(|other| other.served && other.warning.is_none());
+    let text = format!("{group}/{version} {kind} is deprecated");
+    match usable.filter(newer).min_by(|a, b| by_priority(&a.name, &b.name)) {
+        Some(best) => format!("{text}; use {group}/{} {kind}", best.name),
+        None => text,
     }
 }
