@@ -88,6 +88,7 @@ impl Context {
         // Of components of this process the user is the program.
         let name = match user.name.strip_prefix("system:") {
             Some(name) if name.starts_with("node:") => "kubelet",
+            Some("apiserver") => "kube-apiserver",
             Some(name) => name,
             None => &user.name,
         };

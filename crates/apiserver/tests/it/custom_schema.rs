@@ -109,13 +109,13 @@ async fn objects_fit_their_schema() {
     assert_eq!(
         message(tried(json!({"size": "x"})).await),
         "Vase.example.com \"b\" is invalid: [spec.size: Invalid value: \"string\": spec.size in \
-         body must be of type integer: \"string\", <nil>: Invalid value: \"null\": some validation \
+         body must be of type integer: \"string\", <nil>: Invalid value: null: some validation \
          rules were not checked because the object was invalid; correct the existing errors to \
          complete validation]"
     );
     assert_eq!(
         message(tried(json!({"size": 12, "glaze": "ash"})).await),
-        "Vase.example.com \"b\" is invalid: spec: Invalid value: \"object\": large vases are not \
+        "Vase.example.com \"b\" is invalid: spec: Invalid value: large vases are not \
          glazed"
     );
     let mut other = vase("b", json!({"size": 1}));
@@ -128,7 +128,7 @@ async fn objects_fit_their_schema() {
     smaller["spec"]["size"] = 2.into();
     assert_eq!(
         message(write(&s, Verb::Update, smaller).await),
-        "Vase.example.com \"a\" is invalid: spec: Invalid value: \"object\": vases do not shrink"
+        "Vase.example.com \"a\" is invalid: spec: Invalid value: vases do not shrink"
     );
 
     // A field with a default comes to what is stored already, and one that is gone goes.

@@ -368,7 +368,8 @@ impl Run {
         }
         // What an update leaves as it was is let be, where it is not the change that is judged.
         let unchanged = !rule.transition && old == Some(found);
-        let text = rule.program.text();
+        let text =
+            if rule.message.is_empty() { rule.program.text() } else { rule.message.as_str() };
         match outcome {
             Ok(value) if value.as_bool() == Some(true) => {}
             Err(error) if error.over_budget => {

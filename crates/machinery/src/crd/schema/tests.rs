@@ -300,6 +300,6 @@ fn rules_are_run() {
     );
     assert_eq!(
         run(json!({"min": 1, "size": 3}), None),
-        ["spec: Invalid value: \"object\": no such key: max evaluating rule: self.min <= self.max"]
+        ["spec: Invalid value: \"object\": no such key: max evaluating rule: min must not exceed max"]
     );
 }
