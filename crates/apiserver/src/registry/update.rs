@@ -293,7 +293,10 @@ impl Registry {
                 return Err(Status::invalid(&row.group_kind(), name, &errors));
             }
             let admitted = admission::validate(self, &attributes, &new).await?;
-            warnings.extend(kind.warnings(&new));
+            // Who writes the status hears nothing of the rest.
+            if part != Part::Status {
+                warnings.extend(kind.warnings(&new));
+            }
             let gone = meta::is_finished(&new) && !hooks.holds(&new);
             if request.write.dry_run {
                 is_same(&mut new, &old);

@@ -212,13 +212,16 @@ fn validate_update(volume: &Value, old: &Value) -> Errors {
         let detail = "spec.persistentvolumesource is immutable after creation";
         errors.push(spec.child("persistentvolumesource").forbidden(detail));
     }
-    let mode = spec.child("volumeMode");
+    // Kubernetes leaves `spec` out of these paths.
+    let bare = |name: &str| At::new(at(spec.value, name), onggi_api::FieldPath::new(name));
+    let mode = bare("volumeMode");
     if mode.value != at(before, "volumeMode") {
         errors.push(mode.invalid(IMMUTABLE));
     }
-    let affinity = spec.child("nodeAffinity");
+    let affinity = bare("nodeAffinity");
     if is_set(before, "nodeAffinity") && affinity.value != at(before, "nodeAffinity") {
-        errors.push(affinity.invalid(IMMUTABLE));
+        let detail = "field is immutable, except for updating from beta label to GA";
+        errors.push(affinity.invalid(detail));
     }
     errors
 }

@@ -203,7 +203,8 @@ fn validate_update(claim: &Value, old: &Value) -> Errors {
             changed.join(", ")
         )));
     }
-    let mode = spec.child("volumeMode");
+    // Kubernetes leaves `spec` out of the path.
+    let mode = At::new(at(spec.value, "volumeMode"), onggi_api::FieldPath::new("volumeMode"));
     if mode.value != at(before, "volumeMode") {
         errors.push(mode.invalid(IMMUTABLE));
     }

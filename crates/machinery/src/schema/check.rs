@@ -228,8 +228,11 @@ fn go_type(schema: Schema<'_>) -> String {
         Shape::Bool => "bool".to_owned(),
         Shape::IntOrString => "intstr.IntOrString".to_owned(),
         Shape::Quantity => "resource.Quantity".to_owned(),
-        Shape::Time => "v1.Time".to_owned(),
-        Shape::MicroTime => "v1.MicroTime".to_owned(),
+        // They are read as texts first.
+        Shape::Time | Shape::MicroTime => "string".to_owned(),
+        Shape::Map(map) if *schema.at(map.value).shape() == Shape::Quantity => {
+            "v1.ResourceList".to_owned()
+        }
         Shape::Map(map) => format!("map[string]{}", go_type(schema.at(map.value))),
         Shape::List(list) if list.wrapped => "v1.ExtraValue".to_owned(),
         Shape::List(list) => format!("[]{}", go_type(schema.at(list.item))),

@@ -78,7 +78,7 @@ fn validate(level: &Value) -> Errors {
     let (spec, name) = (root.child("spec"), str_at(level, "metadata.name"));
     let (kind, exempt, limited) = (spec.child("type"), spec.child("exempt"), spec.child("limited"));
     if (name == "exempt") != (kind.text() == "Exempt") {
-        errors.push(kind.invalid("type must be 'Exempt' if and only if name is 'exempt'"));
+        errors.push(kind.invalid("must be 'Exempt' if and only if `name` is 'exempt'"));
     }
     match kind.text() {
         "Exempt" => {

@@ -99,7 +99,7 @@ fn priority_levels_have_rules() {
         (
             "{metadata: {name: l}, spec: {type: Exempt, limited: {limitResponse: {type: Reject}}}}",
             &[
-                "spec.type: Invalid value: \"Exempt\": type must be 'Exempt' if and only if name is 'exempt'",
+                "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'",
                 "spec.limited: Forbidden: must be nil if the type is not Limited",
                 "spec.exempt: Required value: must not be empty when type is Exempt",
             ],
