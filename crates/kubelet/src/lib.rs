@@ -7,6 +7,7 @@
 //! polled. [`server`] is what the API server reaches for logs and exec, [`node`] the Node object
 //! and its heartbeat.
 
+mod admit;
 mod context;
 mod directory;
 mod dns;

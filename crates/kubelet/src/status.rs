@@ -10,8 +10,8 @@ use onggi_api::jiff::Timestamp;
 use onggi_api::meta::Time;
 
 use crate::pod::{Place, Pod, RestartPolicy, whole_seconds};
-use crate::resources;
 use crate::worker::snapshot::{Goal, Snapshot};
+use crate::{admit, resources};
 use container::State;
 
 pub(crate) use container::go_duration;
@@ -36,7 +36,10 @@ pub(crate) fn status(s: &Snapshot<'_>, host_ip: IpAddr) -> PodStatus {
         ..PodStatus::default()
     };
     let phase = phase(s, &states);
-    if s.deadline_passed() && !is_final(last) {
+    if let (false, Some(refusal)) = (is_final(last), admit::refusal(pod)) {
+        status.reason = Some(refusal.reason.into());
+        status.message = Some(format!("Pod was rejected: {}", refusal.message));
+    } else if s.deadline_passed() && !is_final(last) {
         status.reason = Some("DeadlineExceeded".into());
         status.message =
             Some("Pod was active on the node longer than the specified deadline".into());
@@ -93,6 +96,9 @@ fn phase(s: &Snapshot<'_>, states: &[State<'_>]) -> &'static str {
         }
     }
     let any_running = states.iter().any(|state| state.is_running());
+    if !any_running && admit::refusal(s.pod).is_some() {
+        return "Failed";
+    }
     if s.deadline_passed() && !any_running {
         return "Failed";
     }

@@ -22,7 +22,7 @@ pub(crate) struct SandboxSpec {
     pub ipc: bool,
     /// Host name; none: the node's.
     pub hostname: Option<String>,
-    /// Kernel settings below `/proc/sys`: path, value.
+    /// Kernel settings (`securityContext.sysctls`): name, value.
     pub sysctls: Vec<(String, String)>,
     /// The shim ends with its first connection (build steps).
     pub tied: bool,

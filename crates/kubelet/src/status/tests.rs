@@ -181,3 +181,13 @@ fn times_of_conditions_stay_where_nothing_changed() {
     assert_eq!(status["conditions"][2]["lastTransitionTime"], "2020-01-01T00:00:00Z");
     assert_eq!(status["conditions"][3]["lastTransitionTime"], "1970-01-01T00:16:41Z");
 }
+
+#[test]
+fn a_refused_pod_fails() {
+    let mut spec = spec("Always");
+    spec["os"] = json!({"name": "windows"});
+    let status = told(spec, Vec::new(), |_| {});
+    let said = ["phase", "reason", "message"].map(|field| status[field].clone());
+    let message = "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS";
+    assert_eq!(said, ["Failed", "PodOSNotSupported", message]);
+}

@@ -19,6 +19,7 @@ use onggi_node_api::{ContainerStatus, PodSandbox};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
+use crate::admit;
 use crate::context::Context;
 use crate::directory::{Entry, View};
 use crate::pod::Pod;
@@ -252,6 +253,9 @@ impl Worker {
         let goal = self.snapshot(now).goal();
         if goal != Goal::Run && self.memory.ending_since.is_none() {
             self.memory.ending_since = Some(now);
+            if let (false, Some(refusal)) = (self.pod.is_terminal(), admit::refusal(&self.pod)) {
+                self.context.events.warning(&self.pod, None, refusal.reason, refusal.message);
+            }
             self.cancel(|slot| matches!(slot, Slot::Image(_)));
         }
         let s = self.snapshot(now);

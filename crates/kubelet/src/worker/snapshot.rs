@@ -6,6 +6,7 @@ use onggi_api::core::{Container, PodStatus};
 use onggi_api::jiff::{SignedDuration, Timestamp};
 use onggi_node_api::{ContainerState, ContainerStatus, PodSandbox};
 
+use crate::admit;
 use crate::pod::{Place, Pod, RestartPolicy};
 
 /// Exit code of a container of which nobody knows how it ended (as if by SIGKILL).
@@ -170,7 +171,11 @@ impl Snapshot<'_> {
     pub(crate) fn goal(&self) -> Goal {
         if self.gone || self.pod.deletion().is_some() {
             Goal::Delete
-        } else if self.ended_for_good() || self.deadline_passed() || self.is_complete() {
+        } else if self.ended_for_good()
+            || self.deadline_passed()
+            || self.is_complete()
+            || admit::refusal(self.pod).is_some()
+        {
             Goal::Finish
         } else {
             Goal::Run

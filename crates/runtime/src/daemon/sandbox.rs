@@ -166,8 +166,6 @@ impl Runtime {
         };
         let hostname =
             (!config.hostname.is_empty() && !config.host_network).then(|| config.hostname.clone());
-        let sysctls =
-            config.sysctls.iter().map(|(name, value)| (name.replace('.', "/"), value.clone()));
         Ok(SandboxSpec {
             id: record.id.clone(),
             dir: dir.to_owned(),
@@ -176,7 +174,7 @@ impl Runtime {
             network: !config.host_network,
             ipc: !config.host_ipc,
             hostname,
-            sysctls: sysctls.collect(),
+            sysctls: config.sysctls.clone().into_iter().collect(),
             tied: false,
         })
     }

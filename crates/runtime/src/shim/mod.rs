@@ -8,6 +8,7 @@ mod logs;
 mod output;
 mod service;
 mod setup;
+mod sysctls;
 
 pub(crate) use service::STATE;
 pub(crate) use setup::SOCKET;

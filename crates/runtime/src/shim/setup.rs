@@ -14,6 +14,7 @@ use onggi_sys::process::{Fork, Namespaces, exit_now, fork, ignore_exits, reset_s
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{DumpableBehavior, Signal};
 
+use super::sysctls;
 use crate::protocol::Failure;
 use crate::spec::SandboxSpec;
 use crate::wire::Wire;
@@ -79,7 +80,7 @@ pub(super) fn sandbox(spec: SandboxSpec) -> Result<Sandbox, Failure> {
             .map_err(|e| Failure::config(format!("hostname {hostname:?}: {e}")))?;
     }
     for (name, value) in &spec.sysctls {
-        let path = PathBuf::from("/proc/sys").join(name);
+        let path = sysctls::path(name, spec.network, spec.ipc).map_err(Failure::config)?;
         std::fs::write(&path, value)
             .map_err(|e| Failure::config(format!("sysctl {name} = {value:?}: {e}")))?;
     }

@@ -168,9 +168,14 @@ async fn files_of_the_pod() {
     assert_eq!(f.run(&pod, config).await.1, "/made/for/me\n");
 
     let mut config = f.pod();
-    config.sysctls.insert("kernel.no_such_thing".into(), "1".into());
+    config.sysctls.insert("net.no_such_thing".into(), "1".into());
     let error = f.runtime.run_pod_sandbox(config).await.unwrap_err();
-    assert!(error.to_string().contains("kernel/no_such_thing"), "{error}");
+    assert!(error.to_string().contains("net.no_such_thing"), "{error}");
+
+    let mut config = f.pod();
+    config.sysctls.insert("vm.overcommit_memory".into(), "0".into());
+    let error = f.runtime.run_pod_sandbox(config).await.unwrap_err();
+    assert!(error.to_string().contains("a setting of the node"), "{error}");
     f.finish().await;
 }
 
