@@ -300,6 +300,8 @@ fn rules_are_run() {
     );
     assert_eq!(
         run(json!({"min": 1, "size": 3}), None),
-        ["spec: Invalid value: \"object\": no such key: max evaluating rule: min must not exceed max"]
+        [
+            "spec: Invalid value: \"object\": no such key: max evaluating rule: min must not exceed max"
+        ]
     );
 }
