@@ -50,9 +50,17 @@ impl Container {
         Arc::new(Self { record, state, message: std::sync::OnceLock::new() })
     }
 
-    /// Takes over what the shim says.
+    /// Takes over what the shim says. What knows less of its life was said earlier, and only heard
+    /// later: the answer to who joins the shim, beside the news of an end.
     pub(super) fn learn(&self, state: ContainerRecord) {
-        self.state.send_replace(state);
+        let came = |state: &ContainerRecord| (state.finished_at > 0, state.started_at > 0);
+        self.state.send_if_modified(|known| {
+            let is_news = came(&state) >= came(known);
+            if is_news {
+                *known = state;
+            }
+            is_news
+        });
     }
 
     /// Its shim is gone, so it is dead.
