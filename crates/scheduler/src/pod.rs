@@ -27,6 +27,8 @@ pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) resource_version: u64,
+    /// `metadata.generation`.
+    pub(crate) generation: i64,
     /// Empty while it waits.
     pub(crate) node_name: String,
     pub(crate) scheduler_name: String,
@@ -177,6 +179,7 @@ impl Project for Pod {
             name: head.name.clone(),
             uid: head.uid.clone(),
             resource_version: head.resource_version,
+            generation: head.generation,
             deleting: head.deleting,
             finished: matches!(status.phase.as_str(), "Succeeded" | "Failed"),
             gated: !spec.scheduling_gates.is_empty(),

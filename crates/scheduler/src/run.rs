@@ -229,6 +229,7 @@ impl State {
             "status": "False",
             "reason": "Unschedulable",
             "message": message,
+            "observedGeneration": pod.generation,
         });
         if pod.refused.is_none() {
             condition["lastTransitionTime"] = self.clock.rfc3339().into();

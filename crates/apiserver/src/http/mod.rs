@@ -323,6 +323,7 @@ async fn route(
     let info = info?;
     let place = match &info.place {
         Place::Path => {
+            timeout(&info.query)?;
             let verb = match *request.method() {
                 Method::GET | Method::HEAD => "get",
                 Method::POST => "post",

@@ -94,7 +94,9 @@ pub(super) fn add(entry: &Entry<'_>, paths: &mut Map<String, Value>) {
             paths.insert(format!("{root}/{}", row.plural), Value::Object(all));
         }
     }
-    whole.insert("parameters".into(), json!(parameters));
+    if !parameters.is_empty() {
+        whole.insert("parameters".into(), json!(parameters));
+    }
     parameters.push(path_parameter("name", &format!("name of the {}", row.kind)));
     one.insert("parameters".into(), json!(parameters));
     paths.insert(collection, Value::Object(whole));

@@ -138,8 +138,10 @@ pub(crate) fn configuration(
         return Err(Status::bad_request("the request has no configuration in its body"));
     };
     let bad = |problem: String| Status::bad_request(format!("error decoding patch: {problem}"));
-    let (mut value, twice) = if body.trim_ascii_start().starts_with(b"{") {
-        let parsed = schema::json::parse(body).map_err(|error| bad(error.to_string()))?;
+    // Clients send JSON, which takes less time to read; YAML may begin like it and go on otherwise.
+    let is_json = body.trim_ascii_start().starts_with(b"{");
+    let parsed = is_json.then(|| schema::json::parse(body).ok()).flatten();
+    let (mut value, twice) = if let Some(parsed) = parsed {
         let twice = parsed
             .duplicates
             .iter()
