@@ -182,7 +182,8 @@ fn indexes(spec: &At<'_>, errors: &mut Errors) {
         spec.child("maxFailedIndexes"),
         spec.child("backoffLimitPerIndex"),
     );
-    if spec.child("completionMode").text() == "NonIndexed" {
+    let mode = spec.child("completionMode");
+    if !mode.is_set() || mode.text() == "NonIndexed" {
         for field in [per_index, failed].iter().filter(|field| field.is_set()) {
             errors.push(field.invalid("requires indexed completion mode"));
         }
