@@ -236,7 +236,7 @@ async fn old_manifests_of_workloads() {
             "cronjob.batch/c created\n",
         ),
         (
-            "apiVersion: autoscaling/v2beta1\nkind: HorizontalPodAutoscaler\nmetadata: {name: h}\nspec: {maxReplicas: 3, scaleTargetRef: {kind: Deployment, name: d}, metrics: [{type: Resource, resource: {name: memory, targetAverageValue: 1Gi}}]}\n".to_owned(),
+            "apiVersion: autoscaling/v2beta1\nkind: HorizontalPodAutoscaler\nmetadata: {name: h}\nspec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}, metrics: [{type: Resource, resource: {name: memory, targetAverageValue: 1Gi}}]}\n".to_owned(),
             "horizontalpodautoscaler.autoscaling/h created\n",
         ),
     ] {

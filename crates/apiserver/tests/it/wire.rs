@@ -316,7 +316,7 @@ async fn young_fields_come_through_in_protobuf() {
     let s = Server::start().await;
     let driver = json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": "d"},
-        "spec": {"preventPodSchedulingIfMissing": true},
+        "spec": {"serviceAccountTokenInSecrets": true, "tokenRequests": [{"audience": ""}]},
     });
     let body = protobuf::encode(&driver).unwrap();
     let headers = [("content-type", PROTOBUF), ("accept", PROTOBUF)];
@@ -324,9 +324,9 @@ async fn young_fields_come_through_in_protobuf() {
     let made = send(&s, Some(&s.admin), Method::POST, path, &headers, &body).await;
     assert_eq!(made.status, 201, "{:?}", made.bytes);
     let told = protobuf::decode(&made.bytes).unwrap();
-    assert_eq!(told["spec"]["preventPodSchedulingIfMissing"], true);
+    assert_eq!(told["spec"]["serviceAccountTokenInSecrets"], true);
     let plain = get(&s, &format!("{path}/d"), &[]).await.body;
-    assert_eq!(plain["spec"]["preventPodSchedulingIfMissing"], true);
+    assert_eq!(plain["spec"]["serviceAccountTokenInSecrets"], true);
 }
 
 #[tokio::test]
