@@ -12,6 +12,12 @@ use serde::Deserialize;
 /// `kubernetes.io/service-name`: the Service to which a slice belongs.
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// On a Service: another proxy's, whatever the value.
+const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
+
+/// On a slice: of a Service that nobody is to proxy.
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
 /// Of IP, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Protocol {
@@ -177,6 +183,9 @@ struct Conditions {
 impl Service {
     /// The projection of a Service.
     pub fn from(object: &Object) -> Result<Self, DecodeError> {
+        if object.head().labels.contains_key(PROXY_NAME) {
+            return Ok(Self::default());
+        }
         let spec = object.decode::<ServiceDocument>()?.spec;
         let local = |policy: Option<String>| policy.as_deref() == Some("Local");
         let mut addresses: Vec<Ipv4Addr> = Vec::new();
@@ -212,7 +221,7 @@ impl EndpointSlice {
         let head = object.head();
         let service = head.labels.get(SERVICE_NAME).cloned().unwrap_or_default();
         let service = Name::new(head.namespace.as_str(), service);
-        if document.address_type != "IPv4" {
+        if head.labels.contains_key(HEADLESS) || document.address_type != "IPv4" {
             return Ok(Self { service, ..Self::default() });
         }
         let port = |port: PortDocument| {
@@ -258,4 +267,40 @@ impl Project for EndpointSlice {
 /// A port that can be one.
 pub(super) fn number(port: Option<i32>) -> Option<u16> {
     u16::try_from(port?).ok().filter(|port| *port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn object(kind: &str, labels: Value, mut rest: Value) -> Object {
+        rest["apiVersion"] = "v1".into();
+        rest["kind"] = kind.into();
+        rest["metadata"] = json!({"name": "x", "namespace": "d", "labels": labels});
+        Object::from_value(&rest, &[]).unwrap()
+    }
+
+    #[test]
+    fn a_service_of_another_proxy_is_left_alone() {
+        let service = |labels: Value| {
+            let spec = json!({"clusterIP": "10.0.0.1", "ports": [{"port": 80, "nodePort": 30000}]});
+            Service::from(&object("Service", labels, json!({"spec": spec}))).unwrap()
+        };
+        assert_eq!(service(json!({})).addresses.len(), 1);
+        assert_eq!(service(json!({PROXY_NAME: ""})), Service::default());
+        // That label speaks of slices only.
+        assert_eq!(service(json!({HEADLESS: ""})).ports.len(), 1);
+    }
+
+    #[test]
+    fn a_headless_slice_has_no_endpoints() {
+        let slice = |labels: Value| {
+            let rest = json!({"addressType": "IPv4", "ports": [{"name": "", "port": 80}],
+                "endpoints": [{"addresses": ["10.244.0.2"]}]});
+            EndpointSlice::from(&object("EndpointSlice", labels, rest)).unwrap().endpoints.len()
+        };
+        assert_eq!(slice(json!({SERVICE_NAME: "x"})), 1);
+        assert_eq!(slice(json!({SERVICE_NAME: "x", HEADLESS: ""})), 0);
+    }
 }
