@@ -6,16 +6,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path};
 
 const DATA: &str = "..data";
 
-/// A file's content and its permission bits.
+/// A file's content, its permission bits and its owner where it is not the kubelet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct File {
     pub(crate) content: Vec<u8>,
     pub(crate) mode: u32,
+    pub(crate) owner: Option<u32>,
+}
+
+impl File {
+    pub(crate) fn new(content: Vec<u8>, mode: u32) -> Self {
+        Self { content, mode, owner: None }
+    }
 }
 
 /// Files by their path below the volume.
@@ -41,7 +48,7 @@ pub(super) fn write(
     let name = format!("..{stamp}");
     let fresh = directory.join(&name);
     fs::create_dir(&fresh)?;
-    set_mode(&fresh, 0o755, group)?;
+    set_mode(&fresh, 0o755, None, group)?;
     for (path, file) in payload {
         let place = fresh.join(path);
         if let Some(parent) = place.parent() {
@@ -51,7 +58,7 @@ pub(super) fn write(
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&place)?;
         out.write_all(&file.content)?;
         let group_bits = if group.is_some() { 0o440 } else { 0 };
-        set_mode(&place, file.mode | group_bits, group)?;
+        set_mode(&place, file.mode | group_bits, file.owner, group)?;
     }
     let temporary = directory.join("..data_tmp");
     remove_file(&temporary)?;
@@ -101,14 +108,16 @@ fn holds(directory: &Path, payload: &Payload) -> bool {
         && payload.iter().all(|(path, file)| {
             let place = directory.join(path);
             fs::read(&place).is_ok_and(|content| content == file.content)
-                && fs::metadata(&place)
-                    .is_ok_and(|found| found.permissions().mode() & file.mode == file.mode)
+                && fs::metadata(&place).is_ok_and(|found| {
+                    found.permissions().mode() & file.mode == file.mode
+                        && file.owner.is_none_or(|owner| owner == found.uid())
+                })
         })
 }
 
-fn set_mode(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
-    if let Some(group) = group {
-        std::os::unix::fs::chown(path, None, Some(group))?;
+fn set_mode(path: &Path, mode: u32, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    if owner.or(group).is_some() {
+        std::os::unix::fs::chown(path, owner, group)?;
     }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

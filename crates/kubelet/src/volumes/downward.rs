@@ -38,7 +38,7 @@ pub(super) fn files(
         } else {
             String::new()
         };
-        let file = File { content: value.into_bytes(), mode: mode(item.mode, default_mode) };
+        let file = File::new(value.into_bytes(), mode(item.mode, default_mode));
         payload.insert(item.path.clone(), file);
     }
     Ok(payload)

@@ -236,15 +236,14 @@ fn files_of(
         return if optional { Ok(Payload::new()) } else { Err(missing()) };
     };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
-        let file =
-            |value: &Vec<u8>| File { content: value.clone(), mode: mode(None, default_mode) };
+        let file = |value: &Vec<u8>| File::new(value.clone(), mode(None, default_mode));
         return Ok(data.entries.iter().map(|(key, value)| (key.clone(), file(value))).collect());
     };
     let mut payload = Payload::new();
     for item in items {
         match data.entries.get(&item.key) {
             Some(value) => {
-                let file = File { content: value.clone(), mode: mode(item.mode, default_mode) };
+                let file = File::new(value.clone(), mode(item.mode, default_mode));
                 payload.insert(item.path.clone(), file);
             }
             None if optional => {}

@@ -132,6 +132,32 @@ fn mounts_name_the_volume_and_the_sub_path() {
     assert!(mounts[1].host_path.ends_with("volume-subpaths/e/c/1"));
 }
 
+#[test]
+fn a_token_is_its_users_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let user = rustix::process::geteuid().as_raw();
+    let spec = |context: Value| {
+        json!({"securityContext": context, "containers": [{"name": "c"}],
+            "volumes": [{"name": "t", "projected": {"sources": [
+                {"serviceAccountToken": {"path": "token"}}]}}]})
+    };
+    let group = rustix::process::getegid().as_raw();
+    for (at, (context, mode)) in [
+        (json!({}), 0o644),
+        (json!({"runAsUser": user}), 0o600),
+        (json!({"fsGroup": group}), 0o640),
+        (json!({"runAsUser": user, "fsGroup": group}), 0o640),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let place = directory.path().join(at.to_string());
+        files(&place).set_up(&sources(spec(context), &[]), "s").unwrap();
+        let token = place.join("pods/u/volumes/kubernetes.io~projected/t/token");
+        assert_eq!(fs::metadata(token).unwrap().permissions().mode() & 0o777, mode, "{at}");
+    }
+}
+
 /// Takes mounts away, however the test ends.
 struct Cleared(std::path::PathBuf);
 
