@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2};
+use rustix::fs::{
+    FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, mkdirat, open, openat, openat2,
+};
 
 use super::mounts::Mounts;
 
-/// Binds `root/sub` to `place`; makes directories that are missing.
+/// Binds `root/sub` to `place`; makes directories that are missing, with the mode of the root.
 pub(super) fn bind(mounts: &dyn Mounts, root: &Path, sub: &str, place: &Path) -> io::Result<()> {
     let found = resolve(root, sub)?;
     let is_dir = FileType::from_raw_mode(fstat(&found)?.st_mode) == FileType::Directory;
@@ -33,12 +35,18 @@ fn resolve(root: &Path, sub: &str) -> io::Result<OwnedFd> {
         Err(rustix::io::Errno::NOENT) => {}
         Err(error) => return Err(error.into()),
     }
+    let mode = Mode::from_raw_mode(fstat(&root)?.st_mode & 0o7777);
     let mut so_far = String::new();
     for name in sub.split('/').filter(|name| !matches!(*name, "" | ".")) {
         let parent = if so_far.is_empty() { ".".to_owned() } else { so_far.clone() };
         let parent = beneath(&root, &parent)?;
         match mkdirat(&parent, name, Mode::from_raw_mode(0o750)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            // The umask is not to count. Whatever has taken the name since is left alone.
+            Ok(()) => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                fchmod(openat(&parent, name, flags, Mode::empty())?, mode)?;
+            }
+            Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
         so_far = if so_far.is_empty() { name.to_owned() } else { format!("{so_far}/{name}") };

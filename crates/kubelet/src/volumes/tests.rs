@@ -158,6 +158,19 @@ fn a_token_is_its_users_alone() {
     }
 }
 
+#[test]
+fn a_sub_path_that_is_made_has_the_mode_of_its_volume() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o2777)).unwrap();
+    subpath::bind(&NoMounts, &root, "new/deep", &directory.path().join("place")).unwrap();
+    for made in ["new", "new/deep"] {
+        let mode = fs::metadata(root.join(made)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o2777, "{made}");
+    }
+}
+
 /// Takes mounts away, however the test ends.
 struct Cleared(std::path::PathBuf);
 
