@@ -1,10 +1,10 @@
 //! `hostPath`: a path of the node, checked or made as `type` says.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::Path;
 
-use onggi_api::core::Volume;
+use onggi_api::core::{HostPathVolumeSource, Volume};
 
 use super::{Content, Plugin, Sources};
 
@@ -26,6 +26,16 @@ impl Plugin for HostPaths {
     }
 }
 
+/// Makes what a container is to mount and no `type` asks for, as other runtimes do.
+pub(super) fn make_missing(source: &HostPathVolumeSource) -> Result<(), String> {
+    let path = Path::new(&source.path);
+    if source.type_.as_deref().is_some_and(|kind| !kind.is_empty()) || path.exists() {
+        return Ok(());
+    }
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|error| format!("failed to create {}: {error}", path.display()))
+}
+
 fn check(path: &Path, kind: &str) -> Result<(), String> {
     let make = |error: std::io::Error| format!("cannot create {}: {error}", path.display());
     match kind {
@@ -34,7 +44,7 @@ fn check(path: &Path, kind: &str) -> Result<(), String> {
         _ => {}
     }
     let Ok(found) = fs::metadata(path) else {
-        // What is not checked is made by the runtime, as a directory.
+        // What is not checked is made when a container mounts it.
         let missing = || format!("hostPath type check failed: {} is not there", path.display());
         return if kind.is_empty() { Ok(()) } else { Err(missing()) };
     };

@@ -172,6 +172,9 @@ impl PodFiles {
             };
             let readonly = mount.read_only.unwrap_or(false);
             let host_path = if sub.is_empty() {
+                if let Some(host) = &volume.host_path {
+                    hostpath::make_missing(host)?;
+                }
                 root
             } else {
                 let place = self.root.join("volume-subpaths").join(&volume.name);

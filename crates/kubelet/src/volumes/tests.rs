@@ -171,6 +171,34 @@ fn a_sub_path_that_is_made_has_the_mode_of_its_volume() {
     }
 }
 
+#[test]
+fn a_missing_host_path_is_made_where_no_type_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = |path: &Path| {
+        sources(
+            json!({
+                "volumes": [{"name": "h", "hostPath": {"path": path}}],
+                "containers": [{"name": "c", "volumeMounts": [{"name": "h", "mountPath": "/h"}]}],
+            }),
+            &[],
+        )
+    };
+    let mounts = |path: &Path| {
+        let sources = spec(path);
+        let files = files(directory.path());
+        files.set_up(&sources, "s").unwrap();
+        files.mounts(&sources, &sources.pod.spec.containers[0], str::to_owned)
+    };
+    let missing = directory.path().join("deep/missing");
+    mounts(&missing).unwrap();
+    assert!(missing.is_dir());
+    let file = directory.path().join("file");
+    fs::write(&file, b"").unwrap();
+    mounts(&file).unwrap();
+    assert!(file.is_file());
+    assert!(mounts(&file.join("below")).is_err());
+}
+
 /// Takes mounts away, however the test ends.
 struct Cleared(std::path::PathBuf);
 
