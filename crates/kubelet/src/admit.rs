@@ -31,24 +31,24 @@ pub(crate) fn refusal(pod: &Pod) -> Option<Refusal> {
     foreign_system(pod).or_else(|| forbidden_sysctl(pod))
 }
 
+/// The node's label of this name, which the kubelet keeps.
+const OS_LABEL: &str = "kubernetes.io/os";
+const OS: &str = "linux";
+
 fn foreign_system(pod: &Pod) -> Option<Refusal> {
-    let other = |name: &&str| !matches!(*name, "" | "linux");
-    let selector = pod.spec.node_selector.as_ref();
-    if selector
-        .and_then(|labels| labels.get("kubernetes.io/os"))
-        .map(String::as_str)
-        .filter(other)
-        .is_some()
-    {
+    // Kubernetes looks at the pod's own label too, once: here it would end a pod that is labelled
+    // while it runs.
+    if pod.spec.os.as_ref().is_some_and(|os| !matches!(os.name.as_str(), "" | OS)) {
         return Some(Refusal {
-            reason: "PodOSSelectorNodeLabelDoesNotMatch",
-            message: "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
-                .to_owned(),
+            reason: "PodOSNotSupported",
+            message: "Failed to admit pod as the OS field doesn't match node OS".to_owned(),
         });
     }
-    pod.spec.os.as_ref().map(|os| os.name.as_str()).filter(other).map(|_| Refusal {
-        reason: "PodOSNotSupported",
-        message: "Failed to admit pod as the OS field doesn't match node OS".to_owned(),
+    let selector = pod.spec.node_selector.as_ref();
+    selector.and_then(|labels| labels.get(OS_LABEL)).filter(|os| *os != OS).map(|_| Refusal {
+        reason: "NodeAffinity",
+        message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+            .to_owned(),
     })
 }
 
@@ -110,7 +110,7 @@ mod tests {
             (
                 json!({"nodeSelector": {"kubernetes.io/os": "windows"}}),
                 Some(
-                    "PodOSSelectorNodeLabelDoesNotMatch: Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+                    "NodeAffinity: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector",
                 ),
             ),
             (sysctl("kernel.shm_rmid_forced"), None),
