@@ -264,7 +264,10 @@ async fn mistakes_are_named() {
     assert!(text.contains("cannot unmarshal string"), "{text}");
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {password: 'p!'}\n";
     let text = k.fails("apply -f -", secret).await;
-    assert!(text.contains("cannot be handled as a Secret: illegal base64 data at input byte 1"), "{text}");
+    assert!(
+        text.contains("cannot be handled as a Secret: illegal base64 data at input byte 1"),
+        "{text}"
+    );
     assert!(k.fails("get secret s", "").await.contains("not found"));
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use onggi_api::schema::{
-    self, Builder, Empty, Field, List, ListKind, Object, PatchStrategy, Prose, SchemaId, Shape, Table,
+    self, Builder, Empty, Field, List, ListKind, Object, PatchStrategy, Prose, SchemaId, Shape,
+    Table,
 };
 use serde_json::{Map, Value};
 
