@@ -155,7 +155,7 @@ impl Runtime {
         let streams = [out_end.is_some(), err_end.is_some()];
         let op = Op::Attach { container: id.to_owned(), streams };
         let fds = shim.ask(op, out_end.into_iter().chain(err_end).collect()).await?;
-        let stays = container.record.spec.stdin_once && !tty;
+        let ended = || container.wait().map(drop);
         let mut input = None;
         let mut resized = futures::future::pending().boxed();
         if let Some(fd) = fds.into_iter().next() {
@@ -172,11 +172,14 @@ impl Runtime {
             let never = futures::future::pending::<()>;
             tokio::join!(copy_wanted(out, never()), copy_wanted(err, never()))
         };
-        let code = async {
-            let _ = copies.await;
-            container.wait().await
+        let session = async {
+            let copying = async {
+                let _ = copies.await;
+                container.wait().await
+            };
+            let (_, code) = tokio::join!(copy_input(input, ended()), copying);
+            code
         };
-        let session = attach_session(input, stays, container.wait().map(drop), code);
         tokio::select! {
             code = session => Ok(code),
             () = resized => Ok(container.wait().await),
@@ -241,38 +244,6 @@ async fn copy_input(input: Option<(Reader, FdStream)>, ended: impl Future<Output
             () = ended => {}
         }
     }
-}
-
-/// `stays`: the end of the client's input is the container's too, and its last words are awaited.
-/// Otherwise the client lets go of a container that goes on, and the session ends well.
-async fn attach_session(
-    input: Option<(Reader, FdStream)>,
-    stays: bool,
-    ended: impl Future<Output = ()>,
-    code: impl Future<Output = i32>,
-) -> i32 {
-    let Some((mut from, mut to)) = input else { return code.await };
-    if stays {
-        return tokio::join!(copy_input(Some((from, to)), ended), code).1;
-    }
-    let let_go = async {
-        match tokio::io::copy(&mut from, &mut to).await {
-            // The container hung up, not the client: its output may go on.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                futures::future::pending().await
-            }
-            _ => 0,
-        }
-    };
-    tokio::pin!(code);
-    tokio::select! {
-        biased;
-        code = &mut code => return code,
-        () = ended => {}
-        code = let_go => return code,
-    }
-    // What the container said last is still on its way.
-    code.await
 }
 
 async fn terminal_session<F: Future<Output = ()>>(
@@ -345,38 +316,5 @@ impl AsyncWrite for Limited<'_> {
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<io::Result<()>> {
         std::task::Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::future::pending;
-
-    fn said(text: &'static [u8]) -> (OwnedFd, Option<(Reader, FdStream)>) {
-        let (read, write) = input_pipe().unwrap();
-        (read, Some((Box::new(text), write)))
-    }
-
-    #[tokio::test]
-    async fn the_end_of_the_input_ends_an_attach_whose_container_goes_on() {
-        let (read, input) = said(b"words");
-        assert_eq!(attach_session(input, false, pending(), pending()).await, 0);
-        let mut heard = String::new();
-        io::Read::read_to_string(&mut std::fs::File::from(read), &mut heard).unwrap();
-        assert_eq!(heard, "words");
-    }
-
-    #[tokio::test]
-    async fn an_input_for_one_attach_ends_and_the_code_is_awaited() {
-        let wait = Duration::from_millis(20);
-        let code = || tokio::time::sleep(wait).map(|()| 42);
-        let (_read, input) = said(b"words");
-        assert_eq!(attach_session(input, true, pending(), code()).await, 42);
-        // Without an input, and with one that the container did not read to its end.
-        assert_eq!(attach_session(None, false, pending(), code()).await, 42);
-        let (read, input) = said(b"words");
-        drop(read);
-        assert_eq!(attach_session(input, false, pending(), code()).await, 42);
     }
 }

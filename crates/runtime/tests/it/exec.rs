@@ -12,7 +12,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("exec::streams", || streams().boxed()),
     ("exec::terminal", || terminal().boxed()),
     ("exec::attach", || attach().boxed()),
-    ("exec::attach_leaves", || attach_leaves().boxed()),
     ("exec::attach_late", || attach_late().boxed()),
     ("exec::port_forward", || port_forward().boxed()),
 ];
@@ -128,28 +127,6 @@ async fn attach() {
     // The end of the input ended the container.
     assert_eq!((code.unwrap().unwrap(), text.as_str()), (0, "to and fro\n"));
     f.wait_log(&id, "to and fro").await;
-    f.finish().await;
-}
-
-/// The client's input ends and the container's does not: who attaches again goes on with it.
-async fn attach_leaves() {
-    let f = Fixture::new();
-    let pod = f.run_pod().await;
-    let mut config = f.container(&["cat"]);
-    config.stdin = true;
-    let id = f.start(&pod, config).await;
-    for words in ["first\n", "second\n"] {
-        let (_output, stdout) = tokio::io::duplex(1 << 16);
-        let io = ExecIo {
-            stdin: Some(Box::new(std::io::Cursor::new(words))),
-            stdout: Some(Box::new(stdout)),
-            stderr: None,
-            resize: None,
-        };
-        let attach = tokio::time::timeout(PATIENCE, f.runtime.attach(&id, io));
-        assert_eq!(attach.await.unwrap().unwrap(), 0);
-        f.wait_log(&id, words.trim()).await;
-    }
     f.finish().await;
 }
 
