@@ -83,10 +83,16 @@ impl Check {
                 }
                 Ok(())
             }
-            (Shape::Bytes, Value::String(text)) => bytes(text),
-            (Shape::Quantity, Value::String(_) | Value::Number(_)) => quantity(value),
-            (Shape::Time, Value::String(text)) => time(text, false),
-            (Shape::MicroTime, Value::String(text)) => time(text, true),
+            (Shape::Bytes, Value::String(text)) => bytes(text, path),
+            (Shape::Quantity, Value::String(_) | Value::Number(_)) => {
+                quantity(value).map_err(|why| placed(&why, path))
+            }
+            (Shape::Time, Value::String(text)) => {
+                time(text, false).map_err(|why| placed(&why, path))
+            }
+            (Shape::MicroTime, Value::String(text)) => {
+                time(text, true).map_err(|why| placed(&why, path))
+            }
             _ => Err(wrong_type(schema, value, path)),
         }
     }
@@ -142,10 +148,23 @@ impl Check {
     }
 }
 
+/// Go's words do not say which field is wrong; that comes behind them.
+fn placed(why: &str, path: Path<'_>) -> String {
+    format!("{why}; {}", text(path))
+}
+
 /// Base64 in its usual alphabet; line ends within it are let be and dropped.
-fn bytes(found: &mut String) -> Result<(), String> {
+fn bytes(found: &mut String, path: Path<'_>) -> Result<(), String> {
     if let Some(at) = corrupt_at(found.as_bytes()) {
-        return Err(format!("illegal base64 data at input byte {at}"));
+        let mut problem = placed(&format!("illegal base64 data at input byte {at}"), path);
+        let length = found.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')).count();
+        if !length.is_multiple_of(4) {
+            problem += &format!(": its length {length} is not a multiple of 4");
+        }
+        if owner(path) == Some("Secret") {
+            problem += "; values under data are base64, plain text goes under stringData";
+        }
+        return Err(problem);
     }
     if found.contains(['\n', '\r']) {
         found.retain(|c| c != '\n' && c != '\r');

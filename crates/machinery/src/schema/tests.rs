@@ -224,11 +224,12 @@ fn base64_of_secrets() {
     };
     assert_eq!(
         secret("bXlwYXNzd29").unwrap_err().to_string(),
-        "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at \
-         input byte 8"
+        "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte \
+         8; data[POSTGRESS_PASSWORD]: its length 11 is not a multiple of 4; values under data are \
+         base64, plain text goes under stringData"
     );
     let odd = secret("my-pass!").unwrap_err().to_string();
-    assert!(odd.ends_with("illegal base64 data at input byte 2"), "{odd}");
+    assert!(odd.contains("illegal base64 data at input byte 2; data[POSTGRESS_PASSWORD]"), "{odd}");
     assert_eq!(secret("bXk=\n").unwrap().value["data"]["POSTGRESS_PASSWORD"], "bXk=");
     assert!(secret("b=Xk").is_err());
 }
