@@ -58,9 +58,7 @@ impl Options {
         Self {
             dir: dir.into(),
             history: History::default(),
-            // Moving it holds up who writes then, about 2 ms a MiB: seldom enough that this is
-            // not what one in a hundred waits for, and short enough for nobody to give up.
-            wal_bytes: 32 << 20,
+            wal_bytes: 16 << 20,
             sealing: None,
             vfs: None,
         }
