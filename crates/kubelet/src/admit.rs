@@ -1,5 +1,7 @@
 //! Which pods this node refuses, whoever bound them to it: they fail and nothing of them is started.
 
+use onggi_node_api::sysctl::dotted;
+
 use crate::pod::Pod;
 
 /// Why a pod is refused; `status.reason` and what is said of it.
@@ -68,19 +70,6 @@ fn forbidden_sysctl(pod: &Pod) -> Option<Refusal> {
         };
         Some(Refusal { reason: "SysctlForbidden", message: format!("forbidden sysctl: {why}") })
     })
-}
-
-/// `net/ipv4/conf/eth0.1/rp_filter` is another way to write `net.ipv4.conf.eth0/1.rp_filter`.
-fn dotted(name: &str) -> String {
-    if name.find(['.', '/']).is_none_or(|at| name[at..].starts_with('.')) {
-        return name.to_owned();
-    }
-    let other = |c| match c {
-        '.' => '/',
-        '/' => '.',
-        c => c,
-    };
-    name.chars().map(other).collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub mod fake;
 pub mod images;
 pub mod network;
 pub mod runtime;
+pub mod sysctl;
 
 pub use images::{
     Image, ImageConfig, ImageError, ImageService, PullProgress, RegistryAuth, RootFs,

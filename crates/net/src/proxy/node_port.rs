@@ -2,8 +2,8 @@
 //! 127.0.0.1 cannot leave by another interface.
 //!
 //! A listener hands each connection on to the node's own address, where the kernel's rules choose the
-//! endpoint as for everybody else; that of a host port with `hostIP: 127.0.0.1` to the pod. There is a listener only while there is an endpoint, so that a
-//! port without one is refused.
+//! endpoint as for everybody else; that of a host port with `hostIP: 127.0.0.1` to the pod. There is
+//! a listener only while there is an endpoint, so that a port without one is refused.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -41,8 +41,8 @@ impl NodePorts {
         Self { open: BTreeMap::new() }
     }
 
-    /// Listens on these ports and no others, and hands on to what is said of each. Answers in words those that are taken; they are tried
-    /// again at the next call.
+    /// Listens on these ports and no others, and hands on to what is said of each. Answers in words
+    /// those that are taken; they are tried again at the next call.
     pub(super) async fn listen(
         &mut self,
         wanted: &BTreeMap<(Protocol, u16), SocketAddrV4>,

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use onggi_node_api::sysctl::slashed;
+
 /// Where a setting is, by its name with dots or with slashes (sysctl(8)); `network` and `ipc`: the
 /// pod has such a namespace of its own.
 pub(super) fn path(name: &str, network: bool, ipc: bool) -> Result<PathBuf, String> {
@@ -25,19 +27,6 @@ pub(super) fn path(name: &str, network: bool, ipc: bool) -> Result<PathBuf, Stri
         return Err(format!("sysctl {name}: no such name"));
     }
     Ok(PathBuf::from("/proc/sys").join(file))
-}
-
-/// `net.ipv4.conf.eth0/1.rp_filter` is the file `net/ipv4/conf/eth0.1/rp_filter`.
-fn slashed(name: &str) -> String {
-    if name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('/')) {
-        return name.to_owned();
-    }
-    let other = |c| match c {
-        '.' => '/',
-        '/' => '.',
-        c => c,
-    };
-    name.chars().map(other).collect()
 }
 
 #[cfg(test)]
